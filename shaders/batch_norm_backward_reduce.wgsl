@@ -1,0 +1,63 @@
+// batch_norm_backward_reduce: sums over each chunk of pixels of g and of g * xhat, the gradients of beta and gamma,
+// where g = scale * dy where the ReLU behind let its input through (mask > 0), and xhat = (x - mean) * rstd.
+// dy, mask, x: [pixels, channels]; statistics: [2, channels] (mean, rstd); partials: [chunks, 2, channels]
+// Grid: one workgroup per chunk and 16 channels: 16 threads along channels, 16 along pixels.
+// Twin: kernels/batch_norm.rs
+//!import grid
+
+struct Params {
+    pixels: u32,
+    channels: u32,
+    chunk_pixels: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(2) var<storage, read> mask: array<f32>;
+@group(0) @binding(3) var<storage, read> x: array<f32>;
+@group(0) @binding(4) var<storage, read> statistics: array<f32>;
+@group(0) @binding(5) var<storage, read_write> partials: array<f32>;
+
+const LANES = 16u;
+
+var<workgroup> rows: array<vec2<f32>, 256>;
+
+@compute @workgroup_size(16, 16)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let chunks = (p.pixels + p.chunk_pixels - 1u) / p.chunk_pixels;
+    let channel_tiles = (p.channels + LANES - 1u) / LANES;
+    let lane = local.y * LANES + local.x;
+    for (var tile = workgroup_index(id, count); tile < chunks * channel_tiles; tile += workgroup_total(count)) {
+        let chunk = tile / channel_tiles;
+        let channel = (tile % channel_tiles) * LANES + local.x;
+        let end = min((chunk + 1u) * p.chunk_pixels, p.pixels);
+        var sum = vec2<f32>(0.0, 0.0);
+        if channel < p.channels {
+            let mean = statistics[channel];
+            let rstd = statistics[p.channels + channel];
+            for (var pixel = chunk * p.chunk_pixels + local.y; pixel < end; pixel += LANES) {
+                let i = pixel * p.channels + channel;
+                let g = select(0.0, p.scale * dy[i], mask[i] > 0.0);
+                sum += vec2<f32>(g, g * (x[i] - mean) * rstd);
+            }
+        }
+        rows[lane] = sum;
+        workgroupBarrier();
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            if local.y < half {
+                rows[lane] += rows[lane + half * LANES];
+            }
+            workgroupBarrier();
+        }
+        if local.y == 0u && channel < p.channels {
+            partials[2u * chunk * p.channels + channel] = rows[lane].x;
+            partials[(2u * chunk + 1u) * p.channels + channel] = rows[lane].y;
+        }
+        workgroupBarrier();
+    }
+}

@@ -1,0 +1,26 @@
+// batch_norm_running: the statistics that inference normalises with, from the running ones.
+// running_mean, running_var: [channels]; statistics: [2, channels] (mean, 1 / sqrt(variance + epsilon))
+// Grid: one thread per channel. Twin: kernels/batch_norm.rs
+//!import grid
+
+struct Params {
+    channels: u32,
+    epsilon: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> running_mean: array<f32>;
+@group(0) @binding(2) var<storage, read> running_var: array<f32>;
+@group(0) @binding(3) var<storage, read_write> statistics: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    for (var i = workgroup_index(id, count) * 256u + lane; i < p.channels; i += workgroup_total(count) * 256u) {
+        statistics[i] = running_mean[i];
+        statistics[p.channels + i] = 1.0 / sqrt(running_var[i] + p.epsilon);
+    }
+}

@@ -1,0 +1,10 @@
+// grid: a folded three-dimensional dispatch, read as one line of workgroups.
+// Every shader strides over its work by whole workgroups, so that any limit on their number serves.
+
+fn workgroup_index(id: vec3<u32>, count: vec3<u32>) -> u32 {
+    return id.x + count.x * (id.y + count.y * id.z);
+}
+
+fn workgroup_total(count: vec3<u32>) -> u32 {
+    return count.x * count.y * count.z;
+}

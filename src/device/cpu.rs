@@ -1,0 +1,157 @@
+//! The CPU device: runs each kernel's twin, one after the other, on a pool of threads.
+
+use std::collections::HashMap;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::{Device, DeviceError, DeviceInfo, Limits, Ticket};
+use crate::dispatch::{Bindings, Dispatch, Region, Storage, ValueId};
+
+/// The CPU device.
+pub struct CpuDevice {
+    info: DeviceInfo,
+    pool: ThreadPool,
+    storage: Storage,
+    buffers: Vec<Vec<u32>>,
+    read_backs: HashMap<u64, Vec<u32>>,
+    next_ticket: u64,
+}
+
+impl CpuDevice {
+    /// With as many threads as the machine has cores (or as `RAYON_NUM_THREADS` says).
+    pub fn new() -> Result<Self, DeviceError> {
+        Self::with_threads(0)
+    }
+
+    /// With `threads` threads; 0 for as many as [`Self::new`] takes. Results do not depend on it.
+    pub fn with_threads(threads: usize) -> Result<Self, DeviceError> {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| DeviceError::Refused {
+            device: "CPU".into(),
+            message: format!("can't start {threads} threads: {error}"),
+        })?;
+        let threads = pool.current_num_threads();
+        let info = DeviceInfo {
+            kind: "cpu",
+            name: processor_name(),
+            backend: instruction_set().into(),
+            driver: format!("{threads} thread{}", if threads == 1 { "" } else { "s" }),
+        };
+        let (storage, buffers, read_backs) = Default::default();
+        Ok(Self { info, pool, storage, buffers, read_backs, next_ticket: 0 })
+    }
+
+    fn slice(&self, value: ValueId) -> &[u32] {
+        let region = self.storage.region(value);
+        &self.buffers[region.buffer][region.offset..][..region.words]
+    }
+
+    fn run_one(&mut self, dispatch: &Dispatch) {
+        let written: Vec<Region> = dispatch.writes.iter().map(|&value| self.storage.region(value)).collect();
+        // Buffers written are taken out of the arena, so that the rest can be borrowed for reading.
+        let mut taken: Vec<(usize, Vec<u32>)> = Vec::with_capacity(written.len());
+        for region in &written {
+            if taken.iter().all(|(buffer, _)| *buffer != region.buffer) {
+                taken.push((region.buffer, std::mem::take(&mut self.buffers[region.buffer])));
+            }
+        }
+        let mut writes: Vec<(usize, &mut [u32])> = Vec::with_capacity(written.len());
+        for (buffer, words) in &mut taken {
+            let mut regions: Vec<(usize, Region)> =
+                written.iter().copied().enumerate().filter(|(_, region)| region.buffer == *buffer).collect();
+            regions.sort_by_key(|(_, region)| region.offset);
+            let (mut rest, mut start) = (words.as_mut_slice(), 0);
+            for (place, region) in regions {
+                let (_, tail) = rest.split_at_mut(region.offset - start);
+                let (mine, tail) = tail.split_at_mut(region.words);
+                writes.push((place, mine));
+                (rest, start) = (tail, region.offset + region.words);
+            }
+        }
+        writes.sort_by_key(|(place, _)| *place);
+        let mut writes: Vec<&mut [u32]> = writes.into_iter().map(|(_, words)| words).collect();
+        let reads: Vec<&[u32]> = dispatch.reads.iter().map(|&value| self.slice(value)).collect();
+        self.pool.install(|| dispatch.kernel.twin(Bindings { reads: &reads, writes: &mut writes }));
+        for (buffer, words) in taken {
+            self.buffers[buffer] = words;
+        }
+    }
+}
+
+impl Device for CpuDevice {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn limits(&self) -> Limits {
+        // Indices in kernels are u32.
+        Limits { binding_words: u32::MAX as usize / 4, buffer_words: u32::MAX as usize / 4 }
+    }
+
+    fn prepare(&mut self, storage: &Storage, _: &[&Dispatch]) -> Result<(), DeviceError> {
+        self.buffers.clear();
+        self.read_backs.clear();
+        for &words in &storage.buffers {
+            let mut buffer = Vec::new();
+            buffer.try_reserve_exact(words).map_err(|_| DeviceError::OutOfMemory {
+                device: self.info.name.clone(),
+                needed: storage.bytes() >> 20,
+            })?;
+            buffer.resize(words, 0);
+            self.buffers.push(buffer);
+        }
+        self.storage = storage.clone();
+        Ok(())
+    }
+
+    fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
+        let region = self.storage.region(value);
+        self.buffers[region.buffer][region.offset..][..region.words][..words.len()].copy_from_slice(words);
+        Ok(())
+    }
+
+    fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
+        for dispatch in list {
+            self.run_one(dispatch);
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
+        self.next_ticket += 1;
+        self.read_backs.insert(self.next_ticket, self.slice(value).to_vec());
+        Ok(Ticket(self.next_ticket))
+    }
+
+    fn is_ready(&mut self, _: &Ticket) -> Result<bool, DeviceError> {
+        Ok(true)
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<Vec<u32>, DeviceError> {
+        self.read_backs.remove(&ticket.0).ok_or_else(|| DeviceError::Refused {
+            device: self.info.name.clone(),
+            message: "a read-back of values that were dropped since".into(),
+        })
+    }
+}
+
+/// Widest vectors that the twins use here.
+fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return "AVX2";
+        }
+        return "SSE2";
+    }
+    #[allow(unreachable_code)]
+    std::env::consts::ARCH
+}
+
+fn processor_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    name.map_or_else(|| format!("{} CPU", std::env::consts::ARCH), |(_, name)| name.trim().to_string())
+}

@@ -1,0 +1,105 @@
+//! What runs a list of dispatches: a GPU through wgpu, or the CPU.
+//!
+//! Both keep the values of a plan in buffers that are allocated once, run the same lists, and hand values back
+//! without making a step wait. Neither knows what the lists mean.
+
+use thiserror::Error;
+
+use crate::dispatch::{Dispatch, Storage, ValueId};
+
+pub mod cpu;
+
+/// What went wrong on a device.
+#[derive(Debug, Error)]
+pub enum DeviceError {
+    /// No adapter answers the request.
+    #[error("{0}")]
+    NoAdapter(String),
+    /// The device ran out of memory.
+    #[error("{device}: out of memory, allocating {needed} MiB; use a smaller --batch-size or --eval-batch")]
+    OutOfMemory {
+        /// Name of the device.
+        device: String,
+        /// MiB that were asked for.
+        needed: u64,
+    },
+    /// The driver reset or removed the device.
+    #[error("{device}: the device was lost ({reason}); the last weights that were saved are kept")]
+    Lost {
+        /// Name of the device.
+        device: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// Two devices disagree.
+    #[error("{0}")]
+    Mismatch(String),
+    /// The driver or wgpu refused something: a fault of sdgpu or of the driver.
+    #[error("{device}: {message}")]
+    Refused {
+        /// Name of the device.
+        device: String,
+        /// The message.
+        message: String,
+    },
+}
+
+/// Who a device is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// `gpu`, `cpu` or `both`.
+    pub kind: &'static str,
+    /// Name of the adapter or the processor.
+    pub name: String,
+    /// Vulkan, Metal, Dx12, or the instruction set of the CPU device.
+    pub backend: String,
+    /// Driver and its version; the number of threads on the CPU device.
+    pub driver: String,
+}
+
+/// What a plan has to respect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest value that a kernel can be given, in words.
+    pub binding_words: usize,
+    /// Largest buffer, in words.
+    pub buffer_words: usize,
+}
+
+/// A read-back under way, to be collected once.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub(crate) u64);
+
+/// A machine that runs lists of dispatches on values.
+pub trait Device {
+    /// Who it is.
+    fn info(&self) -> &DeviceInfo;
+
+    /// What a plan has to respect.
+    fn limits(&self) -> Limits;
+
+    /// Allocates `storage`, zeroed, and makes what is needed to run `dispatches`, so that steps need nothing new.
+    /// Whatever was prepared before is dropped.
+    fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError>;
+
+    /// Overwrites the first `words.len()` words of `value`, after everything that was submitted before.
+    fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError>;
+
+    /// Submits `list`, to be run in order. May return before it is done.
+    fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError>;
+
+    /// Asks for what `value` holds after everything submitted so far; does not wait.
+    fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError>;
+
+    /// Whether [`Self::collect`] would return at once.
+    fn is_ready(&mut self, ticket: &Ticket) -> Result<bool, DeviceError>;
+
+    /// The words asked for, waiting for them if need be.
+    fn collect(&mut self, ticket: Ticket) -> Result<Vec<u32>, DeviceError>;
+
+    /// The words of `value`, now.
+    fn read(&mut self, value: ValueId) -> Result<Vec<u32>, DeviceError> {
+        let ticket = self.request(value)?;
+        self.collect(ticket)
+    }
+}

@@ -1,0 +1,113 @@
+//! What a GPU or a CPU can be asked to compute: one file per family of kernels.
+//!
+//! A kernel is a parameter struct that implements [`Kernel`]: it names its shader in
+//! `shaders/`, says how large the grid is and what it costs, and holds the same computation in Rust, its
+//! *twin*. A family's shaders begin with the family's name: `batch_norm_apply.wgsl` belongs to
+//! `batch_norm.rs`.
+//!
+//! Activations are NHWC, flattened to `[pixels, channels]` wherever the image's shape does not matter, with
+//! `pixels = batch * height * width`; convolution weights are `[kernel_height, kernel_width, in_channels,
+//! out_channels]`.
+
+use crate::dispatch::{Kernel, Shader};
+
+pub mod batch_norm;
+mod lanes;
+pub mod update;
+
+/// Every shader of the product.
+pub const ALL: &[&Shader] = &[
+    &batch_norm::STATISTICS,
+    &batch_norm::FINISH,
+    &batch_norm::RUNNING,
+    &batch_norm::APPLY,
+    &batch_norm::RESIDUAL,
+    &batch_norm::BACKWARD_REDUCE,
+    &batch_norm::BACKWARD_FINISH,
+    &batch_norm::BACKWARD_APPLY,
+    &batch_norm::COMMIT,
+];
+
+/// Texts that shaders import with a line `//!import NAME`.
+const SHARED: &[(&str, &str)] = &[
+    ("grid", include_str!("../../shaders/shared/grid.wgsl")),
+    ("moments", include_str!("../../shaders/shared/moments.wgsl")),
+    ("relu", include_str!("../../shaders/shared/relu.wgsl")),
+    ("update", include_str!("../../shaders/shared/update.wgsl")),
+];
+
+impl Shader {
+    /// The shader's complete WGSL text: each `//!import NAME` line replaced by `shaders/shared/NAME.wgsl`.
+    ///
+    /// Errors with the name of an import that does not exist; a test composes every shader.
+    pub fn wgsl(&self) -> Result<String, String> {
+        let mut text = String::with_capacity(2 * self.source.len());
+        for line in self.source.lines() {
+            match line.strip_prefix("//!import ") {
+                None => text.push_str(line),
+                Some(import) => {
+                    let (_, shared) = SHARED
+                        .iter()
+                        .find(|(name, _)| *name == import.trim())
+                        .ok_or_else(|| format!("shader {} imports unknown `{}`", self.name, import.trim()))?;
+                    text.push_str(shared);
+                }
+            }
+            text.push('\n');
+        }
+        Ok(text)
+    }
+}
+
+/// Declares the parameter struct of a kernel (4-byte scalars only, laid out as in WGSL) and the list of its
+/// fields, which a test compares with the shader's `Params`.
+macro_rules! params {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $scalar:ident,)* }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $scalar,)* }
+        impl $name {
+            /// Fields in order, as the shader must declare them.
+            pub const FIELDS: &'static [crate::dispatch::Field] = &[$(crate::dispatch::Field {
+                name: stringify!($field),
+                offset: std::mem::offset_of!($name, $field),
+                scalar: crate::kernels::scalar!($scalar),
+            },)*];
+        }
+    };
+}
+
+macro_rules! scalar {
+    (u32) => {
+        crate::dispatch::Scalar::U32
+    };
+    (f32) => {
+        crate::dispatch::Scalar::F32
+    };
+}
+
+/// The shader of that name in `shaders/`, with its numbers of values and its parameter struct.
+macro_rules! shader {
+    ($name:literal, reads: $reads:literal, writes: $writes:literal, params: $params:ty) => {
+        crate::dispatch::Shader {
+            name: $name,
+            source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            reads: $reads,
+            writes: $writes,
+            params: <$params>::FIELDS,
+        }
+    };
+}
+
+pub(crate) use {params, scalar, shader};
+
+/// Workgroups of [`crate::dispatch::WORKGROUP`] threads for one thread per element.
+pub(crate) fn element_workgroups(elements: u32) -> u32 {
+    elements.div_ceil(crate::dispatch::WORKGROUP)
+}
+
+/// Lets a kernel stand where any may: `Arc<dyn Kernel>`.
+pub fn shared(kernel: impl Kernel + 'static) -> std::sync::Arc<dyn Kernel> {
+    std::sync::Arc::new(kernel)
+}

@@ -1,0 +1,3 @@
+//! The `sdgpu` command.
+
+fn main() {}
