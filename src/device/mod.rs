@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::dispatch::{Dispatch, Storage, ValueId};
 
 pub mod cpu;
+pub mod gpu;
 
 /// What went wrong on a device.
 #[derive(Debug, Error)]
