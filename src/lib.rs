@@ -4,6 +4,7 @@
 
 pub mod device;
 pub mod kernels;
+pub mod model;
 
 pub mod dispatch;
 pub mod rng;
