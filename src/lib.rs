@@ -5,6 +5,7 @@
 pub mod device;
 pub mod kernels;
 pub mod model;
+pub mod plan;
 
 pub mod dispatch;
 pub mod rng;
