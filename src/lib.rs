@@ -2,10 +2,12 @@
 //!
 //! The layers, each importing only those below; see `ARCHITECTURE.md`.
 
+pub mod data;
 pub mod device;
 pub mod kernels;
 pub mod model;
 pub mod plan;
+pub mod train;
 
 pub mod dispatch;
 pub mod rng;

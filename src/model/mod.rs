@@ -3,3 +3,4 @@
 pub mod init;
 pub mod resnet;
 pub mod survival;
+pub mod weights;

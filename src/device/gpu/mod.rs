@@ -11,8 +11,8 @@ use wgpu::{
     CommandEncoder, ComputePassDescriptor, DeviceDescriptor, PollType,
 };
 
-use super::{Device, DeviceError, DeviceInfo, Limits, Ticket};
-use crate::dispatch::{Dispatch, Kernel, Region, Storage, ValueId, fold};
+use super::{Device, DeviceError, DeviceInfo, Ticket};
+use crate::dispatch::{Dispatch, Kernel, Limits, Region, Storage, ValueId, fold};
 
 mod adapter;
 mod pipeline;
