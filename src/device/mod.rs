@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 
 pub mod both;
+pub mod choose;
 pub mod cpu;
 pub mod gpu;
 

@@ -133,7 +133,8 @@ impl Engine {
         }
     }
 
-    /// Evaluates the weights on the device on the images `indices` of `split`, each once.
+    /// Evaluates the weights on the device on the images `indices` of `split`, each once. The loss is not finite where
+    /// the logits overflow, as they can before running statistics have settled.
     pub fn evaluate(&mut self, split: Split, indices: &[u32]) -> Result<Score, DeviceError> {
         let list = self.plan.schedule_inference(split);
         let groups = self.plan.blocks.len() + 1;
@@ -152,6 +153,10 @@ impl Engine {
         }
         while let Some(report) = self.collect(&mut waiting)? {
             reports.push(report);
+        }
+        if reports.iter().any(|report| !report.finite) {
+            // An overflow in inference spoils no weights: the next step must not take it for its own.
+            self.device.write(self.plan.interface.report, &[0; 4])?;
         }
         let images: usize = reports.iter().map(|report| report.images as usize).sum();
         let mean = |sum: f64| sum / images.max(1) as f64;
