@@ -11,8 +11,17 @@
 
 use crate::dispatch::{Kernel, Shader};
 
+pub mod adam;
 pub mod batch_norm;
+pub mod dropout;
+pub mod finite;
+pub mod gather;
 mod lanes;
+pub mod pool;
+pub mod relu;
+pub mod sgd;
+pub mod shortcut;
+pub mod softmax_cross_entropy;
 pub mod update;
 
 /// Every shader of the product.
@@ -26,12 +35,27 @@ pub const ALL: &[&Shader] = &[
     &batch_norm::BACKWARD_FINISH,
     &batch_norm::BACKWARD_APPLY,
     &batch_norm::COMMIT,
+    &pool::MAX_FORWARD,
+    &pool::MAX_BACKWARD,
+    &pool::GLOBAL_FORWARD,
+    &pool::GLOBAL_BACKWARD,
+    &shortcut::FORWARD,
+    &shortcut::BACKWARD,
+    &relu::RELU,
+    &dropout::DROPOUT,
+    &softmax_cross_entropy::SOFTMAX_CROSS_ENTROPY,
+    &finite::FINITE,
+    &adam::ADAM,
+    &sgd::SGD,
+    &gather::GATHER,
 ];
 
 /// Texts that shaders import with a line `//!import NAME`.
 const SHARED: &[(&str, &str)] = &[
+    ("finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
+    ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
     ("update", include_str!("../../shaders/shared/update.wgsl")),
 ];
