@@ -2,6 +2,7 @@
 //!
 //! The layers, each importing only those below; see `ARCHITECTURE.md`.
 
+pub mod data;
 pub mod device;
 pub mod kernels;
 
