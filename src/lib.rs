@@ -12,6 +12,7 @@ pub mod data;
 pub mod model;
 pub mod plan;
 
+pub mod data;
 pub mod device;
 pub mod kernels;
 
