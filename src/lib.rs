@@ -8,7 +8,6 @@ pub mod experiment;
 
 pub mod train;
 
-pub mod data;
 pub mod model;
 pub mod plan;
 

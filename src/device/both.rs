@@ -23,9 +23,9 @@ impl BothDevices {
 
     fn compare(&mut self, dispatch: &Dispatch) -> Result<(), DeviceError> {
         for &value in &dispatch.writes {
-            let (got, expected) = (self.gpu.read(value)?, self.cpu.read(value)?);
-            let tolerance = Tolerance::new(dispatch, &expected);
-            let pairs = got.iter().zip(&expected).enumerate();
+            let (got, wanted) = (self.gpu.read(value)?, self.cpu.read(value)?);
+            let tolerance = Tolerance::new(dispatch, &wanted);
+            let pairs = got.iter().zip(&wanted).enumerate();
             let mut wrong = pairs.filter(|(_, (got, expected))| !tolerance.allows(**got, **expected));
             if let Some((index, (got, expected))) = wrong.next() {
                 let others = wrong.count();
@@ -35,7 +35,7 @@ impl BothDevices {
                     dispatch.label,
                     dispatch.kernel.shader().name,
                     self.info.name,
-                    expected.len(),
+                    wanted.len(),
                     value.0,
                     f32::from_bits(*got),
                     f32::from_bits(*expected),

@@ -221,6 +221,7 @@ impl<'a> Builder<'a> {
         let eval_batch = self.options.eval_batch as usize;
         let image_bytes = (data.height * data.width * self.net.in_channels) as usize;
         let classes = self.net.classes as usize;
+        let (channels, groups) = (self.net.in_channels as usize, self.net.blocks.len() + 1);
         let mut own = |name: &str, words: usize| self.value(name, words.max(1), Place::Own);
         Interface {
             images: [
@@ -228,10 +229,10 @@ impl<'a> Builder<'a> {
                 own("test images", (data.test * image_bytes).div_ceil(4)),
             ],
             labels: [own("training labels", data.train), own("test labels", data.test)],
-            normalization: own("normalization", 2 * self.net.in_channels as usize),
+            normalization: own("normalization", 2 * channels),
             indices: own("batch indices", batch),
             eval_indices: own("evaluation indices", eval_batch),
-            control: own("control", control_words(self.net.blocks.len() + 1)),
+            control: own("control", control_words(groups)),
             report: own("report", 4),
             logits: own("logits", batch * classes),
             eval_logits: own("evaluation logits", eval_batch * classes),
@@ -311,7 +312,7 @@ impl<'a> Builder<'a> {
             push(updates, "commit running statistics", commit, reads, [values]);
             return;
         }
-        let mut moment = |builder: &mut Self, name: &str| {
+        let moment = |builder: &mut Self, name: &str| {
             let moment = builder.value(name, words, Place::Own);
             builder.moments.push(moment);
             moment
