@@ -12,6 +12,7 @@
 use crate::dispatch::{Kernel, Shader};
 
 pub mod batch_norm;
+pub mod finite;
 mod lanes;
 pub mod update;
 
@@ -26,10 +27,12 @@ pub const ALL: &[&Shader] = &[
     &batch_norm::BACKWARD_FINISH,
     &batch_norm::BACKWARD_APPLY,
     &batch_norm::COMMIT,
+    &finite::FINITE,
 ];
 
 /// Texts that shaders import with a line `//!import NAME`.
 const SHARED: &[(&str, &str)] = &[
+    ("finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
