@@ -14,6 +14,7 @@ use crate::dispatch::{Kernel, Shader};
 pub mod batch_norm;
 pub mod finite;
 mod lanes;
+pub mod relu;
 pub mod update;
 
 /// Every shader of the product.
@@ -27,6 +28,7 @@ pub const ALL: &[&Shader] = &[
     &batch_norm::BACKWARD_FINISH,
     &batch_norm::BACKWARD_APPLY,
     &batch_norm::COMMIT,
+    &relu::RELU,
     &finite::FINITE,
 ];
 
