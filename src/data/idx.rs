@@ -12,6 +12,9 @@ use std::path::Path;
 
 use super::DataError;
 
+/// Most elements of an array: a u32 can number them.
+const LARGEST: u128 = u32::MAX as u128;
+
 /// An array of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Array<const DIMENSIONS: usize> {
@@ -40,12 +43,9 @@ pub fn read<const DIMENSIONS: usize>(path: &Path, mut reader: impl Read) -> Resu
     let sizes: [u32; DIMENSIONS] = std::array::from_fn(|dimension| numbers[1 + dimension]);
     let length = match sizes.iter().map(|&size| u128::from(size)).product() {
         0 => return Err(DataError::Empty { path: path.into(), sizes: sizes.into() }),
-        bytes => {
-            u32::try_from(bytes).map_err(|_| DataError::TooLarge { path: path.into(), sizes: sizes.into(), bytes })?
-        }
+        bytes @ 1..=LARGEST => bytes as u64,
+        bytes => return Err(DataError::TooLarge { path: path.into(), sizes: sizes.into(), bytes }),
     };
-
-    let length = u64::from(length);
     let bytes = read_up_to(length + 1, path, &mut reader)?;
     require_length(header_length + length, header_length + bytes.len() as u64, path)?;
     Ok(Array { sizes, bytes })

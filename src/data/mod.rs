@@ -64,7 +64,10 @@ impl Images {
     /// All pixels as words for a device: byte `i` is byte `i % 4`, from the lowest, of word `i / 4`; zeros fill the
     /// last word.
     pub fn packed_words(&self) -> Vec<u32> {
-        self.pixels.chunks(4).map(pack).collect()
+        let mut words = vec![0u32; self.pixels.len().div_ceil(4)];
+        bytemuck::cast_slice_mut(&mut words)[..self.pixels.len()].copy_from_slice(&self.pixels);
+        words.iter_mut().for_each(|word| *word = u32::from_le(*word));
+        words
     }
 
     /// All labels, a word each.
@@ -80,10 +83,6 @@ impl Images {
         }
         Ok(Self { height, width, channels: 1, pixels, labels: labels_read })
     }
-}
-
-fn pack(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))
 }
 
 /// Training and test images of one shape.
