@@ -12,7 +12,9 @@
 use crate::dispatch::{Kernel, Shader};
 
 pub mod batch_norm;
+pub mod conv;
 mod lanes;
+pub mod linear;
 pub mod update;
 
 /// Every shader of the product.
@@ -26,10 +28,18 @@ pub const ALL: &[&Shader] = &[
     &batch_norm::BACKWARD_FINISH,
     &batch_norm::BACKWARD_APPLY,
     &batch_norm::COMMIT,
+    &conv::FORWARD,
+    &conv::INPUT_GRADIENT,
+    &conv::WEIGHT_GRADIENT,
+    &conv::WEIGHT_GRADIENT_SUM,
+    &linear::FORWARD,
+    &linear::INPUT_GRADIENT,
+    &linear::WEIGHT_GRADIENT,
 ];
 
 /// Texts that shaders import with a line `//!import NAME`.
 const SHARED: &[(&str, &str)] = &[
+    ("gemm", include_str!("../../shaders/shared/gemm.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
@@ -92,7 +102,7 @@ macro_rules! shader {
     ($name:literal, reads: $reads:literal, writes: $writes:literal, params: $params:ty) => {
         crate::dispatch::Shader {
             name: $name,
-            source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
             reads: $reads,
             writes: $writes,
             params: <$params>::FIELDS,
