@@ -53,6 +53,15 @@ impl Storage {
     }
 }
 
+/// What a device can hold; a plan has to respect it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest value that a kernel can be given, in words.
+    pub binding_words: usize,
+    /// Largest buffer, in words.
+    pub buffer_words: usize,
+}
+
 /// Type of a shader parameter: both take four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scalar {

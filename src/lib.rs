@@ -1,7 +1,18 @@
 //! sdgpu: a GPU-first trainer for residual networks with stochastic depth.
 //!
-//! The layers, each importing only those below; see `ARCHITECTURE.md`.
+//! The layers, each importing only those below; `ARCHITECTURE.md` is their map.
 
+pub mod cli;
+
+pub mod experiment;
+
+pub mod train;
+
+pub mod data;
+pub mod model;
+pub mod plan;
+
+pub mod data;
 pub mod device;
 pub mod kernels;
 

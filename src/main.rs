@@ -1,3 +1,5 @@
 //! The `sdgpu` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    sdgpu::cli::run()
+}

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Device, DeviceError, DeviceInfo, Limits, Ticket};
-use crate::dispatch::{Bindings, Dispatch, Region, Storage, ValueId};
+use super::{Device, DeviceError, DeviceInfo, Ticket};
+use crate::dispatch::{Bindings, Dispatch, Limits, Region, Storage, ValueId};
 
 /// The CPU device.
 pub struct CpuDevice {

@@ -5,9 +5,12 @@
 
 use thiserror::Error;
 
-use crate::dispatch::{Dispatch, Storage, ValueId};
+use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 
+pub mod both;
+pub mod choose;
 pub mod cpu;
+pub mod gpu;
 
 /// What went wrong on a device.
 #[derive(Debug, Error)]
@@ -55,15 +58,6 @@ pub struct DeviceInfo {
     pub backend: String,
     /// Driver and its version; the number of threads on the CPU device.
     pub driver: String,
-}
-
-/// What a plan has to respect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest value that a kernel can be given, in words.
-    pub binding_words: usize,
-    /// Largest buffer, in words.
-    pub buffer_words: usize,
 }
 
 /// A read-back under way, to be collected once.

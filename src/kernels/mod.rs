@@ -11,10 +11,19 @@
 
 use crate::dispatch::{Kernel, Shader};
 
+pub mod adam;
 pub mod batch_norm;
 pub mod conv;
+pub mod dropout;
+pub mod finite;
+pub mod gather;
 mod lanes;
 pub mod linear;
+pub mod pool;
+pub mod relu;
+pub mod sgd;
+pub mod shortcut;
+pub mod softmax_cross_entropy;
 pub mod update;
 
 /// Every shader of the product.
@@ -35,13 +44,28 @@ pub const ALL: &[&Shader] = &[
     &linear::FORWARD,
     &linear::INPUT_GRADIENT,
     &linear::WEIGHT_GRADIENT,
+    &pool::MAX_FORWARD,
+    &pool::MAX_BACKWARD,
+    &pool::GLOBAL_FORWARD,
+    &pool::GLOBAL_BACKWARD,
+    &shortcut::FORWARD,
+    &shortcut::BACKWARD,
+    &relu::RELU,
+    &dropout::DROPOUT,
+    &softmax_cross_entropy::SOFTMAX_CROSS_ENTROPY,
+    &finite::FINITE,
+    &adam::ADAM,
+    &sgd::SGD,
+    &gather::GATHER,
 ];
 
 /// Texts that shaders import with a line `//!import NAME`.
 const SHARED: &[(&str, &str)] = &[
+    ("finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("gemm", include_str!("../../shaders/shared/gemm.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
+    ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
     ("update", include_str!("../../shaders/shared/update.wgsl")),
 ];

@@ -1,1 +1,3 @@
-fn main() {}
+//! All tests that use the crate from outside, in one binary: one module per layer.
+
+mod data;

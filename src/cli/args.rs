@@ -1,0 +1,214 @@
+//! What can be said on the command line, as it is said: nothing is checked against the data here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error as NameError, StrDeserializer};
+
+use crate::device::gpu::Backend;
+use crate::model::survival::Rule;
+use crate::plan::{BranchScale, Gates};
+use crate::train::{DroppedUpdate, LearningRateSchedule, Model, OptimizerKind};
+
+/// Trains residual networks with stochastic depth on any GPU: a dropped block costs nothing.
+#[derive(Debug, Parser)]
+#[command(name = "sdgpu", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Trains a net
+    Train(TrainArgs),
+    /// Tests a run's weights, or a file of weights
+    Eval(EvalArgs),
+    /// Lists the adapters of this machine, and which one `auto` takes
+    Devices {
+        /// Only this backend: vulkan, metal or dx12
+        #[arg(long, value_parser = str::parse::<Backend>)]
+        backend: Option<Backend>,
+    },
+    /// Shows the dispatches, costs and memory of a training step, without training
+    Plan(PlanArgs),
+}
+
+/// Values of an enum by the names that `config.toml` uses.
+fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+    T::deserialize(StrDeserializer::<NameError>::new(name)).map_err(|error| error.to_string())
+}
+
+/// A set of defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// MNIST to 99 % in some minutes on two cores.
+    Quick,
+    /// The notebook's run.
+    Seed,
+}
+
+/// Flags of the model, the data and the training. What is left out comes from the preset.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// resnet (plain) or stochastic
+    #[arg(long, value_parser = named::<Model>)]
+    pub model: Model,
+    /// resnet18, 34, 50, 101, 152 (torchvision's), or resnetN or cifar-resnetN with N = 6n + 2 [default: resnet20]
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+    /// quick, or seed: the notebook's run
+    #[arg(long, default_value = "quick", value_parser = named::<Preset>)]
+    pub preset: Preset,
+    /// mnist, or a folder with the four IDX files, gzipped or not
+    #[arg(long, value_name = "mnist|DIR", default_value = "mnist")]
+    pub data: String,
+    /// Images held out of the training set, to choose the best weights on [default: a twelfth]
+    #[arg(long, value_name = "N")]
+    pub validation: Option<usize>,
+    /// Images in a training batch
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<u32>,
+    /// Passes over the training set
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    pub epochs: Option<u64>,
+    /// Training steps
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Steps between evaluations [default: a sixth of the run, at most an epoch]
+    #[arg(long, value_name = "N")]
+    pub eval_every: Option<u64>,
+    /// Images in an evaluation batch
+    #[arg(long, value_name = "N")]
+    pub eval_batch: Option<u32>,
+    /// adam or sgd
+    #[arg(long, value_parser = named::<OptimizerKind>)]
+    pub optimizer: Option<OptimizerKind>,
+    /// Learning rate at its highest
+    #[arg(long, allow_negative_numbers = true)]
+    pub lr: Option<f64>,
+    /// Momentum of SGD
+    #[arg(long, allow_negative_numbers = true)]
+    pub momentum: Option<f64>,
+    /// Nesterov's momentum, in SGD
+    #[arg(long)]
+    pub nesterov: bool,
+    /// L2 penalty
+    #[arg(long, allow_negative_numbers = true)]
+    pub weight_decay: Option<f64>,
+    /// constant, step (a tenth at 1/2 and 3/4 of the run) or cosine
+    #[arg(long, value_parser = named::<LearningRateSchedule>)]
+    pub lr_schedule: Option<LearningRateSchedule>,
+    /// Steps over which the learning rate rises
+    #[arg(long, value_name = "N")]
+    pub warmup_steps: Option<u64>,
+    /// linear (the paper's), uniform or linspace
+    #[arg(long, value_parser = named::<Rule>)]
+    pub survival: Option<Rule>,
+    /// Survival probability of the last block
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub survival_last: Option<f64>,
+    /// Survival probability of the first block (linspace), or just before it (linear)
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub survival_first: Option<f64>,
+    /// eval: branch x p at inference (the paper); train: branch / p in training (torchvision, timm)
+    #[arg(long, value_parser = named::<BranchScale>)]
+    pub branch_scale: Option<BranchScale>,
+    /// zero-grad: a dropped block's optimiser state goes on (the paper); freeze: it stands still
+    #[arg(long, value_parser = named::<DroppedUpdate>)]
+    pub dropped_update: Option<DroppedUpdate>,
+    /// timm's rate: --survival linspace --survival-first 1 --survival-last 1-R --branch-scale train
+    #[arg(long, value_name = "R", allow_negative_numbers = true,
+          conflicts_with_all = ["survival", "survival_first", "survival_last", "branch_scale"])]
+    pub drop_path: Option<f64>,
+    /// Dropout before the last layer
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub dropout: Option<f32>,
+    /// Label smoothing
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub label_smoothing: Option<f32>,
+    /// auto, gpu, cpu, both (every dispatch on both, compared), or part of an adapter's name
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// vulkan, metal or dx12
+    #[arg(long, value_parser = str::parse::<Backend>)]
+    pub backend: Option<Backend>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Keep the images in the files' order
+    #[arg(long)]
+    pub no_shuffle: bool,
+}
+
+/// What can be recorded beside the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Record {
+    /// Initial weights, and per step what is needed to replay it elsewhere.
+    Trace,
+}
+
+/// Flags of `sdgpu train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Model, data and training.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// trace: initial weights, and batch, gates and dropout seed of each step, to replay the run elsewhere
+    #[arg(long, value_parser = named::<Record>)]
+    pub record: Option<Record>,
+    /// Weights to start from (safetensors, PyTorch's names and shapes)
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// Run directory [default: runs/<arch>-<model>-<n>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print metrics to stdout as lines of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Flags of `sdgpu plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Model, data and training.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Gates of the step shown: one 1 or 0 for each block [default: all 1]
+    #[arg(long, value_name = "110111...", value_parser = str::parse::<Gates>)]
+    pub gates: Option<Gates>,
+}
+
+/// Flags of `sdgpu eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// A run directory, or a file of weights
+    #[arg(value_name = "RUN|FILE")]
+    pub target: PathBuf,
+    /// mnist, or a folder with the four IDX files [default: the run's]
+    #[arg(long, value_name = "mnist|DIR")]
+    pub data: Option<String>,
+    /// Architecture of a file of weights that does not name its own
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+    /// Images in an evaluation batch
+    #[arg(long, value_name = "N")]
+    pub eval_batch: Option<u32>,
+    /// auto, gpu, cpu, both, or part of an adapter's name
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// vulkan, metal or dx12
+    #[arg(long, value_parser = str::parse::<Backend>)]
+    pub backend: Option<Backend>,
+    /// Print the result as lines of JSON
+    #[arg(long)]
+    pub json: bool,
+}

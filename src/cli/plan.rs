@@ -1,0 +1,79 @@
+//! `sdgpu plan`.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use super::BadInput;
+use super::args::PlanArgs;
+use super::resolve::resolve;
+use super::train::plan;
+use crate::data::DataSet;
+use crate::device::choose::{self, DeviceChoice};
+use crate::plan::{DispatchRow, Gates, Plan};
+
+/// Shows a step without running it.
+pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
+    let data = DataSet::load(&args.model.data)?;
+    let options = resolve(&args.model, &data)?;
+    let net = options.net(data.train.channels, data.classes)?;
+    let device = choose::open(&DeviceChoice::from(args.model.device.as_str()), args.model.backend)?.device;
+    let plan = plan(&net, &options, &data, device.as_ref())?;
+    let blocks = plan.blocks.len();
+    let gates = args.gates.clone().unwrap_or_else(|| Gates::all(blocks));
+    if gates.0.len() != blocks {
+        let given = gates.0.len();
+        return Err(BadInput(format!("--gates has {given} gates; {} has {blocks} blocks", options.arch)).into());
+    }
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    step(&mut out, &plan, &gates)?;
+    left_out(&mut out, &plan, &gates)?;
+    memory(&mut out, &plan)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn step(out: &mut impl Write, plan: &Plan, gates: &Gates) -> io::Result<()> {
+    let rows = plan.step_rows(gates);
+    writeln!(out, "step with gates {gates}: {} dispatches", rows.len())?;
+    let heads = ["MFLOP", "KiB", "loads/FMA", "groups"];
+    writeln!(out, "  {:10} {:10} {:9} {:8}  {:30} dispatch", heads[0], heads[1], heads[2], heads[3], "shader")?;
+    let mut segment = "";
+    for row in &rows {
+        if row.segment != segment {
+            segment = &row.segment;
+            writeln!(out, "{segment}")?;
+        }
+        let loads = if row.is_convolution() { format!("{:9.3}", row.loads_per_fma()) } else { " ".repeat(9) };
+        let (megaflop, kibibytes) = (row.cost.flop / 1e6, row.bytes as f64 / 1024.0);
+        let DispatchRow { workgroups, shader, label, .. } = row;
+        writeln!(out, "  {megaflop:10.3} {kibibytes:10.1} {loads} {workgroups:8}  {shader:30} {label}")?;
+    }
+    let flop: f64 = rows.iter().map(|row| row.cost.flop).sum();
+    let bytes: u64 = rows.iter().map(|row| row.bytes).sum();
+    writeln!(out, "total {:.3} GFLOP, {:.1} MiB moved", flop / 1e9, bytes as f64 / f64::from(1 << 20))?;
+    writeln!(
+        out,
+        "expected over all draws: {:.3} GFLOP, {:.2} of {} blocks",
+        plan.expected_flop() / 1e9,
+        plan.expected_depth(),
+        plan.blocks.len()
+    )?;
+    writeln!(out, "at most {} bind groups over all draws", plan.bind_group_bound())
+}
+
+/// The dispatches that a step with all gates on has and this one has not.
+fn left_out(out: &mut impl Write, plan: &Plan, gates: &Gates) -> io::Result<()> {
+    let labels: HashSet<String> = plan.step_rows(gates).into_iter().map(|row| row.label).collect();
+    let all = plan.step_rows(&Gates::all(gates.0.len()));
+    let missing: Vec<&DispatchRow> = all.iter().filter(|row| !labels.contains(&row.label)).collect();
+    let flop = |rows: &mut dyn Iterator<Item = &DispatchRow>| rows.map(|row| row.cost.flop).sum::<f64>();
+    let share = flop(&mut missing.iter().copied()) / flop(&mut all.iter());
+    writeln!(out, "\nleft out by these gates: {} dispatches, {:.1} % of the FLOP", missing.len(), 100.0 * share)?;
+    missing.iter().try_for_each(|row| writeln!(out, "  {}", row.label))
+}
+
+fn memory(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
+    let mebibytes = plan.storage.bytes() as f64 / f64::from(1 << 20);
+    writeln!(out, "\nmemory: {mebibytes:.1} MiB in {} buffers", plan.storage.buffers.len())?;
+    plan.memory_lines().iter().try_for_each(|line| writeln!(out, "  {line}"))
+}

@@ -1,0 +1,103 @@
+//! How a run is watched: a bar on a terminal, plain lines elsewhere.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::console::{Console, duration};
+use crate::train::{EvalRecord, Observer, StepRecord, WhichWeights};
+
+/// Weight of the newest step in the smoothed loss and accuracy: a span of 20 steps.
+const SMOOTHING: f64 = 2.0 / 21.0;
+/// Time between plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows a run while it goes on.
+pub struct Progress {
+    console: Console,
+    bar: Option<ProgressBar>,
+    steps: u64,
+    epochs: u64,
+    loss: f64,
+    accuracy: f64,
+    seconds: f64,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// For a run of `steps` steps in `epochs` epochs.
+    pub fn new(console: Console, steps: u64, epochs: u64) -> Self {
+        let bar = console.draws().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template("{bar:24} {msg}");
+            style.map(|style| bar.with_style(style)).unwrap_or_else(|_| ProgressBar::hidden())
+        });
+        Self { console, bar, steps, epochs, loss: 0.0, accuracy: 0.0, seconds: 0.0, last_line: Instant::now() }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.console.line(text)),
+            None => self.console.line(text),
+        }
+    }
+
+    fn smooth(&mut self, record: &StepRecord) {
+        let smooth = |old: f64, new: f64| if record.step == 1 { new } else { old + SMOOTHING * (new - old) };
+        self.loss = smooth(self.loss, record.loss);
+        self.accuracy = smooth(self.accuracy, record.accuracy);
+        self.seconds = smooth(self.seconds, record.time.as_secs_f64());
+    }
+
+    fn status(&self, record: &StepRecord) -> String {
+        let left = self.seconds * (self.steps - record.step) as f64;
+        format!(
+            "epoch {}/{}  step {}/{}  loss {:.4}  accuracy {:5.2} %  {:.0} images/s  {} of {} blocks  {} left",
+            record.epoch + 1,
+            self.epochs,
+            record.step,
+            self.steps,
+            self.loss,
+            100.0 * self.accuracy,
+            f64::from(record.images) / self.seconds.max(1e-9),
+            record.gates.survivors(),
+            record.gates.0.len(),
+            duration(left),
+        )
+    }
+}
+
+impl Observer for Progress {
+    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
+        self.smooth(record);
+        if let Some(bar) = &self.bar {
+            bar.set_position(record.step);
+            bar.set_message(self.status(record));
+        } else if record.step == 1 || self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            self.line(&self.status(record));
+        }
+        Ok(())
+    }
+
+    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
+        let which = if record.weights == WhichWeights::Best { "best weights, of " } else { "" };
+        self.line(&format!(
+            "{:10} {which}step {}: accuracy {:.2} %, loss {:.4} ({} images)",
+            record.split,
+            record.step,
+            100.0 * record.accuracy,
+            record.loss,
+            record.images,
+        ));
+        Ok(())
+    }
+}

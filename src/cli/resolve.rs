@@ -1,0 +1,133 @@
+//! From flags and data to [`TrainOptions`]: presets filled in, defaults computed, everything checked.
+
+use super::args::{ModelArgs, Preset};
+use crate::data::DataSet;
+use crate::model::init::Init;
+use crate::model::resnet::NormSettings;
+use crate::model::survival::Rule;
+use crate::plan::BranchScale;
+use crate::train::{
+    DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions,
+};
+
+/// Evaluations of a run, unless `--eval-every` says otherwise.
+const EVALUATIONS: u64 = 6;
+
+/// How long a preset trains.
+enum Length {
+    Epochs(u64),
+    Steps(u64),
+}
+
+/// The preset's settings; `validation`, `steps` and `eval_every` are filled in by [`resolve`].
+fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
+    let quick = TrainOptions {
+        model,
+        arch: "resnet20".into(),
+        data: "mnist".into(),
+        validation: 0,
+        batch_size: 128,
+        steps: 0,
+        eval_every: 0,
+        eval_batch: 500,
+        evaluate_on: EvaluateOn::Validation,
+        optimizer: OptimizerKind::Adam,
+        lr: 3e-3,
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 0.0,
+        lr_schedule: LearningRateSchedule::Cosine,
+        warmup_steps: 20,
+        survival: Rule::Linear,
+        survival_first: 1.0,
+        survival_last: 0.5,
+        branch_scale: BranchScale::Eval,
+        dropped_update: DroppedUpdate::ZeroGrad,
+        dropout: 0.0,
+        label_smoothing: 0.0,
+        init: Init::KaimingNormal,
+        norm_epsilon: NormSettings::PYTORCH.epsilon,
+        norm_momentum: NormSettings::PYTORCH.momentum,
+        seed: 0,
+        shuffle: true,
+    };
+    match preset {
+        Preset::Quick => (quick, Length::Epochs(1)),
+        Preset::Seed => {
+            let seed = TrainOptions {
+                arch: "resnet50".into(),
+                batch_size: 400,
+                eval_every: 1,
+                eval_batch: 400,
+                evaluate_on: EvaluateOn::TestBatch,
+                lr: 1e-3,
+                lr_schedule: LearningRateSchedule::Constant,
+                warmup_steps: 0,
+                survival: Rule::Linspace,
+                survival_last: 0.6,
+                dropout: 0.4,
+                init: Init::GlorotUniform,
+                norm_epsilon: NormSettings::NOTEBOOK.epsilon,
+                norm_momentum: NormSettings::NOTEBOOK.momentum,
+                ..quick
+            };
+            (seed, Length::Steps(1000))
+        }
+    }
+}
+
+/// The settings that `args` ask for, on `data`; errors at the first that is out of its range.
+pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionError> {
+    let (mut options, length) = preset(args.preset, args.model);
+    let twelfth = if args.preset == Preset::Seed { 0 } else { data.train.len() / 12 };
+    options.data.clone_from(&args.data);
+    options.seed = args.seed;
+    options.shuffle = !args.no_shuffle;
+    options.nesterov = args.nesterov;
+    options.validation = args.validation.unwrap_or(twelfth);
+    if options.validation > 0 {
+        options.evaluate_on = EvaluateOn::Validation;
+    }
+    set(&mut options.arch, args.arch.clone());
+    set(&mut options.batch_size, args.batch_size);
+    set(&mut options.optimizer, args.optimizer);
+    set(&mut options.lr, args.lr);
+    set(&mut options.momentum, args.momentum);
+    set(&mut options.weight_decay, args.weight_decay);
+    set(&mut options.lr_schedule, args.lr_schedule);
+    set(&mut options.survival, args.survival);
+    set(&mut options.survival_first, args.survival_first);
+    set(&mut options.survival_last, args.survival_last);
+    set(&mut options.branch_scale, args.branch_scale);
+    set(&mut options.dropped_update, args.dropped_update);
+    set(&mut options.dropout, args.dropout);
+    set(&mut options.label_smoothing, args.label_smoothing);
+    if let Some(rate) = args.drop_path {
+        options.survival = Rule::Linspace;
+        options.survival_first = 1.0;
+        options.survival_last = 1.0 - rate;
+        options.branch_scale = BranchScale::Train;
+    }
+    let train_images = data.train.len().saturating_sub(options.validation) as u64;
+    let batches = train_images.checked_div(options.batch_size.into()).unwrap_or(0);
+    options.steps = match (args.steps, args.epochs, length) {
+        (Some(steps), _, _) | (None, None, Length::Steps(steps)) => steps,
+        (None, Some(epochs), _) | (None, None, Length::Epochs(epochs)) => epochs.saturating_mul(batches),
+    };
+    if options.eval_every == 0 {
+        options.eval_every = options.steps.div_ceil(EVALUATIONS).clamp(1, batches.max(1));
+    }
+    set(&mut options.eval_every, args.eval_every);
+    // A default must not stand in the way of a small run or a small data set.
+    options.warmup_steps = args.warmup_steps.unwrap_or(options.warmup_steps.min(options.steps / 10));
+    let evaluated = data.test.len().max(options.validation) as u32;
+    options.eval_batch = args.eval_batch.unwrap_or(options.eval_batch.min(evaluated));
+    options.check(data.train.len(), data.test.len())?;
+    Ok(options)
+}
+
+fn set<T>(setting: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *setting = value;
+    }
+}

@@ -1,0 +1,192 @@
+//! `sdgpu train`.
+
+use std::io;
+
+use super::args::TrainArgs;
+use super::console::{Console, duration, thousands};
+use super::progress::Progress;
+use super::resolve::resolve;
+use crate::data::DataSet;
+use crate::device::Device;
+use crate::device::choose::{self, DeviceChoice};
+use crate::experiment::{DeviceEntry, JsonLines, RunConfig, RunDir, RunError, read_weights};
+use crate::model::resnet::ResNet;
+use crate::model::weights::Weights;
+use crate::plan::{DataSizes, Gates, Plan};
+use crate::train::{
+    Engine, EvalRecord, Observer, Outcome, StepRecord, TraceRecord, TrainError, TrainOptions, Trainer,
+};
+
+/// Trains a net.
+pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
+    let console = Console::new(args.json, args.quiet);
+    // Everything is checked before anything is written or opened.
+    if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
+        return Err(RunError::Exists(out.to_path_buf()).into());
+    }
+    let data = DataSet::load(&args.model.data)?;
+    let options = resolve(&args.model, &data)?;
+    let net = options.net(data.train.channels, data.classes)?;
+    let initial = initial_weights(args, &options, &net)?;
+    let chosen = choose::open(&DeviceChoice::from(args.model.device.as_str()), args.model.backend)?;
+    let plan = plan(&net, &options, &data, chosen.device.as_ref())?;
+    announce(console, &net, &options, &plan, chosen.device.as_ref(), chosen.note.as_deref());
+
+    let config = RunConfig {
+        version: env!("CARGO_PKG_VERSION").into(),
+        device: DeviceEntry::from(chosen.device.info()),
+        settings: options.clone(),
+    };
+    let engine = Engine::new(chosen.device, plan, options.eval_batch, &data)?;
+    let mut trainer = Trainer::new(engine, &options, &data)?;
+    let name = format!("{}-{}", options.arch, options.model.name());
+    let mut run_dir = RunDir::create(args.out.as_deref(), &name, &config, args.record.is_some())?;
+    let batches = (data.train.len() - options.validation) as u64 / u64::from(options.batch_size);
+    let mut watchers = Watchers {
+        progress: Progress::new(console, options.steps, options.steps.div_ceil(batches)),
+        stdout: args.json.then(|| JsonLines::new(io::stdout())),
+        run_dir: &mut run_dir,
+    };
+    let result = trainer.run(&initial, &mut watchers);
+    watchers.progress.finish();
+    match result {
+        Ok(outcome) => {
+            run_dir.save_last(&outcome.weights)?;
+            conclude(console, &outcome, &run_dir);
+            Ok(())
+        }
+        Err(error) => {
+            if let TrainError::NotFinite { weights, .. } = &error {
+                run_dir.save_last(weights)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn initial_weights(args: &TrainArgs, options: &TrainOptions, net: &ResNet) -> anyhow::Result<Weights> {
+    let Some(path) = &args.init else { return Ok(Weights::initial(net, options.init, options.seed)) };
+    let (weights, _) = read_weights(path)?;
+    Ok(weights.fit(net).map_err(|error| RunError::Weights { path: path.clone(), error })?)
+}
+
+/// The plan of `net` for `device`.
+pub(super) fn plan(
+    net: &ResNet,
+    options: &TrainOptions,
+    data: &DataSet,
+    device: &dyn Device,
+) -> anyhow::Result<Plan> {
+    let sizes = DataSizes {
+        height: data.train.height,
+        width: data.train.width,
+        train: data.train.len(),
+        test: data.test.len(),
+    };
+    Ok(Plan::new(net, &options.plan(net, sizes, device.limits())?)?)
+}
+
+/// What will happen, before it does.
+fn announce(
+    console: Console,
+    net: &ResNet,
+    options: &TrainOptions,
+    plan: &Plan,
+    device: &dyn Device,
+    note: Option<&str>,
+) {
+    let info = device.info();
+    console.line(format!("device     {}: {} ({}, {})", info.kind, info.name, info.backend, info.driver));
+    if let Some(note) = note {
+        console.line(format!("           {note}"));
+    }
+    let blocks = plan.blocks.len();
+    console.line(format!(
+        "net        {} {}, {} parameters, {:.1} of {blocks} blocks expected in a step",
+        options.arch,
+        options.model.name(),
+        thousands(net.parameter_count()),
+        plan.expected_depth(),
+    ));
+    console.line(format!(
+        "step       batch {}, {:.2} GFLOP with all blocks, {:.2} expected; {:.0} MiB planned",
+        options.batch_size,
+        plan.step_flop(&Gates::all(blocks)) / 1e9,
+        plan.expected_flop() / 1e9,
+        plan.storage.bytes() as f64 / f64::from(1 << 20),
+    ));
+    console.line(format!(
+        "training   {} steps, an evaluation every {}, seed {}",
+        options.steps, options.eval_every, options.seed
+    ));
+}
+
+/// How it went.
+fn conclude(console: Console, outcome: &Outcome, run_dir: &RunDir) {
+    let percent = |record: &EvalRecord| format!("{:.2} %", 100.0 * record.accuracy);
+    let mut accuracy = format!("test accuracy {} (last weights)", percent(&outcome.test));
+    if let Some(best) = &outcome.best {
+        accuracy += &format!(", {} (best on validation, of step {})", percent(best), best.step);
+    }
+    console.line(accuracy);
+    let (time, steps) = (outcome.time.as_secs_f64(), outcome.step_time.as_secs_f64());
+    console.line(format!(
+        "time {}, of it {} in training steps; {:.1} % of the blocks ran",
+        duration(time),
+        duration(steps),
+        100.0 * outcome.blocks_run,
+    ));
+    if let Some((all_gates, samples)) = outcome.all_gates_time {
+        let all_gates = all_gates.as_secs_f64();
+        console.line(format!(
+            "skipping saved {:.1} s of {:.1} s ({:.0} %): the same steps with all gates on, by the median of {samples} \
+             timed steps whose update was not applied",
+            all_gates - steps,
+            all_gates,
+            100.0 * (1.0 - steps / all_gates),
+        ));
+    }
+    console.line(format!("run directory {}", run_dir.path().display()));
+}
+
+/// Everybody who watches the run.
+struct Watchers<'a> {
+    run_dir: &'a mut RunDir,
+    progress: Progress,
+    stdout: Option<JsonLines<io::Stdout>>,
+}
+
+impl Watchers<'_> {
+    /// Tells stdout, until it is closed.
+    fn tell(&mut self, tell: impl FnOnce(&mut JsonLines<io::Stdout>) -> io::Result<()>) {
+        if self.stdout.as_mut().is_some_and(|stdout| tell(stdout).is_err()) {
+            self.stdout = None;
+        }
+    }
+}
+
+impl Observer for Watchers<'_> {
+    fn initial(&mut self, weights: &Weights) -> io::Result<()> {
+        self.run_dir.initial(weights)
+    }
+
+    fn trace(&mut self, record: &TraceRecord) -> io::Result<()> {
+        self.run_dir.trace(record)
+    }
+
+    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
+        self.run_dir.step(record)?;
+        self.tell(|stdout| stdout.step(record));
+        self.progress.step(record)
+    }
+
+    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
+        self.run_dir.eval(record)?;
+        self.tell(|stdout| stdout.eval(record));
+        self.progress.eval(record)
+    }
+
+    fn best(&mut self, weights: &Weights) -> io::Result<()> {
+        self.run_dir.best(weights)
+    }
+}

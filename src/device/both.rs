@@ -1,0 +1,122 @@
+//! Two devices at once: every dispatch runs on both, and the first difference stops the run by name.
+//!
+//! The tool for finding a wrong kernel or a wrong driver. After each dispatch the twin takes over what the GPU wrote, so
+//! that rounding differences do not add up and a difference is that of the one dispatch.
+
+use super::cpu::CpuDevice;
+use super::{Device, DeviceError, DeviceInfo, Ticket};
+use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
+
+/// A GPU, and the CPU device beside it as its judge.
+pub struct BothDevices {
+    info: DeviceInfo,
+    gpu: Box<dyn Device>,
+    cpu: CpuDevice,
+}
+
+impl BothDevices {
+    /// Holds `gpu` against `cpu`.
+    pub fn new(gpu: Box<dyn Device>, cpu: CpuDevice) -> Self {
+        let info = DeviceInfo { kind: "both", ..gpu.info().clone() };
+        Self { info, gpu, cpu }
+    }
+
+    fn compare(&mut self, dispatch: &Dispatch) -> Result<(), DeviceError> {
+        for &value in &dispatch.writes {
+            let (got, expected) = (self.gpu.read(value)?, self.cpu.read(value)?);
+            let tolerance = Tolerance::new(dispatch, &expected);
+            let pairs = got.iter().zip(&expected).enumerate();
+            let mut wrong = pairs.filter(|(_, (got, expected))| !tolerance.allows(**got, **expected));
+            if let Some((index, (got, expected))) = wrong.next() {
+                let others = wrong.count();
+                return Err(DeviceError::Mismatch(format!(
+                    "{} (shader {}): {} and the CPU differ at word {index} of {} of value {}: {:e} and {:e}, where {:e} \
+                     is allowed; {others} more words differ",
+                    dispatch.label,
+                    dispatch.kernel.shader().name,
+                    self.info.name,
+                    expected.len(),
+                    value.0,
+                    f32::from_bits(*got),
+                    f32::from_bits(*expected),
+                    tolerance.bound(f64::from(f32::from_bits(*expected))),
+                )));
+            }
+            self.cpu.write(value, &got)?;
+        }
+        Ok(())
+    }
+}
+
+/// How far two correct devices may be apart: rounding errors grow with the root of the number of terms in a sum, and
+/// are as large as the sum's terms, for which the values' root mean square stands in.
+struct Tolerance {
+    unit: f64,
+    scale: f64,
+}
+
+impl Tolerance {
+    fn new(dispatch: &Dispatch, expected: &[u32]) -> Self {
+        let square = |&bits: &u32| f64::from(f32::from_bits(bits)).powi(2);
+        let squares = expected.iter().map(square).filter(|square| square.is_finite());
+        let scale = (squares.sum::<f64>() / expected.len().max(1) as f64).sqrt();
+        let terms = dispatch.kernel.cost().terms.max(1.0);
+        Self { unit: 64.0 * f64::from(f32::EPSILON) / 2.0 * terms.sqrt(), scale }
+    }
+
+    fn bound(&self, expected: f64) -> f64 {
+        self.unit * (self.scale + expected.abs())
+    }
+
+    /// Integers are compared as the tiny f32 that share their bits: no two are within the bound.
+    fn allows(&self, got: u32, expected: u32) -> bool {
+        let (a, b) = (f64::from(f32::from_bits(got)), f64::from(f32::from_bits(expected)));
+        got == expected || (a.is_nan() && b.is_nan()) || (a - b).abs() <= self.bound(b)
+    }
+}
+
+impl Device for BothDevices {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn limits(&self) -> Limits {
+        let (gpu, cpu) = (self.gpu.limits(), self.cpu.limits());
+        Limits {
+            binding_words: gpu.binding_words.min(cpu.binding_words),
+            buffer_words: gpu.buffer_words.min(cpu.buffer_words),
+        }
+    }
+
+    fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
+        self.gpu.prepare(storage, dispatches)?;
+        self.cpu.prepare(storage, dispatches)
+    }
+
+    fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
+        self.gpu.write(value, words)?;
+        self.cpu.write(value, words)
+    }
+
+    fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
+        for dispatch in list {
+            let one = std::slice::from_ref(dispatch);
+            self.gpu.run(one)?;
+            self.cpu.run(one)?;
+            self.compare(dispatch)?;
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
+        self.gpu.request(value)
+    }
+
+    fn is_ready(&mut self, ticket: &Ticket) -> Result<bool, DeviceError> {
+        self.gpu.is_ready(ticket)
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<Vec<u32>, DeviceError> {
+        self.gpu.collect(ticket)
+    }
+}

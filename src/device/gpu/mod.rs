@@ -1,0 +1,380 @@
+//! The GPU device: encodes lists of dispatches into command buffers, through wgpu.
+//!
+//! Pipelines, parameters and buffers are made once, in [`GpuDevice::prepare`]; bind groups on first use. A list is one
+//! compute pass of one command buffer, which also takes the read-backs that are asked for after it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use wgpu::{
+    BindGroup, BindGroupDescriptor, BindGroupEntry, Buffer, BufferBinding, BufferDescriptor, BufferUsages,
+    CommandEncoder, ComputePassDescriptor, DeviceDescriptor, PollType,
+};
+
+use super::{Device, DeviceError, DeviceInfo, Ticket};
+use crate::dispatch::{Dispatch, Kernel, Limits, Region, Storage, ValueId, fold};
+
+mod adapter;
+mod pipeline;
+mod read_back;
+
+pub use adapter::{AdapterSummary, Backend, list};
+pub use pipeline::Sources;
+use pipeline::{Compiler, Pipeline};
+use read_back::{ReadBack, StagingPool};
+
+/// Which adapter to open, and how.
+#[derive(Clone)]
+pub struct GpuRequest {
+    /// Part of the adapter's name; `None` for the preferred one.
+    pub name: Option<String>,
+    /// Only adapters of this backend.
+    pub backend: Option<Backend>,
+    /// Runs shaders without bounds checks.
+    pub trusted: bool,
+    /// A limit below the adapter's, to try the folding of large grids.
+    pub max_workgroups_per_dimension: Option<u32>,
+    /// Shader texts to use; [`Shader::wgsl`](crate::dispatch::Shader::wgsl) if `None`.
+    pub sources: Option<Sources>,
+}
+
+impl Default for GpuRequest {
+    fn default() -> Self {
+        Self {
+            name: None,
+            backend: None,
+            trusted: !cfg!(debug_assertions),
+            max_workgroups_per_dimension: None,
+            sources: None,
+        }
+    }
+}
+
+/// Bytes between the parameters of two kernels: WebGPU's coarsest alignment of a uniform binding.
+const PARAMS_STRIDE: usize = 256;
+
+/// A kernel with everything made for it.
+struct Prepared {
+    /// Keeps the address alive that the kernel is found by.
+    _kernel: Arc<dyn Kernel>,
+    pipeline: Pipeline,
+    params_offset: u64,
+    params_bytes: u64,
+    workgroups: [u32; 3],
+}
+
+/// What a bind group depends on: the kernel, by address, and the values bound.
+#[derive(PartialEq, Eq, Hash)]
+struct BindKey {
+    kernel: usize,
+    values: [u32; 9],
+}
+
+/// A GPU.
+pub struct GpuDevice {
+    info: DeviceInfo,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    compiler: Compiler,
+    workgroup_limit: u32,
+    software: bool,
+    storage: Storage,
+    buffers: Vec<Buffer>,
+    params: Option<Buffer>,
+    prepared: HashMap<usize, Prepared>,
+    bind_groups: HashMap<BindKey, BindGroup>,
+    encoder: Option<CommandEncoder>,
+    staging: StagingPool,
+    read_backs: HashMap<u64, ReadBack>,
+    next_ticket: u64,
+    fault: Arc<Mutex<Option<DeviceError>>>,
+}
+
+impl GpuDevice {
+    /// Opens the adapter asked for.
+    pub fn open(request: &GpuRequest) -> Result<Self, DeviceError> {
+        let adapter = adapter::find(request.name.as_deref(), request.backend)?;
+        let info = adapter::info(&adapter);
+        let available = adapter.limits();
+        // WebGPU's defaults, which every shader keeps to; only the sizes of buffers follow the adapter.
+        let mut required = wgpu::Limits::default();
+        required.max_storage_buffer_binding_size = available.max_storage_buffer_binding_size;
+        required.max_buffer_size = available.max_buffer_size;
+        let descriptor = DeviceDescriptor { label: Some("sdgpu"), required_limits: required, ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
+        let fault = watch(&device, &info.name);
+        let sources = request.sources.clone().unwrap_or_else(|| Arc::new(|shader| shader.wgsl()));
+        let device_limit = device.limits().max_compute_workgroups_per_dimension;
+        Ok(Self {
+            compiler: Compiler::new(device.clone(), request.trusted, sources),
+            workgroup_limit: request.max_workgroups_per_dimension.unwrap_or(device_limit).min(device_limit),
+            software: adapter::is_software(&adapter),
+            info,
+            device,
+            queue,
+            storage: Storage::default(),
+            buffers: Vec::new(),
+            params: None,
+            prepared: HashMap::new(),
+            bind_groups: HashMap::new(),
+            encoder: None,
+            staging: StagingPool::default(),
+            read_backs: HashMap::new(),
+            next_ticket: 0,
+            fault,
+        })
+    }
+
+    /// Whether the adapter is a processor that plays a GPU.
+    pub fn is_software(&self) -> bool {
+        self.software
+    }
+
+    /// Number of bind groups made so far; it stops growing once every combination has been met.
+    pub fn bind_groups(&self) -> usize {
+        self.bind_groups.len()
+    }
+
+    /// The first fault that wgpu or the driver reported, if any.
+    fn check(&self) -> Result<(), DeviceError> {
+        match self.fault.lock().ok().and_then(|mut fault| fault.take()) {
+            Some(fault) => Err(fault),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, message: impl Into<String>) -> DeviceError {
+        DeviceError::Refused { device: self.info.name.clone(), message: message.into() }
+    }
+
+    fn encoder(&mut self) -> &mut CommandEncoder {
+        self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()))
+    }
+
+    /// Submits what has been encoded.
+    fn flush(&mut self) {
+        if let Some(encoder) = self.encoder.take() {
+            let submission = self.queue.submit([encoder.finish()]);
+            for read_back in self.read_backs.values_mut().filter(|read_back| read_back.submission.is_none()) {
+                read_back.map(submission.clone());
+            }
+        }
+    }
+
+    fn bind_group(&self, prepared: &Prepared, dispatch: &Dispatch) -> Option<BindGroup> {
+        let range = |region: Region| {
+            wgpu::BindingResource::Buffer(BufferBinding {
+                buffer: &self.buffers[region.buffer],
+                offset: 4 * region.offset as u64,
+                size: wgpu::BufferSize::new(4 * region.words as u64),
+            })
+        };
+        let params = wgpu::BindingResource::Buffer(BufferBinding {
+            buffer: self.params.as_ref()?,
+            offset: prepared.params_offset,
+            size: wgpu::BufferSize::new(prepared.params_bytes),
+        });
+        let values = dispatch.reads.iter().chain(&dispatch.writes).map(|&value| range(self.storage.region(value)));
+        let entries: Vec<BindGroupEntry<'_>> = std::iter::once(params)
+            .chain(values)
+            .enumerate()
+            .map(|(binding, resource)| BindGroupEntry { binding: binding as u32, resource })
+            .collect();
+        Some(self.device.create_bind_group(&BindGroupDescriptor {
+            label: Some(&dispatch.label),
+            layout: &prepared.pipeline.layout,
+            entries: &entries,
+        }))
+    }
+
+    fn create_buffer(&self, words: usize, label: &str) -> Buffer {
+        self.device.create_buffer(&BufferDescriptor {
+            label: Some(label),
+            size: 4 * words.max(1) as u64,
+            usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Pipelines and parameters for the kernels of `dispatches`.
+    fn prepare_kernels(&mut self, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
+        let mut params: Vec<u8> = Vec::new();
+        let mut offsets: HashMap<&[u8], usize> = HashMap::new();
+        for dispatch in dispatches {
+            let address = address(&dispatch.kernel);
+            if self.prepared.contains_key(&address) {
+                continue;
+            }
+            let kernel = &dispatch.kernel;
+            let bytes = kernel.params();
+            let offset = *offsets.entry(bytes).or_insert_with(|| {
+                let offset = params.len();
+                params.extend_from_slice(bytes);
+                params.resize(offset + PARAMS_STRIDE, 0);
+                offset
+            });
+            let pipeline = self.compiler.pipeline(kernel.as_ref()).map_err(|message| self.refused(message))?;
+            let prepared = Prepared {
+                _kernel: Arc::clone(kernel),
+                pipeline,
+                params_offset: offset as u64,
+                params_bytes: bytes.len() as u64,
+                workgroups: fold(kernel.workgroups(), self.workgroup_limit),
+            };
+            self.prepared.insert(address, prepared);
+        }
+        let buffer = self.device.create_buffer(&BufferDescriptor {
+            label: Some("parameters"),
+            size: params.len().max(PARAMS_STRIDE) as u64,
+            usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.queue.write_buffer(&buffer, 0, &params);
+        self.params = Some(buffer);
+        Ok(())
+    }
+}
+
+/// Where a kernel lies: its name within one prepared plan, as every list of the plan shares its kernels.
+fn address(kernel: &Arc<dyn Kernel>) -> usize {
+    Arc::as_ptr(kernel).cast::<()>() as usize
+}
+
+/// Records the first error that wgpu reports outside any call's result, and the loss of the device.
+fn watch(device: &wgpu::Device, name: &str) -> Arc<Mutex<Option<DeviceError>>> {
+    let fault = Arc::new(Mutex::new(None));
+    let record = |fault: &Mutex<Option<DeviceError>>, error| {
+        if let Ok(mut fault) = fault.lock() {
+            fault.get_or_insert(error);
+        }
+    };
+    let (slot, device_name) = (Arc::clone(&fault), name.to_string());
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        let device = device_name.clone();
+        record(
+            &slot,
+            match error {
+                wgpu::Error::OutOfMemory { .. } => DeviceError::OutOfMemory { device, needed: 0 },
+                error => DeviceError::Refused { device, message: error.to_string() },
+            },
+        );
+    }));
+    let (slot, device_name) = (Arc::clone(&fault), name.to_string());
+    device.set_device_lost_callback(move |reason, message| {
+        let reason = format!("{reason:?}: {message}");
+        record(&slot, DeviceError::Lost { device: device_name.clone(), reason });
+    });
+    fault
+}
+
+impl Device for GpuDevice {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn limits(&self) -> Limits {
+        let limits = self.device.limits();
+        Limits {
+            binding_words: (limits.max_storage_buffer_binding_size / 4) as usize,
+            buffer_words: (limits.max_buffer_size / 4) as usize,
+        }
+    }
+
+    fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
+        self.flush();
+        self.read_backs.clear();
+        self.bind_groups.clear();
+        self.prepared.clear();
+        self.buffers.clear();
+        self.prepare_kernels(dispatches)?;
+        self.check()?;
+        for (index, &words) in storage.buffers.iter().enumerate() {
+            self.buffers.push(self.create_buffer(words, &format!("buffer {index}")));
+            self.check().map_err(|error| match error {
+                DeviceError::OutOfMemory { device, .. } => {
+                    DeviceError::OutOfMemory { device, needed: storage.bytes() >> 20 }
+                }
+                error => error,
+            })?;
+        }
+        self.storage = storage.clone();
+        Ok(())
+    }
+
+    fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
+        // A queue's writes come before the next submission: what was encoded before goes first.
+        self.flush();
+        let region = self.storage.region(value);
+        self.queue.write_buffer(&self.buffers[region.buffer], 4 * region.offset as u64, bytemuck::cast_slice(words));
+        self.check()
+    }
+
+    fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
+        for dispatch in list {
+            let key = bind_key(dispatch);
+            if !self.bind_groups.contains_key(&key) {
+                let group = self.prepared.get(&key.kernel).and_then(|prepared| self.bind_group(prepared, dispatch));
+                let group = group.ok_or_else(|| self.refused(format!("{} was not prepared", dispatch.label)))?;
+                self.bind_groups.insert(key, group);
+            }
+        }
+        let mut encoder =
+            self.encoder.take().unwrap_or_else(|| self.device.create_command_encoder(&Default::default()));
+        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+        for dispatch in list {
+            let key = bind_key(dispatch);
+            let (prepared, bind_group) = (&self.prepared[&key.kernel], &self.bind_groups[&key]);
+            let [x, y, z] = prepared.workgroups;
+            pass.set_pipeline(&prepared.pipeline.pipeline);
+            pass.set_bind_group(0, bind_group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
+        self.encoder = Some(encoder);
+        self.check()
+    }
+
+    fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
+        let Region { buffer, offset, words } = self.storage.region(value);
+        self.encoder();
+        let (device, source) = (self.device.clone(), self.buffers[buffer].clone());
+        if let Some(encoder) = &mut self.encoder {
+            let read_back = self.staging.copy(&device, encoder, &source, offset, words);
+            self.next_ticket += 1;
+            self.read_backs.insert(self.next_ticket, read_back);
+        }
+        self.flush();
+        self.check()?;
+        Ok(Ticket(self.next_ticket))
+    }
+
+    fn is_ready(&mut self, ticket: &Ticket) -> Result<bool, DeviceError> {
+        self.device.poll(PollType::Poll).map_err(|error| self.refused(error.to_string()))?;
+        self.check()?;
+        Ok(self.read_backs.get(&ticket.0).is_some_and(ReadBack::is_done))
+    }
+
+    fn collect(&mut self, ticket: Ticket) -> Result<Vec<u32>, DeviceError> {
+        let read_back = self.read_backs.remove(&ticket.0);
+        let read_back = read_back.ok_or_else(|| self.refused("a read-back of values that were dropped since"))?;
+        if !read_back.is_done() {
+            let wait = PollType::Wait { submission_index: read_back.submission.clone(), timeout: None };
+            self.device.poll(wait).map_err(|error| self.refused(error.to_string()))?;
+        }
+        self.check()?;
+        let words = self.staging.take(read_back);
+        words.ok_or_else(|| DeviceError::Lost {
+            device: self.info.name.clone(),
+            reason: "it did not deliver a read-back".into(),
+        })
+    }
+}
+
+fn bind_key(dispatch: &Dispatch) -> BindKey {
+    let mut values = [u32::MAX; 9];
+    for (slot, value) in values.iter_mut().zip(dispatch.reads.iter().chain(&dispatch.writes)) {
+        *slot = value.0;
+    }
+    BindKey { kernel: address(&dispatch.kernel), values }
+}

@@ -1,0 +1,72 @@
+//! `config.toml`: every setting of a run as it was resolved, the version, and the device.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::device::DeviceInfo;
+use crate::train::TrainOptions;
+
+/// The device that a run was made on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceEntry {
+    /// `gpu`, `cpu` or `both`.
+    pub kind: String,
+    /// Name of the adapter or processor.
+    pub name: String,
+    /// Vulkan, Metal, Dx12, or the instruction set.
+    pub backend: String,
+    /// Driver, or number of threads.
+    pub driver: String,
+}
+
+impl From<&DeviceInfo> for DeviceEntry {
+    fn from(info: &DeviceInfo) -> Self {
+        let DeviceInfo { kind, name, backend, driver } = info.clone();
+        Self { kind: kind.into(), name, backend, driver }
+    }
+}
+
+/// The contents of `config.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Version of sdgpu.
+    pub version: String,
+    /// The device.
+    pub device: DeviceEntry,
+    /// The settings.
+    pub settings: TrainOptions,
+}
+
+/// Why a run's settings can't be read.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// Not readable.
+    #[error("{path}: {error}; a run directory holds a config.toml")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// Not what sdgpu writes.
+    #[error("{path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why, on one line.
+        message: String,
+    },
+}
+
+impl RunConfig {
+    /// Reads the `config.toml` of the run in `folder`.
+    pub fn read(folder: &Path) -> Result<Self, ConfigError> {
+        let path = folder.join("config.toml");
+        let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::Read { path: path.clone(), error })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse { path, message: error.message().replace('\n', " ") })
+    }
+}

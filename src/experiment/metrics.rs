@@ -1,0 +1,47 @@
+//! Metrics as lines of JSON. Numbers are valid JSON always: what is not finite is `null`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::train::{EvalRecord, Observer, StepRecord};
+
+/// A line of `metrics.jsonl`. Field names are part of the format.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum MetricsLine<'a> {
+    Train { step: u64, epoch: u64, loss: f64, accuracy: f64, lr: f64, gates: &'a str },
+    Eval { split: &'a str, step: u64, loss: f64, accuracy: f64, images: usize },
+}
+
+/// Writes a run's metrics to a file or a pipe.
+pub struct JsonLines<W> {
+    writer: W,
+}
+
+impl<W: Write> JsonLines<W> {
+    /// Lines go to `writer`.
+    pub fn new(writer: W) -> Self {
+        Self { writer }
+    }
+
+    /// Writes `record` as one line, and sends it on its way.
+    pub fn write(&mut self, record: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.writer.write_all(&line)?;
+        self.writer.flush()
+    }
+}
+
+impl<W: Write> Observer for JsonLines<W> {
+    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
+        let &StepRecord { step, epoch, loss, accuracy, lr, .. } = record;
+        self.write(&MetricsLine::Train { step, epoch, loss, accuracy, lr, gates: &record.gates.to_string() })
+    }
+
+    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
+        let &EvalRecord { split, step, loss, accuracy, images, .. } = record;
+        self.write(&MetricsLine::Eval { split, step, loss, accuracy, images })
+    }
+}

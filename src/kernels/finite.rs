@@ -1,0 +1,51 @@
+//! Watches for values that are not finite, so that they are found before they spoil the weights.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::{element_workgroups, lanes, params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+
+pub(crate) static FINITE: Shader = shader!("finite", reads: 1, writes: 1, params: Finite);
+
+params! {
+    /// `values -> report`: sets word 3 of the report to 1 if any value is NaN or infinite.
+    pub struct Finite {
+        /// Number of values.
+        words: u32,
+    }
+}
+
+impl Finite {
+    /// On `words` values.
+    pub fn new(words: u32) -> Self {
+        Self { words }
+    }
+}
+
+impl Kernel for Finite {
+    fn shader(&self) -> &'static Shader {
+        &FINITE
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        element_workgroups(self.words)
+    }
+    fn cost(&self) -> Cost {
+        Cost { flop: 0.0, terms: 1.0, loads: f64::from(self.words) }
+    }
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        if bindings.reads[0].par_chunks(lanes::task(1)).any(any_not_finite) {
+            bindings.writes[0][3] = 1;
+        }
+    }
+}
+
+/// Whether the exponent of any of these f32 is all ones. Looks at all of them, which vectorises.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn any_not_finite(words: &[u32]) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    words.iter().fold(false, |any, word| any | (word & EXPONENT == EXPONENT))
+}

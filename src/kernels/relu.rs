@@ -1,0 +1,53 @@
+//! The rectifier on its own, where no batch norm stands before it to do it in passing.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::batch_norm::relu;
+use super::{element_workgroups, lanes, params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+
+pub(crate) static RELU: Shader = shader!("relu", reads: 1, writes: 1, params: Relu);
+
+params! {
+    /// `x -> y`: max(x, 0), letting NaN through.
+    pub struct Relu {
+        /// Elements of `x`.
+        elements: u32,
+    }
+}
+
+impl Relu {
+    /// On `elements` elements.
+    pub fn new(elements: u32) -> Self {
+        Self { elements }
+    }
+}
+
+impl Kernel for Relu {
+    fn shader(&self) -> &'static Shader {
+        &RELU
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        element_workgroups(self.elements)
+    }
+    fn cost(&self) -> Cost {
+        let elements = f64::from(self.elements);
+        Cost { flop: elements, terms: 1.0, loads: elements }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let ([x], [y]) = bindings.f32();
+        let task = lanes::task(1);
+        x.par_chunks(task).zip(y.par_chunks_mut(task)).for_each(|(x, y)| rectify(x, y));
+    }
+}
+
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn rectify(x: &[f32], y: &mut [f32]) {
+    for (x, y) in x.iter().zip(y) {
+        *y = relu(*x);
+    }
+}

@@ -1,0 +1,114 @@
+//! What `sdgpu plan` shows of a plan: dispatches with their costs, values with their lives.
+
+use super::{Gates, Operand, Place, Plan, Runs, Template, memory};
+use crate::dispatch::{Cost, Dispatch};
+
+/// One dispatch with what it costs.
+#[derive(Clone, Debug)]
+pub struct DispatchRow {
+    /// The segment that it belongs to, or `update` or `inference`.
+    pub segment: String,
+    /// Its name.
+    pub label: String,
+    /// Its shader.
+    pub shader: &'static str,
+    /// Workgroups that cover it.
+    pub workgroups: u32,
+    /// What it costs.
+    pub cost: Cost,
+    /// Bytes of the values that it reads and writes.
+    pub bytes: u64,
+}
+
+impl DispatchRow {
+    /// Global loads per multiply-add, where the kernel has any.
+    pub fn loads_per_fma(&self) -> f64 {
+        self.cost.loads / (self.cost.flop / 2.0)
+    }
+
+    /// Whether it is a convolution, forward or backward.
+    pub fn is_convolution(&self) -> bool {
+        self.shader.starts_with("conv_") && self.shader != "conv_weight_gradient_sum"
+    }
+}
+
+impl Plan {
+    /// The dispatches of a step under `gates`, with its update.
+    pub fn step_rows(&self, gates: &Gates) -> Vec<DispatchRow> {
+        let runs = |runs: Runs| match runs {
+            Runs::Always => true,
+            Runs::Kept(block) => gates.survives(block),
+            Runs::Dropped(block) => !gates.survives(block),
+        };
+        let segments = || self.segments.iter().filter(|segment| runs(segment.runs));
+        let names = segments()
+            .flat_map(|segment| segment.forward.iter().map(|_| segment.name.as_str()))
+            .chain(segments().rev().flat_map(|segment| segment.backward.iter().map(|_| segment.name.as_str())))
+            .chain(self.update.iter().map(|_| "update"));
+        let dispatches = self.schedule(gates).into_iter().chain(self.schedule_update());
+        names.zip(dispatches).map(|(name, dispatch)| self.row(name, &dispatch)).collect()
+    }
+
+    fn row(&self, segment: &str, dispatch: &Dispatch) -> DispatchRow {
+        let values = dispatch.reads.iter().chain(&dispatch.writes);
+        DispatchRow {
+            segment: segment.to_string(),
+            label: dispatch.label.to_string(),
+            shader: dispatch.kernel.shader().name,
+            workgroups: dispatch.kernel.workgroups(),
+            cost: dispatch.kernel.cost(),
+            bytes: values.map(|&value| 4 * self.storage.region(value).words as u64).sum(),
+        }
+    }
+
+    /// FLOP of the forward and backward pass of a step under `gates`, update included.
+    pub fn step_flop(&self, gates: &Gates) -> f64 {
+        self.schedule(gates).iter().chain(&self.schedule_update()).map(|dispatch| dispatch.kernel.cost().flop).sum()
+    }
+
+    /// Expected FLOP of a step, over the draws of the gates.
+    pub fn expected_flop(&self) -> f64 {
+        let flop = |templates: &[Template]| templates.iter().map(|template| template.kernel.cost().flop).sum::<f64>();
+        let share = |runs: Runs| match runs {
+            Runs::Always => 1.0,
+            Runs::Kept(block) => self.survival[block],
+            Runs::Dropped(block) => 1.0 - self.survival[block],
+        };
+        let segments = self.segments.iter();
+        segments.map(|part| share(part.runs) * (flop(&part.forward) + flop(&part.backward))).sum::<f64>()
+            + flop(&self.update)
+    }
+
+    /// Number of blocks expected to survive a step.
+    pub fn expected_depth(&self) -> f64 {
+        self.survival.iter().sum()
+    }
+
+    /// Upper bound of the number of bind groups that a GPU will ever make for this plan.
+    pub fn bind_group_bound(&self) -> usize {
+        let choices = |operands: &[Operand]| -> usize {
+            operands.iter().map(|&operand| self.candidates(operand).len()).product()
+        };
+        memory::time_line(self).map(|template| choices(&template.reads) * choices(&template.writes)).sum()
+    }
+
+    /// The values and where they lie, as lines of text; pooled ones with their lives on the plan's time line.
+    pub fn memory_lines(&self) -> Vec<String> {
+        let mut lines = Vec::with_capacity(self.values.len());
+        for (index, value) in self.values.iter().enumerate() {
+            let region = self.storage.regions[index];
+            let life = match (value.place, self.lifetimes[index]) {
+                (Place::Pooled, Some((first, last))) => format!("lives {first}..{last}"),
+                (Place::Pooled, None) => continue,
+                _ => "lives throughout".to_string(),
+            };
+            let kibibytes = value.words as f64 / 256.0;
+            let sign = if value.non_negative { ">=0" } else { "" };
+            lines.push(format!(
+                "buffer {:4} +{:<9} {kibibytes:10.1} KiB  {life:18} {sign:3} {}",
+                region.buffer, region.offset, value.name
+            ));
+        }
+        lines
+    }
+}

@@ -1,0 +1,60 @@
+//! Which blocks survive a step.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::rng::{self, Stream};
+
+/// One gate a residual block, in order; `true`: the block survives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Gates(pub Vec<bool>);
+
+impl Gates {
+    /// All blocks survive.
+    pub fn all(blocks: usize) -> Self {
+        Self(vec![true; blocks])
+    }
+
+    /// The draw of step `step`: block `l` survives with probability `survival[l]`, one draw a block and batch (Huang et
+    /// al. 2016, section 3). A function of seed and step alone.
+    pub fn draw(survival: &[f64], seed: u64, step: u32) -> Self {
+        let survives = |block: usize| f64::from(rng::uniform(seed, Stream::Gates, step, block as u32)) < survival[block];
+        Self((0..survival.len()).map(survives).collect())
+    }
+
+    /// Whether `block` survives.
+    pub fn survives(&self, block: usize) -> bool {
+        self.0[block]
+    }
+
+    /// Number of blocks that survive.
+    pub fn survivors(&self) -> usize {
+        self.0.iter().filter(|&&survives| survives).count()
+    }
+}
+
+impl fmt::Display for Gates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&survives| f.write_str(if survives { "1" } else { "0" }))
+    }
+}
+
+/// A string that is no list of gates.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is no list of gates: one 1 (survives) or 0 (dropped) for each block")]
+pub struct InvalidGates(String);
+
+impl FromStr for Gates {
+    type Err = InvalidGates;
+
+    fn from_str(text: &str) -> Result<Self, InvalidGates> {
+        let gate = |character| match character {
+            '0' => Some(false),
+            '1' => Some(true),
+            _ => None,
+        };
+        text.chars().map(gate).collect::<Option<_>>().map(Self).ok_or_else(|| InvalidGates(text.to_string()))
+    }
+}

@@ -1,0 +1,78 @@
+//! The memory plan: where every value lies, computed before the first step.
+//!
+//! The time line runs through everything that can ever be encoded: all segments forward (a block's sum and its bypass
+//! alike), all segments backward, then an evaluation batch. A pooled value lives from the first dispatch that may write
+//! it to the last that may read it, under *any* gates: an operand of the trunk uses every value it can stand for. Values
+//! whose lives do not overlap may share a buffer.
+
+use super::{Operand, Place, Plan, Template};
+use crate::dispatch::{Region, Storage, ValueId};
+
+/// First and last use on the time line.
+type Lifetime = (usize, usize);
+
+/// Fills in the plan's lifetimes and its storage.
+pub(super) fn assign(plan: &mut Plan) {
+    let lifetimes = lifetimes(plan);
+    let mut storage = Storage::default();
+    let mut regions: Vec<Option<Region>> = vec![None; plan.values.len()];
+    let pooled = |index: &usize| plan.values[*index].place == Place::Pooled;
+
+    for (index, value) in plan.values.iter().enumerate() {
+        if value.place == Place::Own {
+            regions[index] = Some(Region { buffer: storage.buffers.len(), offset: 0, words: value.words });
+            storage.buffers.push(value.words);
+        }
+    }
+    for (index, value) in plan.values.iter().enumerate() {
+        if let Place::Part { of, offset } = value.place {
+            let whole = regions[of.index()].map_or(0, |region| region.buffer);
+            regions[index] = Some(Region { buffer: whole, offset, words: value.words });
+        }
+    }
+    // The largest values first; each into the first buffer whose tenants all live at other times.
+    let mut order: Vec<usize> = (0..plan.values.len()).filter(pooled).collect();
+    order.sort_by_key(|&index| (std::cmp::Reverse(plan.values[index].words), index));
+    let mut tenants: Vec<(usize, Vec<Lifetime>)> = Vec::new();
+    for index in order {
+        let Some(life) = lifetimes[index] else { continue };
+        let words = plan.values[index].words;
+        let apart = |others: &[Lifetime]| others.iter().all(|other| other.1 < life.0 || life.1 < other.0);
+        let buffer = match tenants.iter_mut().find(|(_, others)| apart(others)) {
+            Some((buffer, others)) => {
+                others.push(life);
+                *buffer
+            }
+            None => {
+                storage.buffers.push(words);
+                tenants.push((storage.buffers.len() - 1, vec![life]));
+                storage.buffers.len() - 1
+            }
+        };
+        regions[index] = Some(Region { buffer, offset: 0, words });
+    }
+    // A value that nothing uses has no place; no dispatch names it either.
+    storage.regions =
+        regions.into_iter().map(|region| region.unwrap_or(Region { buffer: 0, offset: 0, words: 0 })).collect();
+    plan.storage = storage;
+    plan.lifetimes = lifetimes;
+}
+
+/// Everything that can ever be encoded, in order.
+pub(super) fn time_line(plan: &Plan) -> impl Iterator<Item = &Template> {
+    let forward = plan.segments.iter().flat_map(|segment| &segment.forward);
+    let backward = plan.segments.iter().rev().flat_map(|segment| &segment.backward);
+    forward.chain(backward).chain(&plan.update).chain(&plan.inference)
+}
+
+fn lifetimes(plan: &Plan) -> Vec<Option<Lifetime>> {
+    let mut lifetimes: Vec<Option<Lifetime>> = vec![None; plan.values.len()];
+    for (time, template) in time_line(plan).enumerate() {
+        let operands = template.reads.iter().chain(&template.writes);
+        for value in operands.flat_map(|&operand: &Operand| plan.candidates(operand)) {
+            let life = lifetimes[ValueId::index(value)].get_or_insert((time, time));
+            life.1 = time;
+        }
+    }
+    lifetimes
+}

@@ -1,0 +1,117 @@
+//! The scheduler: from gates to the list of dispatches of a step.
+
+use super::{DroppedOutput, Gates, Operand, Plan, Runs, Split, Template};
+use crate::dispatch::{Dispatch, ValueId};
+
+/// What each trunk operand stands for in one step.
+struct Trunk {
+    /// Input of each block, then of the head.
+    values: Vec<ValueId>,
+    /// Their gradients.
+    gradients: Vec<ValueId>,
+}
+
+impl Plan {
+    /// Forward and backward pass of one training step, in order; only what survives under `gates`.
+    pub fn schedule(&self, gates: &Gates) -> Vec<Dispatch> {
+        let trunk = self.resolve_trunk(gates);
+        let runs = |runs: Runs| match runs {
+            Runs::Always => true,
+            Runs::Kept(block) => gates.survives(block),
+            Runs::Dropped(block) => !gates.survives(block),
+        };
+        let segments = || self.segments.iter().filter(|segment| runs(segment.runs));
+        let forward = segments().flat_map(|segment| &segment.forward);
+        let backward = segments().rev().flat_map(|segment| &segment.backward);
+        forward.chain(backward).map(|template| self.resolve(template, Some(&trunk), Split::Train)).collect()
+    }
+
+    /// Finite check, optimiser and running statistics.
+    pub fn schedule_update(&self) -> Vec<Dispatch> {
+        self.update.iter().map(|template| self.resolve(template, None, Split::Train)).collect()
+    }
+
+    /// One evaluation batch of `split`.
+    pub fn schedule_inference(&self, split: Split) -> Vec<Dispatch> {
+        self.inference.iter().map(|template| self.resolve(template, None, split)).collect()
+    }
+
+    /// Follows the trunk through the blocks, forward and back.
+    ///
+    /// The gradient alternates between two buffers from one *surviving* block to the next: by the number of the block,
+    /// a block would read and write the same buffer once its neighbour is dropped.
+    fn resolve_trunk(&self, gates: &Gates) -> Trunk {
+        let mut values = vec![self.stem_output];
+        for (block, plan) in self.blocks.iter().enumerate() {
+            values.push(match plan.dropped_output {
+                DroppedOutput::Input if !gates.survives(block) => values[block],
+                DroppedOutput::Shortcut(shortcut) if !gates.survives(block) => shortcut,
+                _ => plan.output,
+            });
+        }
+        let mut gradient = self.gradient_buffers[self.blocks.len()][0];
+        let mut gradients = vec![gradient];
+        for (block, plan) in self.blocks.iter().enumerate().rev() {
+            let [first, second] = self.gradient_buffers[block];
+            gradient = match plan.shortcut_gradient {
+                _ if gates.survives(block) => if gradient == first { second } else { first },
+                Some(shortcut) => shortcut,
+                None => gradient,
+            };
+            gradients.push(gradient);
+        }
+        gradients.reverse();
+        Trunk { values, gradients }
+    }
+
+    fn resolve(&self, template: &Template, trunk: Option<&Trunk>, split: Split) -> Dispatch {
+        let resolve = |operand: &Operand| match (*operand, trunk) {
+            (Operand::Value(value), _) => value,
+            (Operand::Trunk(block), Some(trunk)) => trunk.values[block],
+            (Operand::TrunkGradient(block), Some(trunk)) => trunk.gradients[block],
+            (Operand::Images, _) => self.interface.images[split as usize],
+            (Operand::Labels, _) => self.interface.labels[split as usize],
+            (Operand::Trunk(_) | Operand::TrunkGradient(_), None) => {
+                unreachable!("only training's segments name the trunk: {}", template.label)
+            }
+        };
+        Dispatch {
+            label: template.label.clone(),
+            kernel: template.kernel.clone(),
+            reads: template.reads.iter().map(resolve).collect(),
+            writes: template.writes.iter().map(resolve).collect(),
+        }
+    }
+
+    /// Every value that `operand` can stand for, under any gates.
+    pub(super) fn candidates(&self, operand: Operand) -> Vec<ValueId> {
+        match operand {
+            Operand::Value(value) => vec![value],
+            Operand::Images => self.interface.images.to_vec(),
+            Operand::Labels => self.interface.labels.to_vec(),
+            Operand::Trunk(0) => vec![self.stem_output],
+            Operand::Trunk(index) => {
+                let block = &self.blocks[index - 1];
+                let mut values = match block.dropped_output {
+                    DroppedOutput::Input => self.candidates(Operand::Trunk(index - 1)),
+                    DroppedOutput::Shortcut(shortcut) => vec![shortcut],
+                    DroppedOutput::Rectified => Vec::new(),
+                };
+                values.push(block.output);
+                values
+            }
+            Operand::TrunkGradient(index) => {
+                let mut values = self.gradient_buffers[index].to_vec();
+                values.dedup();
+                // A dropped identity block passes on the gradient of its output, which may be a shortcut's.
+                for block in &self.blocks[index..] {
+                    if let Some(shortcut) = block.shortcut_gradient {
+                        values.push(shortcut);
+                        break;
+                    }
+                }
+                values
+            }
+        }
+    }
+}

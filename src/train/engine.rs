@@ -1,0 +1,174 @@
+//! A net on a device with its data: loads and hands back weights, and evaluates.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::data::{DataSet, evaluation_batches};
+use crate::device::{Device, DeviceError, Ticket};
+use crate::dispatch::ValueId;
+use crate::kernels::update;
+use crate::model::weights::{Tensor, Weights};
+use crate::plan::{Gates, Place, Plan, Split};
+
+/// Read-backs that may be under way at once: enough to keep a GPU busy, few enough to bound what waits in its queue.
+pub(super) const IN_FLIGHT: usize = 4;
+
+/// A net on a device.
+pub struct Engine {
+    /// The device.
+    pub device: Box<dyn Device>,
+    /// The net's plan.
+    pub plan: Plan,
+    eval_batch: usize,
+}
+
+/// How a net did on some images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of correct predictions.
+    pub accuracy: f64,
+    /// Number of images.
+    pub images: usize,
+}
+
+/// What a step or an evaluation batch reports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Report {
+    pub loss_sum: f64,
+    pub correct: u32,
+    pub images: u32,
+    /// Nothing that the device checked was NaN or infinite.
+    pub finite: bool,
+}
+
+impl Report {
+    pub fn new(words: &[u32]) -> Self {
+        let loss = f32::from_bits(words[0]);
+        Self {
+            loss_sum: f64::from(loss),
+            correct: words[1],
+            images: words[2],
+            finite: words[3] == 0 && loss.is_finite(),
+        }
+    }
+}
+
+impl Engine {
+    /// Prepares `device` for `plan`, with `data` on it; the weights are all zero until [`Self::load`].
+    pub fn new(mut device: Box<dyn Device>, plan: Plan, eval_batch: u32, data: &DataSet) -> Result<Self, DeviceError> {
+        let all = Gates::all(plan.blocks.len());
+        let none = Gates(vec![false; plan.blocks.len()]);
+        let mut dispatches = plan.schedule(&all);
+        // Bypasses run only for dropped blocks.
+        dispatches.extend(plan.schedule(&none));
+        dispatches.extend(plan.schedule_update());
+        dispatches.extend(plan.schedule_inference(Split::Test));
+        device.prepare(&plan.storage, &dispatches.iter().collect::<Vec<_>>())?;
+        let interface = &plan.interface;
+        for (set, images, labels) in [
+            (&data.train, interface.images[0], interface.labels[0]),
+            (&data.test, interface.images[1], interface.labels[1]),
+        ] {
+            if plan.storage.region(images).words > 1 {
+                device.write(images, &set.packed_words())?;
+                device.write(labels, &set.label_words())?;
+            }
+        }
+        device.write(interface.normalization, bytemuck::cast_slice(&data.normalization()))?;
+        for (table, groups) in &plan.group_tables {
+            device.write(*table, groups)?;
+        }
+        Ok(Self { device, plan, eval_batch: eval_batch as usize })
+    }
+
+    /// Puts `weights`, in the order of the plan's parameters, on the device.
+    pub fn load(&mut self, weights: &Weights) -> Result<(), DeviceError> {
+        let mut chunks: HashMap<ValueId, Vec<u32>> = HashMap::new();
+        for (planned, tensor) in self.plan.parameters.iter().zip(&weights.0) {
+            let (chunk, offset) = self.place(planned.value);
+            let words = self.plan.values[chunk.index()].words;
+            let memory = planned.parameter.kind.to_memory(&tensor.values);
+            let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; words]);
+            chunk[offset..][..memory.len()].copy_from_slice(bytemuck::cast_slice(&memory));
+        }
+        chunks.iter().try_for_each(|(chunk, words)| self.device.write(*chunk, words))
+    }
+
+    /// The weights on the device, now.
+    pub fn weights(&mut self) -> Result<Weights, DeviceError> {
+        self.read_flat(|planned| Some(planned.value))
+    }
+
+    /// The gradients of the last step, by the names of their parameters; running statistics appear as the batch's.
+    pub fn gradients(&mut self) -> Result<Weights, DeviceError> {
+        self.read_flat(|planned| planned.gradient)
+    }
+
+    fn read_flat(
+        &mut self,
+        value: impl Fn(&crate::plan::ParameterValue) -> Option<ValueId>,
+    ) -> Result<Weights, DeviceError> {
+        let mut chunks: HashMap<ValueId, Vec<u32>> = HashMap::new();
+        let mut tensors = Vec::with_capacity(self.plan.parameters.len());
+        for planned in &self.plan.parameters {
+            let Some(value) = value(planned) else { continue };
+            let (chunk, offset) = self.place(value);
+            if let std::collections::hash_map::Entry::Vacant(entry) = chunks.entry(chunk) {
+                entry.insert(self.device.read(chunk)?);
+            }
+            let kind = planned.parameter.kind;
+            let memory: &[f32] = bytemuck::cast_slice(&chunks[&chunk][offset..][..kind.elements()]);
+            let name = planned.parameter.name.clone();
+            tensors.push(Tensor { name, shape: kind.shape(), values: kind.to_file(memory) });
+        }
+        Ok(Weights(tensors))
+    }
+
+    /// The flat buffer that a parameter is part of, and its first word there.
+    fn place(&self, value: ValueId) -> (ValueId, usize) {
+        match self.plan.values[value.index()].place {
+            Place::Part { of, offset } => (of, offset),
+            _ => (value, 0),
+        }
+    }
+
+    /// Evaluates the weights on the device on the images `indices` of `split`, each once. The loss is not finite where
+    /// the logits overflow, as they can before running statistics have settled.
+    pub fn evaluate(&mut self, split: Split, indices: &[u32]) -> Result<Score, DeviceError> {
+        let list = self.plan.schedule_inference(split);
+        let groups = self.plan.blocks.len() + 1;
+        let mut control = vec![0; update::control_words(groups)];
+        let mut waiting: VecDeque<Ticket> = VecDeque::new();
+        let mut reports = Vec::new();
+        for batch in evaluation_batches(indices, self.eval_batch) {
+            control[0] = batch.valid as u32;
+            self.device.write(self.plan.interface.eval_indices, &batch.indices)?;
+            self.device.write(self.plan.interface.control, &control)?;
+            self.device.run(&list)?;
+            waiting.push_back(self.device.request(self.plan.interface.report)?);
+            if waiting.len() > IN_FLIGHT {
+                reports.extend(self.collect(&mut waiting)?);
+            }
+        }
+        while let Some(report) = self.collect(&mut waiting)? {
+            reports.push(report);
+        }
+        if reports.iter().any(|report| !report.finite) {
+            // An overflow in inference spoils no weights: the next step must not take it for its own.
+            self.device.write(self.plan.interface.report, &[0; 4])?;
+        }
+        let images: usize = reports.iter().map(|report| report.images as usize).sum();
+        let mean = |sum: f64| sum / images.max(1) as f64;
+        Ok(Score {
+            loss: mean(reports.iter().map(|report| report.loss_sum).sum()),
+            accuracy: mean(reports.iter().map(|report| f64::from(report.correct)).sum()),
+            images,
+        })
+    }
+
+    fn collect(&mut self, waiting: &mut VecDeque<Ticket>) -> Result<Option<Report>, DeviceError> {
+        let ticket = waiting.pop_front();
+        ticket.map(|ticket| Ok(Report::new(&self.device.collect(ticket)?))).transpose()
+    }
+}

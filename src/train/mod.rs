@@ -1,0 +1,17 @@
+//! Training: batches in, steps out; schedules, evaluation, and what is told of it on the way.
+
+mod diagnose;
+mod engine;
+mod optimizer;
+mod options;
+mod record;
+mod schedule;
+mod trainer;
+
+pub use engine::{Engine, Score};
+pub use options::{
+    DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions,
+};
+pub use record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
+pub use schedule::learning_rate;
+pub use trainer::{TrainError, Trainer};

@@ -1,0 +1,56 @@
+//! The rows of `control` that tell the optimiser what to do with each parameter group in a step.
+
+use super::options::{DroppedUpdate, OptimizerKind};
+use crate::kernels::update;
+use crate::plan::Gates;
+
+/// Counts the updates of each group, as Adam's bias correction needs them.
+#[derive(Clone, Debug)]
+pub(super) struct UpdateRows {
+    optimizer: OptimizerKind,
+    dropped: DroppedUpdate,
+    /// Updates so far, by group: what always runs, then each block.
+    counts: Vec<u64>,
+}
+
+impl UpdateRows {
+    pub fn new(optimizer: OptimizerKind, dropped: DroppedUpdate, blocks: usize) -> Self {
+        Self { optimizer, dropped, counts: vec![0; blocks + 1] }
+    }
+
+    /// The rows for the next update, which they count.
+    pub fn next(&mut self, learning_rate: f64, gates: &Gates) -> Vec<u32> {
+        let survives = |group: usize| group == 0 || gates.survives(group - 1);
+        let mut rows = Vec::with_capacity(update::CONTROL_ROW * self.counts.len());
+        for group in 0..self.counts.len() {
+            let mode = match (survives(group), self.dropped) {
+                (true, _) => update::GRADIENT,
+                (false, DroppedUpdate::ZeroGrad) => update::ZERO,
+                (false, DroppedUpdate::Freeze) => update::SKIP,
+            };
+            if mode != update::SKIP {
+                self.counts[group] += 1;
+            }
+            let [a, b] = self.coefficients(learning_rate, self.counts[group]);
+            rows.extend([mode, a.to_bits(), b.to_bits(), 0]);
+        }
+        rows
+    }
+
+    /// Rows under which an update leaves everything as it is.
+    pub fn skip(&self) -> Vec<u32> {
+        [update::SKIP, 0, 0, 0].repeat(self.counts.len())
+    }
+
+    /// What the optimiser's kernel reads from a group's row, at its update number `count` (from 1).
+    fn coefficients(&self, learning_rate: f64, count: u64) -> [f32; 2] {
+        match self.optimizer {
+            OptimizerKind::Adam => {
+                // Kingma and Ba 2015, algorithm 1, as PyTorch arranges it: in f64, as 1 - 0.999^t cancels in f32.
+                let correction = |beta: f64| 1.0 - beta.powi(count.min(1 << 30) as i32);
+                [(learning_rate / correction(0.9)) as f32, (1.0 / correction(0.999).sqrt()) as f32]
+            }
+            OptimizerKind::Sgd => [learning_rate as f32, 0.0],
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Every setting of a training run, resolved: what `config.toml` records.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::dispatch::Limits;
+use crate::model::init::Init;
+use crate::model::resnet::{NormSettings, ResNet, UnknownArchitecture};
+use crate::model::survival::{self, Rule};
+use crate::plan::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
+
+/// The plain net, or the net with stochastic depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Model {
+    /// Every block runs in every step.
+    Resnet,
+    /// Blocks are dropped at random.
+    Stochastic,
+}
+
+impl Model {
+    /// Its name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resnet => "resnet",
+            Self::Stochastic => "stochastic",
+        }
+    }
+}
+
+/// Which optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Adam with beta1 0.9, beta2 0.999, epsilon 1e-8.
+    Adam,
+    /// SGD with momentum.
+    Sgd,
+}
+
+/// How the learning rate changes over the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LearningRateSchedule {
+    /// Not at all.
+    Constant,
+    /// Divided by 10 at 1/2 and at 3/4 of the run (Huang et al. 2016, section 4).
+    Step,
+    /// Half a cosine down to 0 (Loshchilov and Hutter 2017).
+    Cosine,
+}
+
+/// What the optimiser does with a dropped block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DroppedUpdate {
+    /// Its gradient is zero: moments decay and weights move on, as in the paper's code.
+    ZeroGrad,
+    /// Parameters and moments stand still, as in PyTorch when a Python `if` skips the block.
+    Freeze,
+}
+
+/// What the evaluations on the way look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvaluateOn {
+    /// All validation images.
+    Validation,
+    /// One random test batch, as in the notebook. Nothing is chosen by it.
+    TestBatch,
+}
+
+/// Every setting of a training run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TrainOptions {
+    /// Plain or stochastic.
+    pub model: Model,
+    /// Architecture.
+    pub arch: String,
+    /// `mnist`, or a folder with four IDX files.
+    pub data: String,
+    /// Images held out of the training set.
+    pub validation: usize,
+    /// Images in a training batch.
+    pub batch_size: u32,
+    /// Training steps.
+    pub steps: u64,
+    /// Steps between evaluations.
+    pub eval_every: u64,
+    /// Images in an evaluation batch.
+    pub eval_batch: u32,
+    /// What the evaluations on the way look at.
+    pub evaluate_on: EvaluateOn,
+    /// The optimiser.
+    pub optimizer: OptimizerKind,
+    /// Learning rate at its highest.
+    pub lr: f64,
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Nesterov's momentum, in SGD.
+    pub nesterov: bool,
+    /// L2 penalty.
+    pub weight_decay: f64,
+    /// Course of the learning rate.
+    pub lr_schedule: LearningRateSchedule,
+    /// Steps over which the learning rate rises from near 0.
+    pub warmup_steps: u64,
+    /// Course of the survival probability over the blocks.
+    pub survival: Rule,
+    /// Survival probability before the first block (linear) or at it (linspace).
+    pub survival_first: f64,
+    /// Survival probability of the last block.
+    pub survival_last: f64,
+    /// Where it scales the branch.
+    pub branch_scale: BranchScale,
+    /// What the optimiser does with a dropped block.
+    pub dropped_update: DroppedUpdate,
+    /// Dropout before the last layer.
+    pub dropout: f32,
+    /// Label smoothing.
+    pub label_smoothing: f32,
+    /// Initial weights.
+    pub init: Init,
+    /// Batch norm's epsilon.
+    pub norm_epsilon: f32,
+    /// Batch norm's momentum, in PyTorch's sense.
+    pub norm_momentum: f32,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Whether each epoch has an order of its own.
+    pub shuffle: bool,
+}
+
+/// A setting out of its range.
+#[derive(Debug, Error, PartialEq)]
+pub enum OptionError {
+    /// Out of range.
+    #[error("--{flag} is {value}; it must be {range}")]
+    OutOfRange {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        range: String,
+    },
+    /// No such net.
+    #[error(transparent)]
+    UnknownArchitecture(#[from] UnknownArchitecture),
+}
+
+fn check<T: std::fmt::Display>(flag: &'static str, value: T, holds: bool, range: &str) -> Result<(), OptionError> {
+    let out_of_range = || OptionError::OutOfRange { flag, value: value.to_string(), range: range.to_string() };
+    if holds { Ok(()) } else { Err(out_of_range()) }
+}
+
+impl TrainOptions {
+    /// Checks every setting against its range, and against `train` and `test`, the images there are.
+    pub fn check(&self, train: usize, test: usize) -> Result<(), OptionError> {
+        let left = train.saturating_sub(self.validation);
+        let unit = |x: f64| (0.0..1.0).contains(&x);
+        let probability = |x: f64| x > 0.0 && x <= 1.0;
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
+        check("validation", self.validation, self.validation < train, &format!("less than the {train} training images"))?;
+        let batch_range = format!("from 1 to the {left} training images left by --validation");
+        check("batch-size", self.batch_size, (1..=left).contains(&(self.batch_size as usize)), &batch_range)?;
+        let evaluated = match self.evaluate_on {
+            EvaluateOn::Validation => test.max(self.validation),
+            EvaluateOn::TestBatch => test,
+        };
+        let eval_range = format!("from 1 to the {evaluated} images evaluated");
+        check("eval-batch", self.eval_batch, (1..=evaluated).contains(&(self.eval_batch as usize)), &eval_range)?;
+        check("steps", self.steps, (1..=MOST_STEPS).contains(&self.steps), &format!("from 1 to {MOST_STEPS}"))?;
+        check("eval-every", self.eval_every, self.eval_every > 0, "at least 1")?;
+        check("lr", self.lr, self.lr.is_finite() && self.lr > 0.0, "a positive number")?;
+        check("momentum", self.momentum, unit(self.momentum), "in [0, 1)")?;
+        check("weight-decay", self.weight_decay, not_negative(self.weight_decay), "a number, 0 or more")?;
+        check("warmup-steps", self.warmup_steps, self.warmup_steps <= self.steps, "at most the number of steps")?;
+        check("survival-first", self.survival_first, probability(self.survival_first), "in (0, 1]")?;
+        check("survival-last", self.survival_last, probability(self.survival_last), "in (0, 1]")?;
+        check("dropout", self.dropout, unit(self.dropout.into()), "in [0, 1)")?;
+        check("label-smoothing", self.label_smoothing, unit(self.label_smoothing.into()), "in [0, 1)")?;
+        let nesterov = !self.nesterov || self.momentum > 0.0;
+        check("nesterov", self.nesterov, nesterov, "used with a --momentum above 0")
+    }
+
+    /// The net, for images of `in_channels` channels and `classes` classes.
+    pub fn net(&self, in_channels: u32, classes: u32) -> Result<ResNet, OptionError> {
+        let mut net = ResNet::named(&self.arch, in_channels, classes)?;
+        net.dropout = self.dropout;
+        net.norm = NormSettings { epsilon: self.norm_epsilon, momentum: self.norm_momentum };
+        Ok(net)
+    }
+
+    /// Survival probability of each of `blocks` blocks: all 1 for the plain net.
+    pub fn survival_probabilities(&self, blocks: usize) -> Result<Vec<f64>, OptionError> {
+        let (rule, first, last) = match self.model {
+            Model::Resnet => (Rule::Uniform, 1.0, 1.0),
+            Model::Stochastic => (self.survival, self.survival_first, self.survival_last),
+        };
+        survival::probabilities(rule, first, last, blocks).map_err(|error| OptionError::OutOfRange {
+            flag: "survival-last",
+            value: error.0.to_string(),
+            range: "in (0, 1]".into(),
+        })
+    }
+
+    /// What the plan of `net` is made for.
+    pub fn plan(&self, net: &ResNet, data: DataSizes, limits: Limits) -> Result<PlanOptions, OptionError> {
+        Ok(PlanOptions {
+            data,
+            training: Some(TrainingOptions {
+                batch: self.batch_size,
+                optimizer: self.optimizer(),
+                label_smoothing: self.label_smoothing,
+            }),
+            eval_batch: self.eval_batch,
+            survival: self.survival_probabilities(net.blocks.len())?,
+            branch_scale: self.branch_scale,
+            limits,
+        })
+    }
+
+    fn optimizer(&self) -> Optimizer {
+        let &Self { momentum, nesterov, weight_decay, .. } = self;
+        match self.optimizer {
+            OptimizerKind::Adam => Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay },
+            OptimizerKind::Sgd => Optimizer::Sgd { momentum, nesterov, weight_decay },
+        }
+    }
+}
+
+/// Steps are counted in 32 bits on the device.
+const MOST_STEPS: u64 = u32::MAX as u64;

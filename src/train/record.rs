@@ -1,0 +1,118 @@
+//! What a run tells of itself while it goes on.
+
+use std::io;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::weights::Weights;
+use crate::plan::Gates;
+
+/// A training step that is done.
+#[derive(Clone, Debug)]
+pub struct StepRecord {
+    /// From 1.
+    pub step: u64,
+    /// From 0.
+    pub epoch: u64,
+    /// Mean loss over the batch.
+    pub loss: f64,
+    /// Share of correct predictions in the batch.
+    pub accuracy: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Which blocks ran.
+    pub gates: Gates,
+    /// Time since the step before was done, evaluations apart.
+    pub time: Duration,
+    /// Images in the batch.
+    pub images: u32,
+}
+
+/// Which weights were evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhichWeights {
+    /// Those of the step.
+    Last,
+    /// The best on the validation images.
+    Best,
+}
+
+/// An evaluation that is done.
+#[derive(Clone, Debug)]
+pub struct EvalRecord {
+    /// `validation` or `test`.
+    pub split: &'static str,
+    /// Step of the weights, from 1.
+    pub step: u64,
+    /// Which weights.
+    pub weights: WhichWeights,
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of correct predictions.
+    pub accuracy: f64,
+    /// Number of images.
+    pub images: usize,
+}
+
+/// What is needed, with the initial weights and the settings, to replay a step elsewhere.
+#[derive(Clone, Debug, Serialize)]
+pub struct TraceRecord {
+    /// From 1.
+    pub step: u64,
+    /// Images of the batch, by their place in the training file.
+    pub indices: Vec<u32>,
+    /// Which blocks run.
+    pub gates: String,
+    /// Learning rate.
+    pub lr: f64,
+    /// Dropout mask: the Philox key.
+    pub dropout_seed: u64,
+    /// Dropout mask: the Philox counter's third word.
+    pub dropout_step: u32,
+}
+
+/// Listens to a run.
+pub trait Observer {
+    /// The weights before the first step.
+    fn initial(&mut self, _: &Weights) -> io::Result<()> {
+        Ok(())
+    }
+    /// A step is about to be submitted.
+    fn trace(&mut self, _: &TraceRecord) -> io::Result<()> {
+        Ok(())
+    }
+    /// A step is done.
+    fn step(&mut self, _: &StepRecord) -> io::Result<()> {
+        Ok(())
+    }
+    /// An evaluation is done.
+    fn eval(&mut self, _: &EvalRecord) -> io::Result<()> {
+        Ok(())
+    }
+    /// These weights are the best so far.
+    fn best(&mut self, _: &Weights) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The last weights.
+    pub weights: Weights,
+    /// The last weights on the test images.
+    pub test: EvalRecord,
+    /// The best weights on the test images, if any were chosen.
+    pub best: Option<EvalRecord>,
+    /// Wall time of the run, evaluations included.
+    pub time: Duration,
+    /// Wall time of the training steps.
+    pub step_time: Duration,
+    /// Share of all blocks in all steps that ran.
+    pub blocks_run: f64,
+    /// What the steps would have taken with all gates on, from timed steps whose update was not applied, and their
+    /// number; `None` if every gate was on anyway.
+    pub all_gates_time: Option<(Duration, usize)>,
+}

@@ -1,0 +1,295 @@
+//! The training loop.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::diagnose::first_not_finite;
+use super::engine::{Engine, IN_FLIGHT, Report};
+use super::optimizer::UpdateRows;
+use super::options::{EvaluateOn, Model, TrainOptions};
+use super::record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
+use super::schedule::learning_rate;
+use crate::data::{DataError, DataSet, Sampler, random_batch, split};
+use crate::device::{DeviceError, Ticket};
+use crate::dispatch::Dispatch;
+use crate::model::weights::Weights;
+use crate::plan::{Gates, Split};
+
+/// Why a run stopped early.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The data do not allow it.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// An observer could not write.
+    #[error(transparent)]
+    Observer(#[from] io::Error),
+    /// A NaN or an infinity.
+    #[error("step {step}: the loss or a gradient is not finite; {first}. The weights of the step before are kept")]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// The first value that is not finite.
+        first: String,
+        /// The weights before it.
+        weights: Box<Weights>,
+    },
+}
+
+/// A step that was submitted and has not reported yet.
+struct Submitted {
+    step: u64,
+    gates: Gates,
+    lr: f64,
+    ticket: Ticket,
+}
+
+/// Trains a net.
+pub struct Trainer<'a> {
+    engine: Engine,
+    options: &'a TrainOptions,
+    sampler: Sampler,
+    validation: Vec<u32>,
+    test_images: usize,
+    survival: Vec<f64>,
+    rows: UpdateRows,
+    update: Vec<Dispatch>,
+    submitted: VecDeque<Submitted>,
+    /// When the last step was done, or the training went on after an evaluation.
+    clock: Instant,
+    step_time: Duration,
+    blocks_run: u64,
+    /// Times of single steps with all gates on and no update.
+    all_gates: Vec<Duration>,
+    best: Option<(f64, u64, Weights)>,
+}
+
+impl<'a> Trainer<'a> {
+    /// Trains the net on `engine`, whose plan was made from `options`, on `data`.
+    pub fn new(engine: Engine, options: &'a TrainOptions, data: &DataSet) -> Result<Self, TrainError> {
+        let split = split(data.train.len(), options.validation, options.seed)?;
+        let sampler = Sampler::new(split.train, options.batch_size as usize, options.shuffle, options.seed)?;
+        let blocks = engine.plan.blocks.len();
+        Ok(Self {
+            sampler,
+            validation: split.validation,
+            test_images: data.test.len(),
+            survival: engine.plan.survival.clone(),
+            rows: UpdateRows::new(options.optimizer, options.dropped_update, blocks),
+            update: engine.plan.schedule_update(),
+            engine,
+            options,
+            submitted: VecDeque::new(),
+            clock: Instant::now(),
+            step_time: Duration::ZERO,
+            blocks_run: 0,
+            all_gates: Vec::new(),
+            best: None,
+        })
+    }
+
+    /// Trains from `initial` to the end, and tests.
+    pub fn run(&mut self, initial: &Weights, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+        let start = Instant::now();
+        observer.initial(initial)?;
+        self.engine.load(initial)?;
+        self.clock = Instant::now();
+        for step in 0..self.options.steps {
+            self.submit(step, observer)?;
+            while self.front_is_due()? {
+                self.finish_step(observer)?;
+            }
+            if (step + 1) % self.options.eval_every == 0 || step + 1 == self.options.steps {
+                self.drain(observer)?;
+                self.evaluate(step + 1, observer)?;
+                self.time_all_gates(step)?;
+                self.clock = Instant::now();
+            }
+        }
+        self.conclude(start, observer)
+    }
+
+    /// The gates of `step` (from 0), the same on every device.
+    fn gates(&self, step: u64) -> Gates {
+        match self.options.model {
+            Model::Resnet => Gates::all(self.survival.len()),
+            Model::Stochastic => Gates::draw(&self.survival, self.options.seed, step as u32),
+        }
+    }
+
+    /// Uploads the batch of `step` and what it needs to know; `rows` say what the update does.
+    fn upload(&mut self, step: u64, rows: &[u32]) -> Result<(), TrainError> {
+        let seed = self.options.seed;
+        let mut control = vec![self.options.batch_size, step as u32, seed as u32, (seed >> 32) as u32];
+        control.extend(rows);
+        let interface = &self.engine.plan.interface;
+        self.engine.device.write(interface.indices, self.sampler.batch(step))?;
+        self.engine.device.write(interface.control, &control)?;
+        Ok(())
+    }
+
+    fn submit(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let options = self.options;
+        let gates = self.gates(step);
+        let lr = learning_rate(options.lr_schedule, options.lr, options.warmup_steps, step, options.steps);
+        let rows = self.rows.next(lr, &gates);
+        self.upload(step, &rows)?;
+        observer.trace(&TraceRecord {
+            step: step + 1,
+            indices: self.sampler.batch(step).to_vec(),
+            gates: gates.to_string(),
+            lr,
+            dropout_seed: options.seed,
+            dropout_step: step as u32,
+        })?;
+        self.run_step(&gates)?;
+        let ticket = self.engine.device.request(self.engine.plan.interface.report)?;
+        self.submitted.push_back(Submitted { step, gates, lr, ticket });
+        Ok(())
+    }
+
+    fn run_step(&mut self, gates: &Gates) -> Result<(), TrainError> {
+        let mut list = self.engine.plan.schedule(gates);
+        list.extend_from_slice(&self.update);
+        Ok(self.engine.device.run(&list)?)
+    }
+
+    /// Whether the oldest step submitted has reported, or so many are under way that it must be waited for.
+    fn front_is_due(&mut self) -> Result<bool, TrainError> {
+        match self.submitted.front() {
+            None => Ok(false),
+            Some(_) if self.submitted.len() > IN_FLIGHT => Ok(true),
+            Some(front) => Ok(self.engine.device.is_ready(&front.ticket)?),
+        }
+    }
+
+    /// Waits for every step submitted.
+    fn drain(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        while !self.submitted.is_empty() {
+            self.finish_step(observer)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the report of the oldest step submitted.
+    fn finish_step(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let Some(Submitted { step, gates, lr, ticket }) = self.submitted.pop_front() else { return Ok(()) };
+        let report = Report::new(&self.engine.device.collect(ticket)?);
+        if !report.finite {
+            return Err(self.not_finite(step, &gates)?);
+        }
+        let now = Instant::now();
+        let time = now - self.clock;
+        self.clock = now;
+        self.step_time += time;
+        self.blocks_run += gates.survivors() as u64;
+        let images = f64::from(report.images);
+        observer.step(&StepRecord {
+            step: step + 1,
+            epoch: self.sampler.epoch(step),
+            loss: report.loss_sum / images,
+            accuracy: f64::from(report.correct) / images,
+            lr,
+            gates,
+            time,
+            images: report.images,
+        })?;
+        Ok(())
+    }
+
+    /// Replays `step`, whose update the device left out, to name the first value that is not finite.
+    fn not_finite(&mut self, step: u64, gates: &Gates) -> Result<TrainError, TrainError> {
+        while let Some(later) = self.submitted.pop_front() {
+            self.engine.device.collect(later.ticket)?;
+        }
+        let weights = self.engine.weights()?;
+        let skip = self.rows.skip();
+        self.upload(step, &skip)?;
+        let list = self.engine.plan.schedule(gates);
+        let first = first_not_finite(self.engine.device.as_mut(), &self.engine.plan, &list)?;
+        let first = first.unwrap_or_else(|| "a replay of the step found none".into());
+        Ok(TrainError::NotFinite { step: step + 1, first, weights: Box::new(weights) })
+    }
+
+    /// Evaluates after `step` (from 1) and keeps the weights if they are the best on the validation images.
+    fn evaluate(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let (split_name, score) = match self.options.evaluate_on {
+            EvaluateOn::Validation if self.validation.is_empty() => return Ok(()),
+            EvaluateOn::Validation => ("validation", self.engine.evaluate(Split::Train, &self.validation)?),
+            EvaluateOn::TestBatch => {
+                let batch = self.options.eval_batch as usize;
+                let indices = random_batch(self.test_images, batch, self.options.seed, step - 1);
+                ("test", self.engine.evaluate(Split::Test, &indices)?)
+            }
+        };
+        let (loss, accuracy, images) = (score.loss, score.accuracy, score.images);
+        observer.eval(&EvalRecord { split: split_name, step, weights: WhichWeights::Last, loss, accuracy, images })?;
+        let better = self.best.as_ref().is_none_or(|(best, ..)| accuracy > *best);
+        if self.options.evaluate_on == EvaluateOn::Validation && better {
+            let weights = self.engine.weights()?;
+            observer.best(&weights)?;
+            self.best = Some((accuracy, step, weights));
+        }
+        Ok(())
+    }
+
+    /// Times the step `step` with all gates on and an update that is not applied.
+    fn time_all_gates(&mut self, step: u64) -> Result<(), TrainError> {
+        if self.survival.iter().all(|&probability| probability == 1.0) {
+            return Ok(());
+        }
+        let skip = self.rows.skip();
+        self.upload(step, &skip)?;
+        let all = Gates::all(self.survival.len());
+        let start = Instant::now();
+        self.run_step(&all)?;
+        let ticket = self.engine.device.request(self.engine.plan.interface.report)?;
+        self.engine.device.collect(ticket)?;
+        self.all_gates.push(start.elapsed());
+        Ok(())
+    }
+
+    /// Tests the best weights and the last, in this order.
+    fn conclude(&mut self, start: Instant, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+        let (steps, blocks) = (self.options.steps, self.survival.len() as u64);
+        let weights = self.engine.weights()?;
+        let last = self.test(steps, WhichWeights::Last)?;
+        let best = match self.best.take() {
+            None => None,
+            Some((_, step, _)) if step == steps => Some(EvalRecord { weights: WhichWeights::Best, ..last.clone() }),
+            Some((_, step, best)) => {
+                self.engine.load(&best)?;
+                let record = self.test(step, WhichWeights::Best)?;
+                self.engine.load(&weights)?;
+                Some(record)
+            }
+        };
+        for record in best.iter().chain([&last]) {
+            observer.eval(record)?;
+        }
+        self.all_gates.sort();
+        let median = self.all_gates.get(self.all_gates.len() / 2);
+        Ok(Outcome {
+            weights,
+            test: last,
+            best,
+            time: start.elapsed(),
+            step_time: self.step_time,
+            blocks_run: self.blocks_run as f64 / (steps * blocks) as f64,
+            all_gates_time: median.map(|time| (time.mul_f64(steps as f64), self.all_gates.len())),
+        })
+    }
+
+    fn test(&mut self, step: u64, weights: WhichWeights) -> Result<EvalRecord, TrainError> {
+        let indices: Vec<u32> = (0..self.test_images as u32).collect();
+        let score = self.engine.evaluate(Split::Test, &indices)?;
+        let (loss, accuracy, images) = (score.loss, score.accuracy, score.images);
+        Ok(EvalRecord { split: "test", step, weights, loss, accuracy, images })
+    }
+}
