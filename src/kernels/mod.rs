@@ -13,10 +13,12 @@ use crate::dispatch::{Kernel, Shader};
 
 pub mod adam;
 pub mod batch_norm;
+pub mod conv;
 pub mod dropout;
 pub mod finite;
 pub mod gather;
 mod lanes;
+pub mod linear;
 pub mod pool;
 pub mod relu;
 pub mod sgd;
@@ -35,6 +37,13 @@ pub const ALL: &[&Shader] = &[
     &batch_norm::BACKWARD_FINISH,
     &batch_norm::BACKWARD_APPLY,
     &batch_norm::COMMIT,
+    &conv::FORWARD,
+    &conv::INPUT_GRADIENT,
+    &conv::WEIGHT_GRADIENT,
+    &conv::WEIGHT_GRADIENT_SUM,
+    &linear::FORWARD,
+    &linear::INPUT_GRADIENT,
+    &linear::WEIGHT_GRADIENT,
     &pool::MAX_FORWARD,
     &pool::MAX_BACKWARD,
     &pool::GLOBAL_FORWARD,
@@ -53,6 +62,7 @@ pub const ALL: &[&Shader] = &[
 /// Texts that shaders import with a line `//!import NAME`.
 const SHARED: &[(&str, &str)] = &[
     ("finite", include_str!("../../shaders/shared/finite.wgsl")),
+    ("gemm", include_str!("../../shaders/shared/gemm.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
@@ -116,7 +126,7 @@ macro_rules! shader {
     ($name:literal, reads: $reads:literal, writes: $writes:literal, params: $params:ty) => {
         crate::dispatch::Shader {
             name: $name,
-            source: include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
             reads: $reads,
             writes: $writes,
             params: <$params>::FIELDS,

@@ -1,0 +1,229 @@
+//! The twins of the convolution shaders: direct convolution, without a matrix of windows.
+//!
+//! In NHWC, what one row of a kernel sees of an image is one contiguous run of words. So a window is an origin in the
+//! image plus a few offsets, one per row of the kernel ([`Windows`]), and a convolution multiplies its runs with
+//! weights that are as contiguous ([`Panels`], of [`LANES`] output channels). Images are copied into frames of zeros
+//! first ([`Frame`]), so that the inner loops ([`micro`]) know no borders: they sum up tiles of several windows times
+//! one panel in registers. The input gradient is the same convolution of dy with the kernel turned round, once per
+//! phase of the stride. A task works on a few images, so that what it copies stays in its cache; sums don't depend on
+//! how the work is cut into tasks.
+
+use multiversion::multiversion;
+use multiversion::target::match_target;
+use rayon::prelude::*;
+
+use super::Shape;
+use super::layout::{Frame, Order, Panels, Phase, Sizes, Windows, in_panels};
+use super::micro::{self, LANES, Lanes};
+
+/// Pixels that one task works on, if that leaves enough tasks for all threads.
+const TASK_PIXELS: usize = 256;
+/// Pixels that one task works on at least: a tile.
+const LEAST_PIXELS: usize = 8;
+/// Tasks for each thread, so that all end at about the same time.
+const TASKS_PER_THREAD: usize = 4;
+/// Words that one task of an element-wise loop works on.
+const TASK_WORDS: usize = 16 * 1024;
+
+/// What [`input_gradient`] adds to its result.
+#[derive(Clone, Copy)]
+pub(super) enum Addend<'a> {
+    None,
+    Plain(&'a [f32]),
+    /// The first where the second is positive.
+    Masked(&'a [f32], &'a [f32]),
+}
+
+/// Images for one task, of `pixels` each.
+fn images_per_task(batch: usize, pixels: usize) -> usize {
+    let fair = batch / (TASKS_PER_THREAD * rayon::current_num_threads());
+    fair.min(TASK_PIXELS.div_ceil(pixels)).max(LEAST_PIXELS.div_ceil(pixels)).min(batch)
+}
+
+pub(super) fn forward(shape: &Shape, x: &[f32], w: &[f32], y: &mut [f32]) {
+    let sizes = Sizes::new(shape);
+    let frame = Frame::of_input(&sizes);
+    let taps: Vec<usize> = (0..sizes.kernel_height * sizes.kernel_width).collect();
+    let panels = Panels::pack(w, &taps, &sizes, Order::AsStored);
+    let images = images_per_task(sizes.batch, sizes.out_pixels());
+    let windows = Windows::of_output(&sizes, &frame, images);
+    let x = x.par_chunks(images * sizes.in_words());
+    x.zip(y.par_chunks_mut(images * sizes.out_words())).for_each(|(x, y)| {
+        frame.around(x, |x| convolve(x, &windows, &panels, y));
+    });
+}
+
+pub(super) fn input_gradient(shape: &Shape, dy: &[f32], w: &[f32], addend: Addend<'_>, dx: &mut [f32]) {
+    let sizes = Sizes::new(shape);
+    let frame = Frame::of_output(&sizes);
+    let images = images_per_task(sizes.batch, sizes.in_pixels());
+    let phases: Vec<(Windows, Panels)> = (0..sizes.stride * sizes.stride)
+        .map(|phase| Phase::new(&sizes, phase / sizes.stride, phase % sizes.stride))
+        .map(|phase| {
+            let panels = Panels::pack(w, &phase.taps(&sizes), &sizes, Order::Transposed);
+            (phase.windows(&sizes, &frame, images), panels)
+        })
+        .collect();
+    let chunk = images * sizes.in_words();
+    let dy = dy.par_chunks(images * sizes.out_words());
+    dy.zip(dx.par_chunks_mut(chunk)).enumerate().for_each(|(task, (dy, dx))| {
+        frame.around(dy, |dy| {
+            for (windows, panels) in &phases {
+                convolve(dy, windows, panels, dx);
+            }
+        });
+        let part = task * chunk..task * chunk + dx.len();
+        match addend {
+            Addend::None => {}
+            Addend::Plain(addend) => add(&addend[part], dx),
+            Addend::Masked(addend, mask) => add_masked(&addend[part.clone()], &mask[part], dx),
+        }
+    });
+}
+
+pub(super) fn weight_gradient(shape: &Shape, images: usize, x: &[f32], dy: &[f32], partials: &mut [f32]) {
+    let sizes = Sizes::new(shape);
+    let frame = Frame::of_input(&sizes);
+    let windows = Windows::of_output(&sizes, &frame, images);
+    // If there are few splits, several tasks share one: each has some rows of dw, `[depth, out_channels]`.
+    let splits = sizes.batch.div_ceil(images);
+    let tasks = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(splits);
+    let rows = windows.depth().div_ceil(tasks).next_multiple_of(LANES);
+    let x = x.par_chunks(images * sizes.in_words());
+    let dy = dy.par_chunks(images * sizes.out_words());
+    let partials = partials.par_chunks_mut(windows.depth() * sizes.out_channels);
+    x.zip(dy).zip(partials).for_each(|((x, dy), partial)| {
+        partial.par_chunks_mut(rows * sizes.out_channels).enumerate().for_each(|(task, dw)| {
+            frame.around(x, |x| {
+                in_panels(dy, sizes.out_channels, |dy| {
+                    correlate(x, &windows, dy, task * rows, sizes.out_channels, dw);
+                });
+            });
+        });
+    });
+}
+
+pub(super) fn weight_gradient_sum(partials: &[f32], dw: &mut [f32]) {
+    let words = dw.len();
+    dw.par_chunks_mut(TASK_WORDS).enumerate().for_each(|(task, dw)| {
+        dw.fill(0.0);
+        for partial in partials.chunks_exact(words) {
+            add(&partial[task * TASK_WORDS..][..dw.len()], dw);
+        }
+    });
+}
+
+/// Writes the pixels of `out` that `windows` of the framed `images` make, `[pixels, panels.columns]`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn convolve(images: &[f32], windows: &Windows, panels: &Panels, out: &mut [f32]) {
+    match_target! {
+        "x86_64+avx512f+avx512vl+fma" => convolve_in_tiles::<8, true>(images, windows, panels, out),
+        "x86_64+avx2+fma" => convolve_in_tiles::<6, true>(images, windows, panels, out),
+        "aarch64+neon" => convolve_in_tiles::<6, true>(images, windows, panels, out),
+        _ => convolve_in_tiles::<3, false>(images, windows, panels, out),
+    }
+}
+
+#[inline(always)]
+fn convolve_in_tiles<const P: usize, const FUSED: bool>(
+    images: &[f32],
+    windows: &Windows,
+    panels: &Panels,
+    out: &mut [f32],
+) {
+    let pixels = out.len() / panels.columns;
+    let count = windows.targets.partition_point(|&target| target < pixels);
+    for (first, panel) in panels.iter() {
+        let lanes = LANES.min(panels.columns - first);
+        for (origins, targets) in windows.origins[..count].chunks(P).zip(windows.targets[..count].chunks(P)) {
+            // The last tile repeats its last window.
+            let origins = std::array::from_fn(|p| origins[p.min(origins.len() - 1)]);
+            let sums: [Lanes; P] = micro::convolve::<P, FUSED>(images, &origins, &windows.offsets, windows.run, panel);
+            for (sums, target) in sums.iter().zip(targets) {
+                out[target * panels.columns + first..][..lanes].copy_from_slice(&sums[..lanes]);
+            }
+        }
+    }
+}
+
+/// Rows of dw from `first_row` on, `[rows, columns]`: sums over the windows of the framed `images`, each times its row
+/// of `gradients`, which are in panels.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn correlate(images: &[f32], windows: &Windows, gradients: &[Lanes], first_row: usize, columns: usize, dw: &mut [f32]) {
+    match_target! {
+        "x86_64+avx512f+avx512vl+fma" => correlate_in_tiles::<16, true>(images, windows, gradients, first_row, columns, dw),
+        "x86_64+avx2+fma" => correlate_in_tiles::<4, true>(images, windows, gradients, first_row, columns, dw),
+        "aarch64+neon" => correlate_in_tiles::<4, true>(images, windows, gradients, first_row, columns, dw),
+        _ => correlate_in_tiles::<2, false>(images, windows, gradients, first_row, columns, dw),
+    }
+}
+
+#[inline(always)]
+fn correlate_in_tiles<const LARGEST: usize, const FUSED: bool>(
+    images: &[f32],
+    windows: &Windows,
+    gradients: &[Lanes],
+    first_row: usize,
+    columns: usize,
+    dw: &mut [f32],
+) {
+    let pixels = gradients.len() / columns.div_ceil(LANES);
+    let origins = &windows.origins[..pixels];
+    let rows = dw.len() / columns;
+    for (panel, gradients) in gradients.chunks_exact(pixels).enumerate() {
+        let mut row = 0;
+        while row < rows {
+            let step = (first_row + row) % windows.run;
+            let offset = windows.offsets[(first_row + row) / windows.run] + step;
+            let left = (windows.run - step).min(rows - row).min(LARGEST);
+            let dw = Rows { words: &mut dw[row * columns..], columns, first: panel * LANES };
+            row += match left {
+                16.. => correlate_tile::<16, FUSED>(images, origins, offset, gradients, dw),
+                8.. => correlate_tile::<8, FUSED>(images, origins, offset, gradients, dw),
+                4.. => correlate_tile::<4, FUSED>(images, origins, offset, gradients, dw),
+                2.. => correlate_tile::<2, FUSED>(images, origins, offset, gradients, dw),
+                _ => correlate_tile::<1, FUSED>(images, origins, offset, gradients, dw),
+            };
+        }
+    }
+}
+
+/// Where a tile is written: rows of `columns`, from the column `first` on.
+struct Rows<'a> {
+    words: &'a mut [f32],
+    columns: usize,
+    first: usize,
+}
+
+/// Makes a tile and returns its number of rows.
+#[inline(always)]
+fn correlate_tile<const R: usize, const FUSED: bool>(
+    images: &[f32],
+    origins: &[usize],
+    offset: usize,
+    gradients: &[Lanes],
+    dw: Rows<'_>,
+) -> usize {
+    let sums: [Lanes; R] = micro::correlate::<R, FUSED>(images, origins, offset, gradients);
+    let lanes = LANES.min(dw.columns - dw.first);
+    for (sums, row) in sums.iter().zip(dw.words.chunks_exact_mut(dw.columns)) {
+        row[dw.first..][..lanes].copy_from_slice(&sums[..lanes]);
+    }
+    R
+}
+
+/// `sums += addend`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn add(addend: &[f32], sums: &mut [f32]) {
+    for (sum, addend) in sums.iter_mut().zip(addend) {
+        *sum += addend;
+    }
+}
+
+/// `sums += addend` where `mask` is positive.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn add_masked(addend: &[f32], mask: &[f32], sums: &mut [f32]) {
+    for ((sum, addend), mask) in sums.iter_mut().zip(addend).zip(mask) {
+        *sum += if *mask > 0.0 { *addend } else { 0.0 };
+    }
+}

@@ -1,0 +1,385 @@
+//! Two-dimensional convolution over NHWC activations: forward and both gradients, for any kernel, stride and padding.
+//!
+//! The shaders are implicit matrix products: tiles of the matrix of windows are gathered into workgroup memory, and the
+//! matrix itself never exists. The twins, in [`cpu`], convolve directly.
+
+use super::{element_workgroups, params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+
+mod cpu;
+mod layout;
+mod micro;
+
+pub(crate) static FORWARD: Shader = shader!("conv_forward", reads: 2, writes: 1, params: Forward);
+pub(crate) static INPUT_GRADIENT: Shader = shader!("conv_input_gradient", reads: 4, writes: 1, params: InputGradient);
+pub(crate) static WEIGHT_GRADIENT: Shader =
+    shader!("conv_weight_gradient", reads: 2, writes: 1, params: WeightGradient);
+pub(crate) static WEIGHT_GRADIENT_SUM: Shader =
+    shader!("conv_weight_gradient_sum", reads: 1, writes: 1, params: WeightGradientSum);
+
+/// A convolution: sizes of its input and its kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Number of images.
+    pub batch: u32,
+    /// Height of the input.
+    pub height: u32,
+    /// Width of the input.
+    pub width: u32,
+    /// Channels of the input.
+    pub in_channels: u32,
+    /// Channels of the output.
+    pub out_channels: u32,
+    /// Height of the kernel, at most `height + 2 padding`.
+    pub kernel_height: u32,
+    /// Width of the kernel, at most `width + 2 padding`.
+    pub kernel_width: u32,
+    /// Input pixels between neighbouring windows, both ways.
+    pub stride: u32,
+    /// Rows and columns of zeros on each side of the input.
+    pub padding: u32,
+}
+
+/// Output pixels that a split of the weight gradient has at least, if there are as many.
+const SPLIT_PIXELS: u32 = 1024;
+/// Words that the splits' partial sums have together at most, if there is more than one split.
+const PARTIAL_WORDS: usize = 4 << 20;
+
+impl Shape {
+    /// Height of the output.
+    pub fn out_height(&self) -> u32 {
+        (self.height + 2 * self.padding - self.kernel_height) / self.stride + 1
+    }
+
+    /// Width of the output.
+    pub fn out_width(&self) -> u32 {
+        (self.width + 2 * self.padding - self.kernel_width) / self.stride + 1
+    }
+
+    /// Pixels of the output, of all images.
+    pub fn out_pixels(&self) -> u32 {
+        self.batch * self.out_height() * self.out_width()
+    }
+
+    /// Pixels of the input, of all images.
+    pub fn in_pixels(&self) -> u32 {
+        self.batch * self.height * self.width
+    }
+
+    /// Words of the weights.
+    pub fn weight_words(&self) -> usize {
+        self.window() as usize * self.out_channels as usize
+    }
+
+    /// Groups of whole images over which the weight gradient is summed separately.
+    pub fn splits(&self) -> u32 {
+        self.batch.div_ceil(self.images_per_split())
+    }
+
+    /// Words of the splits' partial sums.
+    pub fn partial_words(&self) -> usize {
+        self.splits() as usize * self.weight_words()
+    }
+
+    fn images_per_split(&self) -> u32 {
+        let splits = (PARTIAL_WORDS / self.weight_words()).max(1) as u32;
+        let enough_pixels = SPLIT_PIXELS.div_ceil(self.out_height() * self.out_width());
+        enough_pixels.max(self.batch.div_ceil(splits)).min(self.batch)
+    }
+
+    /// Products in one output.
+    fn window(&self) -> u32 {
+        self.kernel_height * self.kernel_width * self.in_channels
+    }
+
+    fn is_pointwise(&self) -> bool {
+        (self.kernel_height, self.kernel_width, self.stride, self.padding) == (1, 1, 1, 0)
+    }
+
+    /// Operations of the convolution, and of each of its gradients.
+    fn flop(&self) -> f64 {
+        2.0 * f64::from(self.out_pixels()) * f64::from(self.window()) * f64::from(self.out_channels)
+    }
+}
+
+/// Rows of the tile that a workgroup of the shaders makes.
+const TILE_ROWS: u32 = 64;
+/// Steps of the depth that the shaders keep in workgroup memory.
+const TILE_DEPTH: u32 = 16;
+
+/// The matrix product `[rows, depth] x [depth, columns]` that a shader works on in tiles.
+struct Product {
+    rows: u32,
+    depth: u32,
+    columns: u32,
+}
+
+impl Product {
+    /// Threads of a workgroup along the columns: `COLUMNS` in the shaders. Each has four of the tile's columns.
+    fn threads(&self) -> u32 {
+        match self.columns {
+            0..=16 => 4,
+            17..=32 => 8,
+            _ => 16,
+        }
+    }
+
+    fn tiles(&self) -> u32 {
+        self.rows.div_ceil(TILE_ROWS) * self.columns.div_ceil(4 * self.threads())
+    }
+
+    /// Words loaded, as if the tiles on the border were whole.
+    fn loads(&self) -> f64 {
+        let steps = f64::from(self.tiles()) * f64::from(self.depth.next_multiple_of(TILE_DEPTH));
+        steps * f64::from(TILE_ROWS + 4 * self.threads())
+    }
+
+    fn overrides(&self, pointwise: bool) -> &'static [(&'static str, f64)] {
+        match (self.threads(), pointwise) {
+            (4, false) => &[("COLUMNS", 4.0)],
+            (4, true) => &[("COLUMNS", 4.0), ("POINTWISE", 1.0)],
+            (8, false) => &[("COLUMNS", 8.0)],
+            (8, true) => &[("COLUMNS", 8.0), ("POINTWISE", 1.0)],
+            (_, false) => &[],
+            (_, true) => &[("POINTWISE", 1.0)],
+        }
+    }
+}
+
+/// Declares the parameters of a kernel: those of [`Shape`], then its own.
+macro_rules! shape_params {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $scalar:ident,)* }) => {
+        params! {
+            $(#[$meta])*
+            pub struct $name {
+                /// Number of images.
+                batch: u32,
+                /// Height of the input.
+                height: u32,
+                /// Width of the input.
+                width: u32,
+                /// Channels of the input.
+                in_channels: u32,
+                /// Channels of the output.
+                out_channels: u32,
+                /// Height of the kernel.
+                kernel_height: u32,
+                /// Width of the kernel.
+                kernel_width: u32,
+                /// Input pixels between windows.
+                stride: u32,
+                /// Zeros on each side of the input.
+                padding: u32,
+                $($(#[$field_meta])* $field: $scalar,)*
+            }
+        }
+        impl $name {
+            fn with(shape: &Shape, $($field: $scalar),*) -> Self {
+                let &Shape { batch, height, width, in_channels, out_channels, .. } = shape;
+                let &Shape { kernel_height, kernel_width, stride, padding, .. } = shape;
+                Self {
+                    batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding,
+                    $($field),*
+                }
+            }
+
+            fn shape(&self) -> Shape {
+                let &Self { batch, height, width, in_channels, out_channels, .. } = self;
+                let &Self { kernel_height, kernel_width, stride, padding, .. } = self;
+                Shape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
+            }
+        }
+    };
+}
+
+shape_params! {
+    /// `x, w -> y`: the convolution.
+    pub struct Forward {}
+}
+
+impl Forward {
+    /// Of that shape.
+    pub fn new(shape: &Shape) -> Self {
+        Self::with(shape)
+    }
+
+    fn product(&self) -> Product {
+        let shape = self.shape();
+        Product { rows: shape.out_pixels(), depth: shape.window(), columns: shape.out_channels }
+    }
+}
+
+impl Kernel for Forward {
+    fn shader(&self) -> &'static Shader {
+        &FORWARD
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        self.product().tiles()
+    }
+    fn overrides(&self) -> &'static [(&'static str, f64)] {
+        self.product().overrides(self.shape().is_pointwise())
+    }
+    fn cost(&self) -> Cost {
+        let product = self.product();
+        Cost { flop: self.shape().flop(), terms: f64::from(product.depth), loads: product.loads() }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let ([x, w], [y]) = bindings.f32();
+        cpu::forward(&self.shape(), x, w, y);
+    }
+}
+
+/// What is added to the gradient of a convolution's input, where the input has other uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Addend {
+    /// Nothing.
+    None,
+    /// `addend`.
+    Plain,
+    /// `addend` where `mask` is positive: the gradient through a ReLU whose output is `mask`.
+    Masked,
+}
+
+shape_params! {
+    /// `dy, w, addend, mask -> dx`: the gradient of the input. What [`Addend`] does not call for is not read.
+    pub struct InputGradient {
+        /// 0: no addend; 1: plain; 2: where the mask is positive.
+        addend: u32,
+    }
+}
+
+impl InputGradient {
+    /// Of that shape.
+    pub fn new(shape: &Shape, addend: Addend) -> Self {
+        Self::with(shape, addend as u32)
+    }
+
+    /// The products of the phases, of which there are stride²; [`Shape::flop`] counts no more multiplications than
+    /// they have. Phases are padded to the size of the largest.
+    fn products(&self) -> impl Iterator<Item = Product> {
+        let Self { stride, padding, in_channels, .. } = *self;
+        let rows = self.batch * self.height.div_ceil(stride) * self.width.div_ceil(stride);
+        let taps = move |kernel: u32, phase: u32| kernel.saturating_sub((phase + padding) % stride).div_ceil(stride);
+        let (height, width, out_channels) = (self.kernel_height, self.kernel_width, self.out_channels);
+        (0..stride * stride).map(move |phase| {
+            let depth = taps(height, phase / stride) * taps(width, phase % stride) * out_channels;
+            Product { rows, depth, columns: in_channels }
+        })
+    }
+}
+
+impl Kernel for InputGradient {
+    fn shader(&self) -> &'static Shader {
+        &INPUT_GRADIENT
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        self.products().map(|product| product.tiles()).sum()
+    }
+    fn overrides(&self) -> &'static [(&'static str, f64)] {
+        let product = Product { rows: 0, depth: 0, columns: self.in_channels };
+        product.overrides(self.shape().is_pointwise())
+    }
+    fn cost(&self) -> Cost {
+        let inputs = f64::from(self.shape().in_pixels()) * f64::from(self.in_channels);
+        let terms = self.products().map(|product| product.depth).max().unwrap_or(0);
+        let loads: f64 = self.products().map(|product| product.loads()).sum();
+        Cost { flop: self.shape().flop(), terms: f64::from(terms), loads: loads + f64::from(self.addend) * inputs }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let ([dy, w, addend, mask], [dx]) = bindings.f32();
+        let addend = match self.addend {
+            0 => cpu::Addend::None,
+            1 => cpu::Addend::Plain(addend),
+            _ => cpu::Addend::Masked(addend, mask),
+        };
+        cpu::input_gradient(&self.shape(), dy, w, addend, dx);
+    }
+}
+
+shape_params! {
+    /// `x, dy -> partials`: the gradient of the weights, one partial sum per split, `[splits, weights]`.
+    pub struct WeightGradient {
+        /// Images in a split; the last may have fewer.
+        images_per_split: u32,
+    }
+}
+
+impl WeightGradient {
+    /// Of that shape.
+    pub fn new(shape: &Shape) -> Self {
+        Self::with(shape, shape.images_per_split())
+    }
+
+    fn product(&self) -> Product {
+        let shape = self.shape();
+        let depth = self.images_per_split * shape.out_height() * shape.out_width();
+        Product { rows: shape.window(), depth, columns: shape.out_channels }
+    }
+}
+
+impl Kernel for WeightGradient {
+    fn shader(&self) -> &'static Shader {
+        &WEIGHT_GRADIENT
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        self.shape().splits() * self.product().tiles()
+    }
+    fn overrides(&self) -> &'static [(&'static str, f64)] {
+        self.product().overrides(self.shape().is_pointwise())
+    }
+    fn cost(&self) -> Cost {
+        let (shape, product) = (self.shape(), self.product());
+        let splits = f64::from(shape.splits());
+        Cost { flop: shape.flop(), terms: f64::from(product.depth), loads: splits * product.loads() }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let ([x, dy], [partials]) = bindings.f32();
+        cpu::weight_gradient(&self.shape(), self.images_per_split as usize, x, dy, partials);
+    }
+}
+
+params! {
+    /// `partials -> dw`: the sum over the splits.
+    pub struct WeightGradientSum {
+        /// Words of the weights.
+        words: u32,
+        /// Number of splits.
+        splits: u32,
+    }
+}
+
+impl WeightGradientSum {
+    /// Of that shape.
+    pub fn new(shape: &Shape) -> Self {
+        Self { words: shape.weight_words() as u32, splits: shape.splits() }
+    }
+}
+
+impl Kernel for WeightGradientSum {
+    fn shader(&self) -> &'static Shader {
+        &WEIGHT_GRADIENT_SUM
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        element_workgroups(self.words)
+    }
+    fn cost(&self) -> Cost {
+        let partials = f64::from(self.words) * f64::from(self.splits);
+        Cost { flop: partials, terms: f64::from(self.splits), loads: partials }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let ([partials], [dw]) = bindings.f32();
+        cpu::weight_gradient_sum(partials, dw);
+    }
+}
