@@ -11,7 +11,7 @@ const TILE_DEPTH = 16u;
 const LEFT_STRIDE = 17u;
 
 var<workgroup> left: array<vec4<f32>, 272>;
-var<workgroup> right: array<vec4<f32>, TILE_DEPTH * (COLUMNS + 1u)>;
+var<workgroup> right: array<vec4<f32>, 272>;
 
 fn store_left(step: u32, row: u32, values: vec4<f32>) {
     left[step * LEFT_STRIDE + row] = values;
