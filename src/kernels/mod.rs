@@ -14,6 +14,7 @@ use crate::dispatch::{Kernel, Shader};
 pub mod batch_norm;
 pub mod finite;
 mod lanes;
+pub mod pool;
 pub mod relu;
 pub mod update;
 
@@ -28,6 +29,10 @@ pub const ALL: &[&Shader] = &[
     &batch_norm::BACKWARD_FINISH,
     &batch_norm::BACKWARD_APPLY,
     &batch_norm::COMMIT,
+    &pool::MAX_FORWARD,
+    &pool::MAX_BACKWARD,
+    &pool::GLOBAL_FORWARD,
+    &pool::GLOBAL_BACKWARD,
     &relu::RELU,
     &finite::FINITE,
 ];
