@@ -16,6 +16,7 @@ pub mod finite;
 mod lanes;
 pub mod pool;
 pub mod relu;
+pub mod shortcut;
 pub mod update;
 
 /// Every shader of the product.
@@ -33,6 +34,8 @@ pub const ALL: &[&Shader] = &[
     &pool::MAX_BACKWARD,
     &pool::GLOBAL_FORWARD,
     &pool::GLOBAL_BACKWARD,
+    &shortcut::FORWARD,
+    &shortcut::BACKWARD,
     &relu::RELU,
     &finite::FINITE,
 ];
