@@ -13,6 +13,7 @@ use crate::dispatch::{Kernel, Shader};
 
 pub mod batch_norm;
 pub mod finite;
+pub mod gather;
 mod lanes;
 pub mod pool;
 pub mod relu;
@@ -38,6 +39,7 @@ pub const ALL: &[&Shader] = &[
     &shortcut::BACKWARD,
     &relu::RELU,
     &finite::FINITE,
+    &gather::GATHER,
 ];
 
 /// Texts that shaders import with a line `//!import NAME`.

@@ -1,0 +1,71 @@
+//! Picks a batch out of the data set, which lies on the device as bytes, and normalises it.
+
+use rayon::prelude::*;
+
+use super::{element_workgroups, params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+
+pub(crate) static GATHER: Shader = shader!("gather", reads: 3, writes: 1, params: Gather);
+
+params! {
+    /// `images, indices, normalization -> x`: x = (byte / 255 - mean) / deviation.
+    ///
+    /// `images` holds bytes, four to a word, the first lowest; image `i` begins at byte `i * pixels * channels`.
+    /// `normalization` holds the mean of each channel, then 1 / deviation of each.
+    pub struct Gather {
+        /// Images in the batch.
+        batch: u32,
+        /// height x width
+        pixels: u32,
+        /// Channels of an image.
+        channels: u32,
+    }
+}
+
+impl Gather {
+    /// Of `batch` images `[pixels, channels]`.
+    pub fn new(batch: u32, pixels: u32, channels: u32) -> Self {
+        Self { batch, pixels, channels }
+    }
+}
+
+impl Kernel for Gather {
+    fn shader(&self) -> &'static Shader {
+        &GATHER
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        element_workgroups(self.batch * self.pixels * self.channels)
+    }
+    fn cost(&self) -> Cost {
+        let elements = f64::from(self.batch) * f64::from(self.pixels) * f64::from(self.channels);
+        Cost { flop: 3.0 * elements, terms: 1.0, loads: 4.0 * elements }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let (images, indices) = (bindings.reads[0], bindings.reads[1]);
+        let ([_, _, normalization], [x]) = bindings.f32();
+        let (mean, inverse_deviation) = normalization.split_at(self.channels as usize);
+        let tables: Vec<[f32; 256]> = mean
+            .iter()
+            .zip(inverse_deviation)
+            .map(|(mean, inverse)| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) * inverse))
+            .collect();
+        let image_bytes = self.pixels as usize * self.channels as usize;
+        x.par_chunks_mut(image_bytes)
+            .zip(indices)
+            .for_each(|(x, &index)| normalise(images, index as usize * image_bytes, &tables, x));
+    }
+}
+
+/// The image that begins at byte `start`, through the table of each channel.
+fn normalise(images: &[u32], start: usize, tables: &[[f32; 256]], x: &mut [f32]) {
+    for (pixel, x) in x.chunks_mut(tables.len()).enumerate() {
+        for (c, (x, table)) in x.iter_mut().zip(tables).enumerate() {
+            let at = start + pixel * tables.len() + c;
+            let byte = images[at / 4] >> (8 * (at % 4)) & 0xff;
+            *x = table[byte as usize];
+        }
+    }
+}
