@@ -12,6 +12,7 @@
 use crate::dispatch::{Kernel, Shader};
 
 pub mod batch_norm;
+pub mod dropout;
 pub mod finite;
 pub mod gather;
 mod lanes;
@@ -38,6 +39,7 @@ pub const ALL: &[&Shader] = &[
     &shortcut::FORWARD,
     &shortcut::BACKWARD,
     &relu::RELU,
+    &dropout::DROPOUT,
     &finite::FINITE,
     &gather::GATHER,
 ];
@@ -47,6 +49,7 @@ const SHARED: &[(&str, &str)] = &[
     ("finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
+    ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
     ("update", include_str!("../../shaders/shared/update.wgsl")),
 ];
