@@ -19,6 +19,7 @@ mod lanes;
 pub mod pool;
 pub mod relu;
 pub mod shortcut;
+pub mod softmax_cross_entropy;
 pub mod update;
 
 /// Every shader of the product.
@@ -40,6 +41,7 @@ pub const ALL: &[&Shader] = &[
     &shortcut::BACKWARD,
     &relu::RELU,
     &dropout::DROPOUT,
+    &softmax_cross_entropy::SOFTMAX_CROSS_ENTROPY,
     &finite::FINITE,
     &gather::GATHER,
 ];
