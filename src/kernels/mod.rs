@@ -11,6 +11,7 @@
 
 use crate::dispatch::{Kernel, Shader};
 
+pub mod adam;
 pub mod batch_norm;
 pub mod dropout;
 pub mod finite;
@@ -43,6 +44,7 @@ pub const ALL: &[&Shader] = &[
     &dropout::DROPOUT,
     &softmax_cross_entropy::SOFTMAX_CROSS_ENTROPY,
     &finite::FINITE,
+    &adam::ADAM,
     &gather::GATHER,
 ];
 

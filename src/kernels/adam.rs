@@ -1,0 +1,102 @@
+//! Adam (Kingma and Ba 2015) with PyTorch's formula: epsilon counts after the bias correction, and weight decay
+//! belongs to the gradient.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::update::{self, GRANULE};
+use super::{element_workgroups, lanes, params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+
+pub(crate) static ADAM: Shader = shader!("adam", reads: 4, writes: 3, params: Adam);
+
+params! {
+    /// `gradients, group_of, control, report -> parameters, first_moment, second_moment`.
+    ///
+    /// The coefficients of a group's row in `control` are rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), where t
+    /// counts the group's updates from 1.
+    pub struct Adam {
+        /// Words of parameters.
+        words: u32,
+        /// 1 - beta1
+        beta1_complement: f32,
+        /// Decay of the second moment.
+        beta2: f32,
+        /// 1 - beta2
+        beta2_complement: f32,
+        /// Added to the root of the second moment.
+        epsilon: f32,
+        /// Factor of the parameters in their gradient.
+        weight_decay: f32,
+    }
+}
+
+impl Adam {
+    /// On `words` words of parameters. In f64 for the sake of the complements: 1 - 0.999 in f32 has four right digits.
+    pub fn new(words: u32, beta1: f64, beta2: f64, epsilon: f64, weight_decay: f64) -> Self {
+        Self {
+            words,
+            beta1_complement: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            beta2_complement: (1.0 - beta2) as f32,
+            epsilon: epsilon as f32,
+            weight_decay: weight_decay as f32,
+        }
+    }
+}
+
+impl Kernel for Adam {
+    fn shader(&self) -> &'static Shader {
+        &ADAM
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        element_workgroups(self.words)
+    }
+    fn cost(&self) -> Cost {
+        let words = f64::from(self.words);
+        Cost { flop: 14.0 * words, terms: 3.0, loads: 8.0 * words }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
+        let ([gradients, ..], [parameters, first_moment, second_moment]) = bindings.f32::<4, 3>();
+        if report[3] != 0 {
+            return;
+        }
+        let task = lanes::task(GRANULE);
+        gradients
+            .par_chunks(task)
+            .zip(group_of.par_chunks(task / GRANULE))
+            .zip(parameters.par_chunks_mut(task))
+            .zip(first_moment.par_chunks_mut(task))
+            .zip(second_moment.par_chunks_mut(task))
+            .for_each(|((((gradients, group_of), w), m), v)| step(self, control, group_of, gradients, w, m, v));
+    }
+}
+
+/// Updates some granules, of the groups `group_of`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn step(p: &Adam, control: &[u32], group_of: &[u32], gradients: &[f32], w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+    let moments = m.chunks_mut(GRANULE).zip(v.chunks_mut(GRANULE));
+    for (((gradient, w), (m, v)), &group) in
+        gradients.chunks(GRANULE).zip(w.chunks_mut(GRANULE)).zip(moments).zip(group_of)
+    {
+        let n = w.len();
+        let gradient = match update::mode(control, group) {
+            update::SKIP => continue,
+            update::ZERO => &[0.0; GRANULE][..n],
+            _ => gradient,
+        };
+        let row = update::row(control, group);
+        let (a, b) = (f32::from_bits(row[1]), f32::from_bits(row[2]));
+        let (m, v) = (&mut m[..n], &mut v[..n]);
+        for i in 0..n {
+            let g = gradient[i] + p.weight_decay * w[i];
+            m[i] += p.beta1_complement * (g - m[i]);
+            v[i] = p.beta2 * v[i] + p.beta2_complement * g * g;
+            w[i] -= a * m[i] / (v[i].sqrt() * b + p.epsilon);
+        }
+    }
+}
