@@ -19,6 +19,7 @@ pub mod gather;
 mod lanes;
 pub mod pool;
 pub mod relu;
+pub mod sgd;
 pub mod shortcut;
 pub mod softmax_cross_entropy;
 pub mod update;
@@ -45,6 +46,7 @@ pub const ALL: &[&Shader] = &[
     &softmax_cross_entropy::SOFTMAX_CROSS_ENTROPY,
     &finite::FINITE,
     &adam::ADAM,
+    &sgd::SGD,
     &gather::GATHER,
 ];
 

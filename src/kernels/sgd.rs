@@ -1,0 +1,88 @@
+//! Stochastic gradient descent with momentum, PyTorch's formula: weight decay belongs to the gradient, and the rate
+//! is not part of the buffer.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::update::{self, GRANULE};
+use super::{element_workgroups, lanes, params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+
+pub(crate) static SGD: Shader = shader!("sgd", reads: 4, writes: 2, params: Sgd);
+
+params! {
+    /// `gradients, group_of, control, report -> parameters, momentum_buffer`.
+    ///
+    /// The first coefficient of a group's row in `control` is the learning rate. A buffer of zeros starts as PyTorch's
+    /// does, with the first gradient undamped.
+    pub struct Sgd {
+        /// Words of parameters.
+        words: u32,
+        /// Decay of the buffer.
+        momentum: f32,
+        /// 1: Nesterov's momentum, which looks one step ahead; 0: the plain one.
+        nesterov: u32,
+        /// Factor of the parameters in their gradient.
+        weight_decay: f32,
+    }
+}
+
+impl Sgd {
+    /// On `words` words of parameters.
+    pub fn new(words: u32, momentum: f64, nesterov: bool, weight_decay: f64) -> Self {
+        Self { words, momentum: momentum as f32, nesterov: nesterov.into(), weight_decay: weight_decay as f32 }
+    }
+}
+
+impl Kernel for Sgd {
+    fn shader(&self) -> &'static Shader {
+        &SGD
+    }
+    fn params(&self) -> &[u8] {
+        bytemuck::bytes_of(self)
+    }
+    fn workgroups(&self) -> u32 {
+        element_workgroups(self.words)
+    }
+    fn cost(&self) -> Cost {
+        let words = f64::from(self.words);
+        Cost { flop: 8.0 * words, terms: 4.0, loads: 6.0 * words }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
+        let ([gradients, ..], [parameters, momentum_buffer]) = bindings.f32::<4, 2>();
+        if report[3] != 0 {
+            return;
+        }
+        let task = lanes::task(GRANULE);
+        gradients
+            .par_chunks(task)
+            .zip(group_of.par_chunks(task / GRANULE))
+            .zip(parameters.par_chunks_mut(task))
+            .zip(momentum_buffer.par_chunks_mut(task))
+            .for_each(|(((gradients, group_of), w), buffer)| step(self, control, group_of, gradients, w, buffer));
+    }
+}
+
+/// Updates some granules, of the groups `group_of`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn step(p: &Sgd, control: &[u32], group_of: &[u32], gradients: &[f32], w: &mut [f32], buffer: &mut [f32]) {
+    for (((gradient, w), buffer), &group) in
+        gradients.chunks(GRANULE).zip(w.chunks_mut(GRANULE)).zip(buffer.chunks_mut(GRANULE)).zip(group_of)
+    {
+        let n = w.len();
+        let gradient = match update::mode(control, group) {
+            update::SKIP => continue,
+            update::ZERO => &[0.0; GRANULE][..n],
+            _ => gradient,
+        };
+        let rate = f32::from_bits(update::row(control, group)[1]);
+        let buffer = &mut buffer[..n];
+        for i in 0..n {
+            let g = gradient[i] + p.weight_decay * w[i];
+            buffer[i] = p.momentum * buffer[i] + g;
+            let direction = if p.nesterov != 0 { g + p.momentum * buffer[i] } else { buffer[i] };
+            w[i] -= rate * direction;
+        }
+    }
+}
