@@ -27,7 +27,11 @@ pub fn run(backend: Option<Backend>) -> anyhow::Result<()> {
     writeln!(out, "cpu  {name}\n     {:24} {backend}\n     {:24} {driver}", "instruction set", "threads")?;
     match adapters.first() {
         Some(adapter) if adapter.hardware => {
-            writeln!(out, "auto takes {}: the preferred hardware GPU, {} before others", adapter.info.name, adapter.kind)?;
+            writeln!(
+                out,
+                "auto takes {}: the preferred hardware GPU, {} before others",
+                adapter.info.name, adapter.kind
+            )?;
         }
         _ => writeln!(out, "auto takes the CPU device: there is no hardware GPU, and a software adapter is slower")?,
     }

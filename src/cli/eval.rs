@@ -52,7 +52,10 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
         let eval_batch = args.eval_batch.unwrap_or(500.min(data.test.len() as u32));
         if eval_batch == 0 || eval_batch as usize > data.test.len() {
             let images = data.test.len();
-            return Err(BadInput(format!("--eval-batch is {eval_batch}; it must be from 1 to the {images} test images")).into());
+            return Err(BadInput(format!(
+                "--eval-batch is {eval_batch}; it must be from 1 to the {images} test images"
+            ))
+            .into());
         }
         let score = score(args, &net, &weights, &data, survival, branch_scale, eval_batch)?;
         let mut stdout = io::stdout();

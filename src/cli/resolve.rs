@@ -6,9 +6,7 @@ use crate::model::init::Init;
 use crate::model::resnet::NormSettings;
 use crate::model::survival::Rule;
 use crate::plan::BranchScale;
-use crate::train::{
-    DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions,
-};
+use crate::train::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions};
 
 /// Evaluations of a run, unless `--eval-every` says otherwise.
 const EVALUATIONS: u64 = 6;

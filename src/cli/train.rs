@@ -13,9 +13,7 @@ use crate::experiment::{DeviceEntry, JsonLines, RunConfig, RunDir, RunError, rea
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::{DataSizes, Gates, Plan};
-use crate::train::{
-    Engine, EvalRecord, Observer, Outcome, StepRecord, TraceRecord, TrainError, TrainOptions, Trainer,
-};
+use crate::train::{Engine, EvalRecord, Observer, Outcome, StepRecord, TraceRecord, TrainError, TrainOptions, Trainer};
 
 /// Trains a net.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
@@ -71,12 +69,7 @@ fn initial_weights(args: &TrainArgs, options: &TrainOptions, net: &ResNet) -> an
 }
 
 /// The plan of `net` for `device`.
-pub(super) fn plan(
-    net: &ResNet,
-    options: &TrainOptions,
-    data: &DataSet,
-    device: &dyn Device,
-) -> anyhow::Result<Plan> {
+pub(super) fn plan(net: &ResNet, options: &TrainOptions, data: &DataSet, device: &dyn Device) -> anyhow::Result<Plan> {
     let sizes = DataSizes {
         height: data.train.height,
         width: data.train.width,

@@ -86,10 +86,8 @@ impl RunDir {
             File::create(&file).map(JsonLines::new).map_err(write_error(&file))
         };
         fs::create_dir(path.join("weights")).map_err(write_error(&path))?;
-        let settings = toml::to_string(config).map_err(|error| RunError::Write {
-            path: path.join("config.toml"),
-            error: io::Error::other(error),
-        })?;
+        let settings = toml::to_string(config)
+            .map_err(|error| RunError::Write { path: path.join("config.toml"), error: io::Error::other(error) })?;
         fs::write(path.join("config.toml"), settings).map_err(write_error(&path))?;
         if trace {
             fs::create_dir(path.join("trace")).map_err(write_error(&path))?;
@@ -143,8 +141,7 @@ fn claim_numbered(parent: &Path, name: &str) -> Result<PathBuf, RunError> {
 
 /// Writes `weights` to a file beside `path`, then renames it, so that `path` is never half-written.
 pub fn save_weights(path: &Path, weights: &Weights, note: &str) -> Result<(), RunError> {
-    let bytes =
-        weights.to_safetensors(note).map_err(|error| RunError::Weights { path: path.to_path_buf(), error })?;
+    let bytes = weights.to_safetensors(note).map_err(|error| RunError::Weights { path: path.to_path_buf(), error })?;
     let partial = path.with_extension("partial");
     let written = File::create(&partial).and_then(|mut file| {
         io::Write::write_all(&mut file, &bytes)?;

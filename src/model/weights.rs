@@ -116,6 +116,10 @@ impl Weights {
         }
         rest.sort_by(|a, b| a.name.cmp(&b.name));
         problems.extend(rest.iter().map(|tensor| format!("{} is unknown", tensor.name)));
-        if problems.is_empty() { Ok(Self(fitted)) } else { Err(WeightsError::Mismatch { arch: net.name.clone(), problems }) }
+        if problems.is_empty() {
+            Ok(Self(fitted))
+        } else {
+            Err(WeightsError::Mismatch { arch: net.name.clone(), problems })
+        }
     }
 }

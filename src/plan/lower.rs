@@ -404,7 +404,13 @@ impl<'a> Builder<'a> {
             }
             Mode::Inference => {
                 let running = ["running_mean", "running_var"].map(|name| self.parameter(&norm, name));
-                push(list, format!("{norm}running"), batch_norm::Running::new(channels, epsilon), running, [statistics]);
+                push(
+                    list,
+                    format!("{norm}running"),
+                    batch_norm::Running::new(channels, epsilon),
+                    running,
+                    [statistics],
+                );
             }
         }
         let (prefix, input) = (prefix.to_string(), input.operand);
@@ -443,17 +449,10 @@ impl<'a> Builder<'a> {
         let (dgamma, dbeta) = (self.gradient(&norm, "weight"), self.gradient(&norm, "bias"));
         let partials = self.pooled(format!("{norm}backward partials"), batch_norm::partial_words(pixels, channels));
         let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);
-        push(
-            list,
-            format!("{norm}backward reduce"),
-            reduce,
-            [dy, mask, output.into(), statistics.into()],
-            [partials],
-        );
+        push(list, format!("{norm}backward reduce"), reduce, [dy, mask, output.into(), statistics.into()], [partials]);
         let finish = batch_norm::BackwardFinish::new(pixels, channels);
         push(list, format!("{norm}backward finish"), finish, [partials], [dgamma, dbeta]);
-        let gradient =
-            self.pooled(format!("{label} output gradient"), self.words(layer.height, layer.width, channels));
+        let gradient = self.pooled(format!("{label} output gradient"), self.words(layer.height, layer.width, channels));
         let apply = batch_norm::BackwardApply::new(pixels, channels, scale);
         let fixed = [output, statistics, gamma, dgamma, dbeta].map(Operand::from);
         let reads: Vec<Operand> = [dy, mask].into_iter().chain(fixed).collect();
@@ -507,12 +506,14 @@ impl<'a> Builder<'a> {
             let pooled = self.pooled("max pool output", words);
             self.values[pooled.index()].non_negative = true;
             let argmax = self.pooled("max pool argmax", words);
-            let kernel = pool::MaxForward::new(self.batch, layer.height, layer.width, channels, kernel, stride, padding);
+            let kernel =
+                pool::MaxForward::new(self.batch, layer.height, layer.width, channels, kernel, stride, padding);
             push(&mut forward, "max pool forward", kernel, [rectified], [pooled, argmax]);
             output = Activation { operand: pooled.into(), height, width, channels, non_negative: true };
             if self.mode == Mode::Training {
                 let unpooled = self.pooled("stem output gradient", self.words(layer.height, layer.width, channels));
-                let kernel = pool::MaxBackward::new(self.batch, layer.height, layer.width, channels, 3, stride, padding);
+                let kernel =
+                    pool::MaxBackward::new(self.batch, layer.height, layer.width, channels, 3, stride, padding);
                 push(&mut backward, "max pool backward", kernel, [gradient, argmax.into()], [unpooled]);
                 gradient = unpooled.into();
             }
@@ -573,8 +574,7 @@ impl<'a> Builder<'a> {
                 let channels = block.out_channels();
                 let output = self.pooled(format!("{prefix}shortcut output"), self.words(height, width, channels));
                 self.values[output.index()].non_negative = input.non_negative;
-                let kernel =
-                    shortcut::Forward::new(self.batch, input.height, input.width, input.channels, channels);
+                let kernel = shortcut::Forward::new(self.batch, input.height, input.width, input.channels, channels);
                 push(list, format!("{prefix}shortcut forward"), kernel, [input.operand], [output]);
                 let non_negative = input.non_negative;
                 Ok((Activation { operand: output.into(), height, width, channels, non_negative }, None))
@@ -627,7 +627,9 @@ impl<'a> Builder<'a> {
         let target = Operand::TrunkGradient(index);
         let shortcut_gradient = match &self.net.blocks[index].shortcut {
             Shortcut::Identity => None,
-            _ => Some(self.pooled(format!("{name} shortcut gradient"), self.words(input.height, input.width, input.channels))),
+            _ => Some(
+                self.pooled(format!("{name} shortcut gradient"), self.words(input.height, input.width, input.channels)),
+            ),
         };
         match (shortcut_gradient, &projection) {
             (None, _) => {}

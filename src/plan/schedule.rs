@@ -54,7 +54,13 @@ impl Plan {
         for (block, plan) in self.blocks.iter().enumerate().rev() {
             let [first, second] = self.gradient_buffers[block];
             gradient = match plan.shortcut_gradient {
-                _ if gates.survives(block) => if gradient == first { second } else { first },
+                _ if gates.survives(block) => {
+                    if gradient == first {
+                        second
+                    } else {
+                        first
+                    }
+                }
                 Some(shortcut) => shortcut,
                 None => gradient,
             };

@@ -9,9 +9,7 @@ mod schedule;
 mod trainer;
 
 pub use engine::{Engine, Score};
-pub use options::{
-    DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions,
-};
+pub use options::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions};
 pub use record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
 pub use schedule::learning_rate;
 pub use trainer::{TrainError, Trainer};

@@ -163,7 +163,12 @@ impl TrainOptions {
         let unit = |x: f64| (0.0..1.0).contains(&x);
         let probability = |x: f64| x > 0.0 && x <= 1.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-        check("validation", self.validation, self.validation < train, &format!("less than the {train} training images"))?;
+        check(
+            "validation",
+            self.validation,
+            self.validation < train,
+            &format!("less than the {train} training images"),
+        )?;
         let batch_range = format!("from 1 to the {left} training images left by --validation");
         check("batch-size", self.batch_size, (1..=left).contains(&(self.batch_size as usize)), &batch_range)?;
         let evaluated = match self.evaluate_on {
