@@ -9,9 +9,11 @@ override COLUMNS: u32 = 16u;
 const TILE_ROWS = 64u;
 const TILE_DEPTH = 16u;
 const LEFT_STRIDE = 17u;
+// Has a name because naga 30 panics where an expression of overrides is an array's length.
+override RIGHT_LENGTH: u32 = TILE_DEPTH * (COLUMNS + 1u);
 
 var<workgroup> left: array<vec4<f32>, 272>;
-var<workgroup> right: array<vec4<f32>, 272>;
+var<workgroup> right: array<vec4<f32>, RIGHT_LENGTH>;
 
 fn store_left(step: u32, row: u32, values: vec4<f32>) {
     left[step * LEFT_STRIDE + row] = values;

@@ -43,10 +43,9 @@ fn images_per_task(batch: usize, pixels: usize) -> usize {
 pub(super) fn forward(shape: &Shape, x: &[f32], w: &[f32], y: &mut [f32]) {
     let sizes = Sizes::new(shape);
     let frame = Frame::of_input(&sizes);
-    let taps: Vec<usize> = (0..sizes.kernel_height * sizes.kernel_width).collect();
-    let panels = Panels::pack(w, &taps, &sizes, Order::AsStored);
     let images = images_per_task(sizes.batch, sizes.out_pixels());
     let windows = Windows::of_output(&sizes, &frame, images);
+    let panels = Panels::pack(w, &windows.taps.concat(), &sizes, Order::AsStored);
     let x = x.par_chunks(images * sizes.in_words());
     x.zip(y.par_chunks_mut(images * sizes.out_words())).for_each(|(x, y)| {
         frame.around(x, |x| convolve(x, &windows, &panels, y));
@@ -58,10 +57,11 @@ pub(super) fn input_gradient(shape: &Shape, dy: &[f32], w: &[f32], addend: Adden
     let frame = Frame::of_output(&sizes);
     let images = images_per_task(sizes.batch, sizes.in_pixels());
     let phases: Vec<(Windows, Panels)> = (0..sizes.stride * sizes.stride)
-        .map(|phase| Phase::new(&sizes, phase / sizes.stride, phase % sizes.stride))
         .map(|phase| {
-            let panels = Panels::pack(w, &phase.taps(&sizes), &sizes, Order::Transposed);
-            (phase.windows(&sizes, &frame, images), panels)
+            let phase = Phase::new(&sizes, phase / sizes.stride, phase % sizes.stride);
+            let windows = phase.windows(&sizes, &frame, images);
+            let panels = Panels::pack(w, &windows.taps.concat(), &sizes, Order::Transposed);
+            (windows, panels)
         })
         .collect();
     let chunk = images * sizes.in_words();
@@ -88,15 +88,16 @@ pub(super) fn weight_gradient(shape: &Shape, images: usize, x: &[f32], dy: &[f32
     // If there are few splits, several tasks share one: each has some rows of dw, `[depth, out_channels]`.
     let splits = sizes.batch.div_ceil(images);
     let tasks = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(splits);
-    let rows = windows.depth().div_ceil(tasks).next_multiple_of(LANES);
+    let depth = sizes.kernel_height * sizes.kernel_width * sizes.in_channels;
+    let rows = depth.div_ceil(tasks).next_multiple_of(LANES);
     let x = x.par_chunks(images * sizes.in_words());
     let dy = dy.par_chunks(images * sizes.out_words());
-    let partials = partials.par_chunks_mut(windows.depth() * sizes.out_channels);
+    let partials = partials.par_chunks_mut(depth * sizes.out_channels);
     x.zip(dy).zip(partials).for_each(|((x, dy), partial)| {
         partial.par_chunks_mut(rows * sizes.out_channels).enumerate().for_each(|(task, dw)| {
             frame.around(x, |x| {
                 in_panels(dy, sizes.out_channels, |dy| {
-                    correlate(x, &windows, dy, task * rows, sizes.out_channels, dw);
+                    correlate(x, &windows, dy, &sizes, task * rows, dw);
                 });
             });
         });
@@ -146,15 +147,15 @@ fn convolve_in_tiles<const P: usize, const FUSED: bool>(
     }
 }
 
-/// Rows of dw from `first_row` on, `[rows, columns]`: sums over the windows of the framed `images`, each times its row
-/// of `gradients`, which are in panels.
+/// Rows of dw from `first_row` on, `[rows, out_channels]`: sums over the windows of the framed `images`, each times its
+/// row of `gradients`, which are in panels.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
-fn correlate(images: &[f32], windows: &Windows, gradients: &[Lanes], first_row: usize, columns: usize, dw: &mut [f32]) {
+fn correlate(images: &[f32], windows: &Windows, gradients: &[Lanes], sizes: &Sizes, first_row: usize, dw: &mut [f32]) {
     match_target! {
-        "x86_64+avx512f+avx512vl+fma" => correlate_in_tiles::<16, true>(images, windows, gradients, first_row, columns, dw),
-        "x86_64+avx2+fma" => correlate_in_tiles::<4, true>(images, windows, gradients, first_row, columns, dw),
-        "aarch64+neon" => correlate_in_tiles::<4, true>(images, windows, gradients, first_row, columns, dw),
-        _ => correlate_in_tiles::<2, false>(images, windows, gradients, first_row, columns, dw),
+        "x86_64+avx512f+avx512vl+fma" => correlate_in_tiles::<16, true>(images, windows, gradients, sizes, first_row, dw),
+        "x86_64+avx2+fma" => correlate_in_tiles::<4, true>(images, windows, gradients, sizes, first_row, dw),
+        "aarch64+neon" => correlate_in_tiles::<4, true>(images, windows, gradients, sizes, first_row, dw),
+        _ => correlate_in_tiles::<2, false>(images, windows, gradients, sizes, first_row, dw),
     }
 }
 
@@ -163,27 +164,32 @@ fn correlate_in_tiles<const LARGEST: usize, const FUSED: bool>(
     images: &[f32],
     windows: &Windows,
     gradients: &[Lanes],
+    sizes: &Sizes,
     first_row: usize,
-    columns: usize,
     dw: &mut [f32],
 ) {
+    let columns = sizes.out_channels;
     let pixels = gradients.len() / columns.div_ceil(LANES);
     let origins = &windows.origins[..pixels];
-    let rows = dw.len() / columns;
-    for (panel, gradients) in gradients.chunks_exact(pixels).enumerate() {
-        let mut row = 0;
-        while row < rows {
-            let step = (first_row + row) % windows.run;
-            let offset = windows.offsets[(first_row + row) / windows.run] + step;
-            let left = (windows.run - step).min(rows - row).min(LARGEST);
-            let dw = Rows { words: &mut dw[row * columns..], columns, first: panel * LANES };
-            row += match left {
-                16.. => correlate_tile::<16, FUSED>(images, origins, offset, gradients, dw),
-                8.. => correlate_tile::<8, FUSED>(images, origins, offset, gradients, dw),
-                4.. => correlate_tile::<4, FUSED>(images, origins, offset, gradients, dw),
-                2.. => correlate_tile::<2, FUSED>(images, origins, offset, gradients, dw),
-                _ => correlate_tile::<1, FUSED>(images, origins, offset, gradients, dw),
-            };
+    let rows = first_row..first_row + dw.len() / columns;
+    dw.fill(0.0);
+    // Each row of the windows meets contiguous rows of dw; those that are in this task, tile by tile.
+    for (taps, offset) in windows.taps.iter().zip(&windows.offsets) {
+        let start = taps[0] * sizes.in_channels;
+        let mine = start.max(rows.start)..(start + windows.run).min(rows.end);
+        for (panel, gradients) in gradients.chunks_exact(pixels).enumerate() {
+            let mut row = mine.start;
+            while row < mine.end {
+                let offset = offset + row - start;
+                let dw = Rows { words: &mut dw[(row - rows.start) * columns..], columns, first: panel * LANES };
+                row += match (mine.end - row).min(LARGEST) {
+                    16.. => correlate_tile::<16, FUSED>(images, origins, offset, gradients, dw),
+                    8.. => correlate_tile::<8, FUSED>(images, origins, offset, gradients, dw),
+                    4.. => correlate_tile::<4, FUSED>(images, origins, offset, gradients, dw),
+                    2.. => correlate_tile::<2, FUSED>(images, origins, offset, gradients, dw),
+                    _ => correlate_tile::<1, FUSED>(images, origins, offset, gradients, dw),
+                };
+            }
         }
     }
 }

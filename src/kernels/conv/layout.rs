@@ -1,6 +1,7 @@
 //! How the convolution twins lay out images, windows and weights.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -37,6 +38,23 @@ impl Sizes {
             stride: shape.stride as usize,
             padding: shape.padding as usize,
         }
+    }
+
+    /// Rows of the kernel that meet the image in some window; the others never leave the padding. On images as small
+    /// as the kernel, they are many.
+    fn kernel_rows(&self) -> Range<usize> {
+        self.live_taps(self.kernel_height, self.height, self.out_height)
+    }
+
+    /// Columns of the kernel that meet the image in some window.
+    fn kernel_columns(&self) -> Range<usize> {
+        self.live_taps(self.kernel_width, self.width, self.out_width)
+    }
+
+    fn live_taps(&self, kernel: usize, size: usize, out_size: usize) -> Range<usize> {
+        let end = kernel.min(size + self.padding);
+        let start = self.padding.saturating_sub((out_size - 1) * self.stride);
+        start.min(end)..end
     }
 
     /// Pixels of one input image.
@@ -87,16 +105,16 @@ impl Frame {
 
     /// Around the gradient of the output, for the windows of the input's pixels in any phase.
     pub fn of_output(sizes: &Sizes) -> Self {
-        let before = |kernel: usize| kernel.div_ceil(sizes.stride) - 1;
+        let Sizes { stride, padding, .. } = *sizes;
         let framed = |size: usize, out_size: usize, kernel: usize| {
-            before(kernel) + out_size.max((size - 1 + sizes.padding) / sizes.stride + 1)
+            before(kernel, stride) + out_size.max((size - 1 + padding) / stride + 1)
         };
         Self {
             height: sizes.out_height,
             width: sizes.out_width,
             channels: sizes.out_channels,
-            top: before(sizes.kernel_height),
-            left: before(sizes.kernel_width),
+            top: before(sizes.kernel_height, stride),
+            left: before(sizes.kernel_width, stride),
             framed_height: framed(sizes.height, sizes.out_height, sizes.kernel_height),
             framed_width: framed(sizes.width, sizes.out_width, sizes.kernel_width),
         }
@@ -132,34 +150,51 @@ impl Frame {
 /// A window is the words `[origin + offset..][..run]` for each of the offsets: its rows.
 pub(super) struct Windows {
     pub origins: Vec<usize>,
-    /// The pixel made from each window, counted through all images.
+    /// The pixel made from each window, counted through all images, ascending.
     pub targets: Vec<usize>,
     pub offsets: Vec<usize>,
     pub run: usize,
+    /// Numbers of each row's taps in the kernel, in the order of the window's words.
+    pub taps: Vec<Vec<usize>>,
 }
 
 impl Windows {
     /// Those of the output's pixels.
     pub fn of_output(sizes: &Sizes, frame: &Frame, images: usize) -> Self {
+        let (rows, columns) = (sizes.kernel_rows(), sizes.kernel_columns());
         let mut origins = Vec::with_capacity(images * sizes.out_pixels());
         for image in 0..images {
             for y in 0..sizes.out_height {
                 for x in 0..sizes.out_width {
-                    origins.push(frame.index(image, y * sizes.stride, x * sizes.stride));
+                    let corner = (rows.start + y * sizes.stride, columns.start + x * sizes.stride);
+                    origins.push(frame.index(image, corner.0, corner.1));
                 }
             }
         }
-        Self {
-            targets: (0..origins.len()).collect(),
-            origins,
-            offsets: (0..sizes.kernel_height).map(|y| frame.index(0, y, 0)).collect(),
-            run: sizes.kernel_width * sizes.in_channels,
-        }
+        let targets = (0..origins.len()).collect();
+        Self::new(origins, targets, frame, sizes, rows, columns)
     }
 
-    /// Words in a window.
-    pub fn depth(&self) -> usize {
-        self.offsets.len() * self.run
+    /// With rows `rows` of the kernel, of `columns` each, both in the order of the framed pixels that they meet.
+    fn new(
+        origins: Vec<usize>,
+        targets: Vec<usize>,
+        frame: &Frame,
+        sizes: &Sizes,
+        rows: impl Iterator<Item = usize>,
+        columns: impl ExactSizeIterator<Item = usize> + Clone,
+    ) -> Self {
+        // Rows without columns are none.
+        let rows = rows.filter(|_| columns.len() > 0);
+        let tap = |y: usize| columns.clone().map(move |x| y * sizes.kernel_width + x).collect();
+        let taps: Vec<Vec<usize>> = rows.map(tap).collect();
+        Self {
+            origins,
+            targets,
+            offsets: (0..taps.len()).map(|y| frame.index(0, y, 0)).collect(),
+            run: columns.len() * frame.channels,
+            taps,
+        }
     }
 }
 
@@ -172,58 +207,58 @@ pub(super) struct Phase {
 
 /// One of the two directions of a [`Phase`].
 struct Axis {
-    /// First pixel of the phase.
-    pixel: usize,
-    /// First tap that the phase meets.
-    tap: usize,
-    /// Number of taps that it meets.
-    taps: usize,
+    /// Its pixels.
+    pixels: std::iter::StepBy<Range<usize>>,
+    /// Taps that they meet, in the order of the output's pixels: descending.
+    taps: std::iter::Rev<std::iter::StepBy<Range<usize>>>,
+    /// Of pixel 0, `stride` times the framed output pixel that meets the first of the taps.
+    source: usize,
+    stride: usize,
 }
 
 impl Axis {
-    fn new(pixel: usize, kernel: usize, sizes: &Sizes) -> Self {
-        let tap = (pixel + sizes.padding) % sizes.stride;
-        Self { pixel, tap, taps: kernel.saturating_sub(tap).div_ceil(sizes.stride) }
+    fn new(phase: usize, size: usize, kernel: usize, live: Range<usize>, sizes: &Sizes) -> Self {
+        let Sizes { stride, padding, .. } = *sizes;
+        let phase_tap = (phase + padding) % stride;
+        let first = phase_tap + live.start.saturating_sub(phase_tap).next_multiple_of(stride);
+        let taps = (first..live.end.max(first)).step_by(stride).rev();
+        // Output pixel o meets pixel p in tap t if o * stride + t = p + padding.
+        let last = taps.clone().next().unwrap_or(0);
+        let source = padding + before(kernel, stride) * stride - last;
+        Self { pixels: (phase..size.max(phase)).step_by(stride), taps, source, stride }
     }
 
-    /// Taps of the kernel, in the order in which the output's pixels meet them: descending.
-    fn taps(&self, sizes: &Sizes) -> impl Iterator<Item = usize> {
-        (0..self.taps).rev().map(move |tap| self.tap + tap * sizes.stride)
+    /// The pixels, each with the framed output pixel that meets it in the first tap.
+    fn pixels(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.pixels.clone().map(|pixel| (pixel, (pixel + self.source) / self.stride))
     }
+}
 
-    /// Pixels of the phase, each with the framed output pixel that meets its last tap.
-    fn pixels(&self, size: usize, kernel: usize, sizes: &Sizes) -> impl Iterator<Item = (usize, usize)> {
-        let skipped = kernel.div_ceil(sizes.stride) - self.taps;
-        let (first, tap, stride, padding) = (self.pixel, self.tap, sizes.stride, sizes.padding);
-        (first..size).step_by(stride).map(move |pixel| (pixel, (pixel + padding - tap) / stride + skipped))
-    }
+/// Output pixels before its own that meet an input pixel: as many as the frame needs.
+fn before(kernel: usize, stride: usize) -> usize {
+    kernel.div_ceil(stride) - 1
 }
 
 impl Phase {
     pub fn new(sizes: &Sizes, y: usize, x: usize) -> Self {
-        Self { y: Axis::new(y, sizes.kernel_height, sizes), x: Axis::new(x, sizes.kernel_width, sizes) }
-    }
-
-    /// Numbers of the taps in the kernel, in the order of the windows' words.
-    pub fn taps(&self, sizes: &Sizes) -> Vec<usize> {
-        self.y.taps(sizes).flat_map(|y| self.x.taps(sizes).map(move |x| y * sizes.kernel_width + x)).collect()
+        Self {
+            y: Axis::new(y, sizes.height, sizes.kernel_height, sizes.kernel_rows(), sizes),
+            x: Axis::new(x, sizes.width, sizes.kernel_width, sizes.kernel_columns(), sizes),
+        }
     }
 
     /// The windows of the phase's pixels in the gradient of the output.
     pub fn windows(&self, sizes: &Sizes, frame: &Frame, images: usize) -> Windows {
         let (mut origins, mut targets) = (Vec::new(), Vec::new());
         for image in 0..images {
-            for (y, out_y) in self.y.pixels(sizes.height, sizes.kernel_height, sizes) {
-                for (x, out_x) in self.x.pixels(sizes.width, sizes.kernel_width, sizes) {
+            for (y, out_y) in self.y.pixels() {
+                for (x, out_x) in self.x.pixels() {
                     origins.push(frame.index(image, out_y, out_x));
                     targets.push((image * sizes.height + y) * sizes.width + x);
                 }
             }
         }
-        // Without taps in a row there are no rows.
-        let rows = if self.x.taps == 0 { 0 } else { self.y.taps };
-        let offsets = (0..rows).map(|y| frame.index(0, y, 0)).collect();
-        Windows { origins, targets, offsets, run: (self.x.taps * sizes.out_channels).max(1) }
+        Windows::new(origins, targets, frame, sizes, self.y.taps.clone(), self.x.taps.clone())
     }
 }
 

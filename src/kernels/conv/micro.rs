@@ -46,8 +46,8 @@ pub(super) fn convolve<const P: usize, const FUSED: bool>(
     panel: &[Lanes],
 ) -> [Lanes; P] {
     let mut sums = [[0.0; LANES]; P];
-    for (offset, weights) in offsets.iter().zip(panel.chunks_exact(run)) {
-        let weights = &weights[..run];
+    for (row, offset) in offsets.iter().enumerate() {
+        let weights = &panel[row * run..][..run];
         let mut windows: [&[f32]; P] = [&[]; P];
         unroll!(p < P => windows[p] = &images[origins[p] + offset..][..run]);
         for step in 0..run {
