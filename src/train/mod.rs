@@ -8,12 +8,8 @@ mod record;
 mod schedule;
 mod trainer;
 
-<<<<<<< HEAD
 pub use engine::{Engine, Report, Score, Step};
 pub use optimizer::UpdateRows;
-=======
-pub use engine::{Engine, Score};
->>>>>>> conv
 pub use options::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions};
 pub use record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
 pub use schedule::learning_rate;
