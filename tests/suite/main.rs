@@ -1,3 +1,5 @@
 //! All tests that use the crate from outside, in one binary: one module per layer.
 
+mod adapter;
 mod data;
+mod goldens;

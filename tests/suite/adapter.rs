@@ -1,0 +1,23 @@
+//! The adapter that the tests run shaders on.
+
+use sdgpu::device::gpu::{GpuDevice, GpuRequest};
+
+/// The adapter that `SDGPU_TEST_ADAPTER` names (any part of its name), or the preferred one.
+pub fn request() -> GpuRequest {
+    GpuRequest { name: std::env::var("SDGPU_TEST_ADAPTER").ok(), ..GpuRequest::default() }
+}
+
+/// Opens an adapter; without one, the test fails and says how to get one.
+pub fn open_with(request: &GpuRequest) -> GpuDevice {
+    GpuDevice::open(request).unwrap_or_else(|error| {
+        panic!(
+            "{error}\nThe shader tests need an adapter, and never pass without one. scripts/test installs a software \
+             Vulkan driver; SDGPU_TEST_ADAPTER=NAME picks an adapter by a part of its name"
+        )
+    })
+}
+
+/// The adapter of [`request`].
+pub fn open() -> GpuDevice {
+    open_with(&request())
+}
