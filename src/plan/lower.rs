@@ -365,7 +365,7 @@ impl<'a> Builder<'a> {
         conv: &'c Conv,
         input: Activation,
     ) -> Result<ConvNorm<'c>, PlanError> {
-        let (label, norm) = (format!("{prefix}{}", conv.name), format!("{prefix}{}.", conv.norm));
+        let (label, norm) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
         if input.height.min(input.width) + 2 * conv.padding < conv.kernel {
             return Err(self.too_small(&label));
         }
@@ -384,7 +384,7 @@ impl<'a> Builder<'a> {
         };
         let pixels = self.batch * height * width;
         let output = self.pooled(format!("{label} output"), self.words(height, width, channels));
-        let statistics = self.pooled(format!("{norm}statistics"), 2 * channels as usize);
+        let statistics = self.pooled(format!("{norm} statistics"), 2 * channels as usize);
         let weight = self.parameter(&label, ".weight");
         let forward = conv::Forward::new(&shape);
         push(list, format!("{label} forward"), forward, [input.operand, weight.into()], [output]);
@@ -392,21 +392,21 @@ impl<'a> Builder<'a> {
         match self.mode {
             Mode::Training => {
                 if pixels < 2 {
-                    let (arch, layer) = (self.net.name.clone(), format!("{prefix}{}", conv.norm));
+                    let (arch, layer) = (self.net.name.clone(), norm);
                     return Err(PlanError::SingleValue { arch, batch: self.batch, layer });
                 }
-                let partials = self.pooled(format!("{norm}partials"), batch_norm::partial_words(pixels, channels));
+                let partials = self.pooled(format!("{norm} partials"), batch_norm::partial_words(pixels, channels));
                 let kernel = batch_norm::Statistics::new(pixels, channels);
-                push(list, format!("{norm}statistics"), kernel, [output], [partials]);
-                let batch = ["running_mean", "running_var"].map(|name| self.gradient(&norm, name));
+                push(list, format!("{norm} statistics"), kernel, [output], [partials]);
+                let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm, name));
                 let kernel = batch_norm::Finish::new(pixels, channels, epsilon);
-                push(list, format!("{norm}finish"), kernel, [partials], [statistics, batch[0], batch[1]]);
+                push(list, format!("{norm} finish"), kernel, [partials], [statistics, batch[0], batch[1]]);
             }
             Mode::Inference => {
-                let running = ["running_mean", "running_var"].map(|name| self.parameter(&norm, name));
+                let running = [".running_mean", ".running_var"].map(|name| self.parameter(&norm, name));
                 push(
                     list,
-                    format!("{norm}running"),
+                    format!("{norm} running"),
                     batch_norm::Running::new(channels, epsilon),
                     running,
                     [statistics],
@@ -418,8 +418,8 @@ impl<'a> Builder<'a> {
     }
 
     fn norm_operands(&self, layer: &ConvNorm<'_>) -> [ValueId; 4] {
-        let norm = format!("{}{}.", layer.prefix, layer.conv.norm);
-        [layer.output, layer.statistics, self.parameter(&norm, "weight"), self.parameter(&norm, "bias")]
+        let norm = format!("{}{}", layer.prefix, layer.conv.norm);
+        [layer.output, layer.statistics, self.parameter(&norm, ".weight"), self.parameter(&norm, ".bias")]
     }
 
     /// Normalises a convolution's output, with or without ReLU.
@@ -443,20 +443,20 @@ impl<'a> Builder<'a> {
         scale: f32,
     ) -> ValueId {
         let label = format!("{}{}", layer.prefix, layer.conv.name);
-        let norm = format!("{}{}.", layer.prefix, layer.conv.norm);
+        let norm = format!("{}{}", layer.prefix, layer.conv.norm);
         let (pixels, channels) = (layer.pixels, layer.conv.out_channels);
         let [output, statistics, gamma, _] = self.norm_operands(layer);
-        let (dgamma, dbeta) = (self.gradient(&norm, "weight"), self.gradient(&norm, "bias"));
-        let partials = self.pooled(format!("{norm}backward partials"), batch_norm::partial_words(pixels, channels));
+        let (dgamma, dbeta) = (self.gradient(&norm, ".weight"), self.gradient(&norm, ".bias"));
+        let partials = self.pooled(format!("{norm} backward partials"), batch_norm::partial_words(pixels, channels));
         let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);
-        push(list, format!("{norm}backward reduce"), reduce, [dy, mask, output.into(), statistics.into()], [partials]);
+        push(list, format!("{norm} backward reduce"), reduce, [dy, mask, output.into(), statistics.into()], [partials]);
         let finish = batch_norm::BackwardFinish::new(pixels, channels);
-        push(list, format!("{norm}backward finish"), finish, [partials], [dgamma, dbeta]);
+        push(list, format!("{norm} backward finish"), finish, [partials], [dgamma, dbeta]);
         let gradient = self.pooled(format!("{label} output gradient"), self.words(layer.height, layer.width, channels));
         let apply = batch_norm::BackwardApply::new(pixels, channels, scale);
         let fixed = [output, statistics, gamma, dgamma, dbeta].map(Operand::from);
         let reads: Vec<Operand> = [dy, mask].into_iter().chain(fixed).collect();
-        push(list, format!("{norm}backward apply"), apply, reads, [gradient]);
+        push(list, format!("{norm} backward apply"), apply, reads, [gradient]);
 
         let partials = self.pooled(format!("{label} weight gradient partials"), layer.shape.partial_words());
         let kernel = conv::WeightGradient::new(&layer.shape);
@@ -572,10 +572,11 @@ impl<'a> Builder<'a> {
             Shortcut::PoolAndPad => {
                 let (height, width) = (input.height.div_ceil(2), input.width.div_ceil(2));
                 let channels = block.out_channels();
-                let output = self.pooled(format!("{prefix}shortcut output"), self.words(height, width, channels));
+                let output =
+                    self.pooled(format!("{} shortcut output", block.name), self.words(height, width, channels));
                 self.values[output.index()].non_negative = input.non_negative;
                 let kernel = shortcut::Forward::new(self.batch, input.height, input.width, input.channels, channels);
-                push(list, format!("{prefix}shortcut forward"), kernel, [input.operand], [output]);
+                push(list, format!("{} shortcut forward", block.name), kernel, [input.operand], [output]);
                 let non_negative = input.non_negative;
                 Ok((Activation { operand: output.into(), height, width, channels, non_negative }, None))
             }
@@ -696,7 +697,7 @@ impl<'a> Builder<'a> {
             input = self.pooled("features after dropout", words);
             push(&mut forward, "dropout forward", kernel, [pooled, interface.control], [input]);
         }
-        let (weight, bias) = (self.parameter("fc.", "weight"), self.parameter("fc.", "bias"));
+        let (weight, bias) = (self.parameter("fc", ".weight"), self.parameter("fc", ".bias"));
         let kernel = linear::Forward::new(batch, features, classes);
         push(&mut forward, "fc forward", kernel, [input, weight, bias], [interface.logits]);
         let dlogits = self.pooled("logits gradient", (batch * classes) as usize);
@@ -705,7 +706,7 @@ impl<'a> Builder<'a> {
         push(&mut forward, "loss", loss, reads, [dlogits, interface.report]);
 
         let kernel = linear::WeightGradient::new(batch, features, classes);
-        let gradients = [self.gradient("fc.", "weight"), self.gradient("fc.", "bias")];
+        let gradients = [self.gradient("fc", ".weight"), self.gradient("fc", ".bias")];
         push(&mut backward, "fc weight gradient", kernel, [input, dlogits], gradients);
         let mut gradient = self.pooled("features gradient", words);
         let kernel = linear::InputGradient::new(batch, features, classes);
@@ -736,7 +737,7 @@ impl<'a> Builder<'a> {
         let pooled = self.pooled("features", (batch * features) as usize);
         let kernel = pool::GlobalForward::new(batch, trunk.height * trunk.width, features);
         push(&mut list, "average pool forward", kernel, [trunk.operand], [pooled]);
-        let (weight, bias) = (self.parameter("fc.", "weight"), self.parameter("fc.", "bias"));
+        let (weight, bias) = (self.parameter("fc", ".weight"), self.parameter("fc", ".bias"));
         let kernel = linear::Forward::new(batch, features, classes);
         push(&mut list, "fc forward", kernel, [pooled, weight, bias], [interface.eval_logits]);
         let dlogits = self.pooled("logits gradient", (batch * classes) as usize);

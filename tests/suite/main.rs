@@ -3,3 +3,4 @@
 mod adapter;
 mod data;
 mod goldens;
+mod plan;

@@ -1,0 +1,308 @@
+//! The plan and its scheduler, without any device.
+
+use std::collections::{HashMap, HashSet};
+
+use expect_test::expect_file;
+use proptest::prelude::*;
+use sdgpu::dispatch::{Dispatch, Limits, Region, ValueId};
+use sdgpu::model::resnet::ResNet;
+use sdgpu::model::survival::{Rule, probabilities};
+use sdgpu::plan::{
+    BranchScale, DataSizes, Gates, Optimizer, Place, Plan, PlanError, PlanOptions, Split, TrainingOptions,
+};
+
+const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30 };
+
+fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
+    PlanOptions {
+        data: DataSizes { height: size, width: size, train: 20, test: 10 },
+        training: Some(TrainingOptions { batch, optimizer: ADAM, label_smoothing: 0.0 }),
+        eval_batch: 4,
+        survival: probabilities(Rule::Linear, 1.0, 0.5, net.blocks.len()).expect("probabilities"),
+        branch_scale: BranchScale::Eval,
+        limits,
+    }
+}
+
+fn plan(net: &ResNet, size: u32, batch: u32) -> Plan {
+    Plan::new(net, &options(net, size, batch, ROOMY)).expect("a plan")
+}
+
+fn named(name: &str, size: u32) -> Plan {
+    plan(&ResNet::named(name, 1, 10).expect("a net"), size, 4)
+}
+
+/// A list as text: label, shader, values by name.
+fn listing(plan: &Plan, list: &[Dispatch]) -> String {
+    let names = |values: &[ValueId]| {
+        values.iter().map(|value| plan.values[value.index()].name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let line = |dispatch: &Dispatch| {
+        let (shader, reads, writes) = (dispatch.kernel.shader().name, names(&dispatch.reads), names(&dispatch.writes));
+        format!("{} [{shader}]\n    {reads}\n    -> {writes}\n", dispatch.label)
+    };
+    list.iter().map(line).collect()
+}
+
+fn dropping(blocks: usize, dropped: &[usize]) -> Gates {
+    Gates((0..blocks).map(|block| !dropped.contains(&block)).collect())
+}
+
+#[test]
+fn dispatch_lists_are_the_recorded_ones() {
+    let cifar = named("resnet8", 9);
+    expect_file!["../golden/resnet8_all.txt"].assert_eq(&listing(&cifar, &cifar.schedule(&dropping(3, &[]))));
+    expect_file!["../golden/resnet8_drop_0_1.txt"].assert_eq(&listing(&cifar, &cifar.schedule(&dropping(3, &[0, 1]))));
+    expect_file!["../golden/resnet8_update.txt"].assert_eq(&listing(&cifar, &cifar.schedule_update()));
+    let test = cifar.schedule_inference(Split::Test);
+    expect_file!["../golden/resnet8_inference.txt"].assert_eq(&listing(&cifar, &test));
+    let net = ResNet::torchvision("bottleneck", [2, 1, 1, 1], [4, 4, 4, 4], true, 1, 10);
+    let bottleneck = plan(&net, 28, 4);
+    let dropped = bottleneck.schedule(&dropping(5, &[0, 1, 2]));
+    expect_file!["../golden/bottleneck_drop_0_1_2.txt"].assert_eq(&listing(&bottleneck, &dropped));
+}
+
+/// A dropped block leaves no trace: what is left is exactly the rest, in the same order.
+#[test]
+fn a_dropped_identity_block_leaves_no_trace() {
+    let plan = named("resnet20", 28);
+    let all = plan.schedule(&Gates::all(9));
+    let labels = |list: &[Dispatch]| list.iter().map(|dispatch| dispatch.label.to_string()).collect::<Vec<_>>();
+    for block in [0, 1, 2, 4, 5, 7, 8] {
+        let name = format!("layer{}.{}", block / 3 + 1, block % 3);
+        let mut rest = labels(&all);
+        rest.retain(|label| !label.starts_with(&name));
+        assert_eq!(labels(&plan.schedule(&dropping(9, &[block]))), rest, "block {block}");
+    }
+}
+
+/// Option A's shortcut stays, and nothing else of a dropped down-sampling block does.
+#[test]
+fn a_dropped_down_sampling_block_keeps_its_shortcut_alone() {
+    let plan = named("resnet20", 28);
+    let list = plan.schedule(&dropping(9, &[3]));
+    let left: Vec<&str> =
+        list.iter().map(|dispatch| &*dispatch.label).filter(|label| label.starts_with("layer2.0")).collect();
+    assert_eq!(left, ["layer2.0 shortcut forward", "layer2.0 shortcut backward"]);
+}
+
+/// A projection can be negative, so its ReLU stays too, and its norm is not skipped.
+#[test]
+fn a_dropped_projection_block_keeps_shortcut_and_relu() {
+    let plan = named("resnet50", 28);
+    let list = plan.schedule(&dropping(16, &[0]));
+    let left: Vec<&str> =
+        list.iter().map(|dispatch| &*dispatch.label).filter(|label| label.starts_with("layer1.0")).collect();
+    assert_eq!(
+        left,
+        [
+            "layer1.0.downsample.0 forward",
+            "layer1.0.downsample.1 statistics",
+            "layer1.0.downsample.1 finish",
+            "layer1.0.downsample.1 apply",
+            "layer1.0 relu",
+            "layer1.0.downsample.1 backward reduce",
+            "layer1.0.downsample.1 backward finish",
+            "layer1.0.downsample.1 backward apply",
+            "layer1.0.downsample.0 weight gradient",
+            "layer1.0.downsample.0 weight gradient sum",
+            "layer1.0.downsample.0 input gradient",
+        ]
+    );
+}
+
+#[test]
+fn values_that_bypasses_rely_on_are_not_negative() {
+    for name in ["resnet20", "resnet18", "resnet50"] {
+        let plan = named(name, 28);
+        let facts: HashMap<&str, bool> =
+            plan.values.iter().map(|value| (value.name.as_str(), value.non_negative)).collect();
+        for (value, expected) in [
+            ("layer1.0 output", true),
+            ("layer2.0 output", true),
+            ("layer1.0.bn1 output", true),
+            ("max pool output", true),
+            ("bn1 output", true),
+            ("layer2.0 shortcut output", true),
+            ("layer2.0.downsample.1 output", false),
+            ("layer1.0.conv1 output", false),
+            ("images", false),
+        ] {
+            if let Some(&fact) = facts.get(value) {
+                assert_eq!(fact, expected, "{name}: {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn expected_flop_is_the_mean_over_draws() {
+    let plan = named("resnet20", 28);
+    let draws = 2000;
+    let flop = |step| plan.step_flop(&Gates::draw(&plan.survival, 1, step));
+    let mean = (0..draws).map(flop).sum::<f64>() / f64::from(draws);
+    assert!((mean / plan.expected_flop() - 1.0).abs() < 0.01, "{mean} and {}", plan.expected_flop());
+    assert!(plan.step_flop(&Gates::all(9)) > plan.expected_flop());
+}
+
+/// Each block's rate of survival over many draws, per rule, within four standard deviations.
+#[test]
+fn gates_survive_at_their_rate() {
+    let (blocks, draws) = (9, 20_000);
+    for (rule, first, last) in [(Rule::Linear, 1.0, 0.5), (Rule::Uniform, 1.0, 0.3), (Rule::Linspace, 1.0, 0.6)] {
+        let survival = probabilities(rule, first, last, blocks).expect("probabilities");
+        let mut counts = vec![0u32; blocks];
+        let mut pairs = 0u32;
+        for step in 0..draws {
+            let gates = Gates::draw(&survival, 5, step);
+            for (block, count) in counts.iter_mut().enumerate() {
+                *count += u32::from(gates.survives(block));
+            }
+            pairs += u32::from(gates.survives(7) && gates.survives(8));
+        }
+        let check = |what: &str, count: u32, p: f64| {
+            let deviation = (p * (1.0 - p) / f64::from(draws)).sqrt();
+            let rate = f64::from(count) / f64::from(draws);
+            assert!((rate - p).abs() <= 4.0 * deviation, "{rule:?}, {what}: {rate}, not {p}");
+        };
+        for (block, &count) in counts.iter().enumerate() {
+            check(&format!("block {block}"), count, survival[block]);
+        }
+        check("blocks 7 and 8 together", pairs, survival[7] * survival[8]);
+    }
+}
+
+#[test]
+fn batch_norm_over_one_value_is_refused() {
+    let net = ResNet::named("resnet18", 1, 10).expect("a net");
+    let error = Plan::new(&net, &options(&net, 28, 1, ROOMY)).expect_err("one value a channel");
+    assert!(matches!(error, PlanError::SingleValue { batch: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_net_beyond_the_limit_is_refused_with_the_largest_batch_that_fits() {
+    let net = ResNet::named("resnet20", 1, 10).expect("a net");
+    let limits = Limits { binding_words: 1 << 20, buffer_words: 1 << 20 };
+    let error = Plan::new(&net, &options(&net, 28, 128, limits)).expect_err("too large");
+    let PlanError::TooLarge { largest_batch: Some(batch), .. } = error else { panic!("{error}") };
+    assert!(Plan::new(&net, &options(&net, 28, batch, limits)).is_ok());
+    assert!(Plan::new(&net, &options(&net, 28, batch + 1, limits)).is_err());
+}
+
+#[test]
+fn parameters_are_split_where_the_binding_limit_asks_for_it() {
+    let net = ResNet::named("resnet20", 1, 10).expect("a net");
+    let limits = Limits { binding_words: 1 << 16, buffer_words: 1 << 16 };
+    let plan = Plan::new(&net, &options(&net, 9, 2, limits)).expect("a plan");
+    let chunks: HashSet<ValueId> = plan
+        .parameters
+        .iter()
+        .filter(|planned| planned.parameter.kind.is_trained())
+        .filter_map(|planned| match plan.values[planned.value.index()].place {
+            Place::Part { of, .. } => Some(of),
+            _ => None,
+        })
+        .collect();
+    // 269,434 words would fit five chunks of 65,536, but no parameter is cut in two.
+    assert_eq!(chunks.len(), 6);
+    assert_eq!(plan.schedule_update().iter().filter(|dispatch| &*dispatch.label == "adam").count(), 6);
+}
+
+/// What each buffer holds while a list runs.
+struct Memory<'a> {
+    plan: &'a Plan,
+    /// The value that last wrote each place, by buffer and offset.
+    holder: HashMap<(usize, usize), ValueId>,
+}
+
+impl<'a> Memory<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        let mut memory = Self { plan, holder: HashMap::new() };
+        for index in 0..plan.values.len() {
+            // The host has written these, or they have been there since the start.
+            if plan.values[index].place != Place::Pooled {
+                memory.write(ValueId(index as u32));
+            }
+        }
+        memory
+    }
+
+    fn place(&self, value: ValueId) -> (usize, usize) {
+        let Region { buffer, offset, .. } = self.plan.storage.region(value);
+        (buffer, offset)
+    }
+
+    fn write(&mut self, value: ValueId) {
+        self.holder.insert(self.place(value), value);
+    }
+
+    /// Runs `list`; errors at the first value that is read before it is written, or was overwritten while it lived, or
+    /// that shares a buffer with one written by the same dispatch.
+    fn run(&mut self, list: &[Dispatch]) -> Result<(), String> {
+        for dispatch in list {
+            let name = |value: ValueId| &self.plan.values[value.index()].name;
+            for &value in &dispatch.reads {
+                let pooled = self.plan.values[value.index()].place == Place::Pooled;
+                let holder = self.holder.get(&self.place(value));
+                if pooled && holder != Some(&value) {
+                    let holder = holder.map_or("nothing", |&holder| name(holder));
+                    return Err(format!("{} reads {}, but {holder} lies there", dispatch.label, name(value)));
+                }
+                if dispatch.writes.iter().any(|&written| self.place(written).0 == self.place(value).0) {
+                    return Err(format!("{} reads and writes the buffer of {}", dispatch.label, name(value)));
+                }
+            }
+            dispatch.writes.iter().for_each(|&value| self.write(value));
+        }
+        Ok(())
+    }
+}
+
+/// A small net of either family.
+fn any_net() -> impl Strategy<Value = ResNet> {
+    let cifar = (prop::array::uniform3(1usize..4), prop::array::uniform3(1u32..5))
+        .prop_map(|(blocks, widths)| ResNet::cifar("cifar", blocks, widths, 1, 10));
+    let torchvision = (prop::array::uniform4(1usize..4), prop::array::uniform4(1u32..5), any::<bool>())
+        .prop_map(|(blocks, widths, bottleneck)| ResNet::torchvision("net", blocks, widths, bottleneck, 1, 10));
+    prop_oneof![cifar, torchvision]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// No value is read before it is written, none is overwritten while it lives, no buffer is read and written by one
+    /// dispatch: for any net, and any gates in steps that follow each other, with evaluations between them.
+    #[test]
+    fn values_keep_their_buffers_while_they_live(
+        net in any_net(),
+        draws in prop::collection::vec(prop::collection::vec(any::<bool>(), 12), 3),
+    ) {
+        let plan = plan(&net, 20, 2);
+        let mut memory = Memory::new(&plan);
+        for draw in draws {
+            let gates = Gates(draw.into_iter().take(net.blocks.len()).collect());
+            prop_assume!(gates.0.len() == net.blocks.len());
+            let mut list = plan.schedule(&gates);
+            list.extend(plan.schedule_update());
+            list.extend(plan.schedule_inference(Split::Test));
+            prop_assert_eq!(memory.run(&list), Ok(()));
+        }
+    }
+
+    /// Only what survives is in the list: its FLOP are those of the segments that run.
+    #[test]
+    fn dropped_blocks_cost_nothing(net in any_net(), draw in prop::collection::vec(any::<bool>(), 12)) {
+        let plan = plan(&net, 20, 2);
+        let gates = Gates((0..net.blocks.len()).map(|block| draw[block % 12]).collect());
+        for dispatch in plan.schedule(&gates) {
+            for (block, described) in net.blocks.iter().enumerate() {
+                let label: &str = &dispatch.label;
+                let branch = label.starts_with(&format!("{}.conv", described.name))
+                    || label.starts_with(&format!("{}.bn", described.name))
+                    || label == format!("{} sum", described.name);
+                prop_assert!(!branch || gates.survives(block), "{} in {}", label, gates);
+            }
+        }
+    }
+}
