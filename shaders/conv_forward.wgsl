@@ -137,6 +137,5 @@ fn main(
         store_row(row + 16u, column, rows, sums[1]);
         store_row(row + 32u, column, rows, sums[2]);
         store_row(row + 48u, column, rows, sums[3]);
-        workgroupBarrier();
     }
 }
