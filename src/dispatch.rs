@@ -147,7 +147,7 @@ impl<'a> Bindings<'a, '_> {
         assert_eq!((self.reads.len(), self.writes.len()), (R, W), "numbers of values read and written");
         let reads = std::array::from_fn(|i| bytemuck::cast_slice(self.reads[i]));
         let mut writes = self.writes.iter_mut();
-        let writes = std::array::from_fn(|_| bytemuck::cast_slice_mut(&mut **writes.next().expect("counted above")));
+        let writes = std::array::from_fn(|_| bytemuck::cast_slice_mut(writes.next().expect("counted above")));
         (reads, writes)
     }
 }

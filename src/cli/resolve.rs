@@ -113,7 +113,9 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionE
         (None, Some(epochs), _) | (None, None, Length::Epochs(epochs)) => epochs.saturating_mul(batches),
     };
     if options.eval_every == 0 {
-        options.eval_every = options.steps.div_ceil(EVALUATIONS).clamp(1, batches.max(1));
+        // At most an epoch apart, and no closer than the evaluations are long.
+        let length = (options.validation as u64).div_ceil(u64::from(options.batch_size.max(1)));
+        options.eval_every = options.steps.div_ceil(EVALUATIONS).max(length).clamp(1, batches.max(1));
     }
     set(&mut options.eval_every, args.eval_every);
     // A default must not stand in the way of a small run or a small data set.

@@ -1,6 +1,6 @@
 //! Sets of labelled images, and the order in which training and evaluation take them.
 //!
-//! A set is either MNIST, which the binary holds ([`mnist`]), or a folder with the same four files ([`folder`]) in
+//! A set is either MNIST, which the binary holds (`mnist.rs`), or a folder with the same four files (`folder.rs`) in
 //! the same format ([`idx`]). Images stay bytes here; the device turns them into normalised numbers, batch by batch.
 //! Nothing in this layer knows of devices or nets.
 

@@ -9,6 +9,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::relu::relu;
 use super::update::{self, GRANULE};
 use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel, Shader};
@@ -217,12 +218,6 @@ impl Kernel for Running {
             *rstd = 1.0 / (var + self.epsilon).sqrt();
         }
     }
-}
-
-/// max(x, 0) that lets NaN through, as the shaders do.
-#[inline(always)]
-pub(crate) fn relu(x: f32) -> f32 {
-    if x < 0.0 { 0.0 } else { x }
 }
 
 /// Mean, 1 / deviation, gamma and beta of every channel, repeated over the lanes.

@@ -29,11 +29,13 @@ impl Dropout {
         Self { elements, probability, scale: 1.0 / (1.0 - probability) }
     }
 
-    /// The block of elements number `block`.
+    /// The elements whose first is the first of block number `block`.
     fn apply(&self, seed: u64, step: u32, block: usize, x: &[f32], y: &mut [f32]) {
-        let words = rng::philox(seed, Stream::Dropout, step, block as u32);
-        for ((x, y), word) in x.iter().zip(y).zip(words) {
-            *y = if rng::unit(word) >= self.probability { self.scale * x } else { 0.0 };
+        for ((x, y), block) in x.chunks(BLOCK).zip(y.chunks_mut(BLOCK)).zip(block as u32..) {
+            let words = rng::philox(seed, Stream::Dropout, step, block);
+            for ((x, y), word) in x.iter().zip(y).zip(words) {
+                *y = if rng::unit(word) >= self.probability { self.scale * x } else { 0.0 };
+            }
         }
     }
 }
@@ -56,11 +58,11 @@ impl Kernel for Dropout {
         let control = bindings.reads[1];
         let ([x, _], [y]) = bindings.f32();
         let (step, seed) = (control[1], u64::from(control[2]) | u64::from(control[3]) << 32);
-        x.par_chunks(BLOCK)
-            .zip(y.par_chunks_mut(BLOCK))
+        let task = lanes::task(BLOCK);
+        x.par_chunks(task)
+            .zip(y.par_chunks_mut(task))
             .enumerate()
-            .with_min_len(lanes::task(BLOCK) / BLOCK)
-            .for_each(|(block, (x, y))| self.apply(seed, step, block, x, y));
+            .for_each(|(chunk, (x, y))| self.apply(seed, step, chunk * task / BLOCK, x, y));
     }
 }
 

@@ -119,10 +119,11 @@ fn max_forward_row(shape: &MaxShape, x: &[f32], oy: usize, y: &mut [f32], argmax
             for kx in kx(ox) {
                 let pixel = (oy * stride + ky - padding) * width + ox * stride + kx - padding;
                 let tap = (ky * kernel + kx) as u32;
-                for ((x, y), argmax) in x[pixel * channels..][..channels].iter().zip(&mut *y).zip(&mut *argmax) {
-                    let wins = *x > *y || x.is_nan();
-                    *y = if wins { *x } else { *y };
-                    *argmax = if wins { tap } else { *argmax };
+                let (x, y, argmax) = (&x[pixel * channels..][..channels], &mut y[..channels], &mut argmax[..channels]);
+                for c in 0..channels {
+                    let wins = (x[c] > y[c]) | x[c].is_nan();
+                    y[c] = if wins { x[c] } else { y[c] };
+                    argmax[c] = if wins { tap } else { argmax[c] };
                 }
             }
         }

@@ -3,7 +3,6 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::batch_norm::relu;
 use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel, Shader};
 
@@ -43,6 +42,12 @@ impl Kernel for Relu {
         let task = lanes::task(1);
         x.par_chunks(task).zip(y.par_chunks_mut(task)).for_each(|(x, y)| rectify(x, y));
     }
+}
+
+/// max(x, 0) that lets NaN through, as the shaders do.
+#[inline(always)]
+pub(crate) fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
 }
 
 #[multiversion(targets("x86_64+avx2+fma"))]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::data::{DataSet, evaluation_batches};
 use crate::device::{Device, DeviceError, Ticket};
-use crate::dispatch::ValueId;
+use crate::dispatch::{Dispatch, ValueId};
 use crate::kernels::update;
 use crate::model::weights::{Tensor, Weights};
 use crate::plan::{Gates, Place, Plan, Split};
@@ -18,6 +18,7 @@ pub struct Engine {
     pub device: Box<dyn Device>,
     /// The net's plan.
     pub plan: Plan,
+    update: Vec<Dispatch>,
     eval_batch: usize,
 }
 
@@ -32,18 +33,36 @@ pub struct Score {
     pub images: usize,
 }
 
+/// Everything that decides what a training step computes, weights apart.
+#[derive(Clone, Debug)]
+pub struct Step<'a> {
+    /// From 0; with the seed, the key of the dropout masks.
+    pub number: u32,
+    /// Seed of the dropout masks.
+    pub seed: u64,
+    /// Images of the batch, by their place in the training file.
+    pub indices: &'a [u32],
+    /// Which blocks run.
+    pub gates: &'a Gates,
+    /// What the update does with each group: see [`UpdateRows`](super::UpdateRows).
+    pub rows: &'a [u32],
+}
+
 /// What a step or an evaluation batch reports.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Report {
+pub struct Report {
+    /// Sum of the losses.
     pub loss_sum: f64,
+    /// Number of correct predictions.
     pub correct: u32,
+    /// Number of images.
     pub images: u32,
     /// Nothing that the device checked was NaN or infinite.
     pub finite: bool,
 }
 
 impl Report {
-    pub fn new(words: &[u32]) -> Self {
+    fn new(words: &[u32]) -> Self {
         let loss = f32::from_bits(words[0]);
         Self {
             loss_sum: f64::from(loss),
@@ -79,7 +98,30 @@ impl Engine {
         for (table, groups) in &plan.group_tables {
             device.write(*table, groups)?;
         }
-        Ok(Self { device, plan, eval_batch: eval_batch as usize })
+        Ok(Self { device, update: plan.schedule_update(), plan, eval_batch: eval_batch as usize })
+    }
+
+    /// Submits a training step with its update; its report is collected with [`Self::report`].
+    pub fn submit(&mut self, step: &Step<'_>) -> Result<Ticket, DeviceError> {
+        self.upload(step)?;
+        let mut list = self.plan.schedule(step.gates);
+        list.extend_from_slice(&self.update);
+        self.device.run(&list)?;
+        self.device.request(self.plan.interface.report)
+    }
+
+    /// Uploads a step's batch and what the step needs to know.
+    pub(super) fn upload(&mut self, step: &Step<'_>) -> Result<(), DeviceError> {
+        let images = step.indices.len() as u32;
+        let mut control = vec![images, step.number, step.seed as u32, (step.seed >> 32) as u32];
+        control.extend(step.rows);
+        self.device.write(self.plan.interface.indices, step.indices)?;
+        self.device.write(self.plan.interface.control, &control)
+    }
+
+    /// The report of a step or of an evaluation batch, waiting for it if need be.
+    pub fn report(&mut self, ticket: Ticket) -> Result<Report, DeviceError> {
+        Ok(Report::new(&self.device.collect(ticket)?))
     }
 
     /// Puts `weights`, in the order of the plan's parameters, on the device.
@@ -169,6 +211,6 @@ impl Engine {
 
     fn collect(&mut self, waiting: &mut VecDeque<Ticket>) -> Result<Option<Report>, DeviceError> {
         let ticket = waiting.pop_front();
-        ticket.map(|ticket| Ok(Report::new(&self.device.collect(ticket)?))).transpose()
+        ticket.map(|ticket| self.report(ticket)).transpose()
     }
 }

@@ -8,7 +8,8 @@ mod record;
 mod schedule;
 mod trainer;
 
-pub use engine::{Engine, Score};
+pub use engine::{Engine, Report, Score, Step};
+pub use optimizer::UpdateRows;
 pub use options::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions};
 pub use record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
 pub use schedule::learning_rate;

@@ -1,20 +1,21 @@
 //! The rows of `control` that tell the optimiser what to do with each parameter group in a step.
 
-use super::options::{DroppedUpdate, OptimizerKind};
+use super::options::DroppedUpdate;
 use crate::kernels::update;
-use crate::plan::Gates;
+use crate::plan::{Gates, Optimizer};
 
 /// Counts the updates of each group, as Adam's bias correction needs them.
 #[derive(Clone, Debug)]
-pub(super) struct UpdateRows {
-    optimizer: OptimizerKind,
+pub struct UpdateRows {
+    optimizer: Optimizer,
     dropped: DroppedUpdate,
     /// Updates so far, by group: what always runs, then each block.
     counts: Vec<u64>,
 }
 
 impl UpdateRows {
-    pub fn new(optimizer: OptimizerKind, dropped: DroppedUpdate, blocks: usize) -> Self {
+    /// Before the first update of a net with `blocks` blocks.
+    pub fn new(optimizer: Optimizer, dropped: DroppedUpdate, blocks: usize) -> Self {
         Self { optimizer, dropped, counts: vec![0; blocks + 1] }
     }
 
@@ -45,12 +46,12 @@ impl UpdateRows {
     /// What the optimiser's kernel reads from a group's row, at its update number `count` (from 1).
     fn coefficients(&self, learning_rate: f64, count: u64) -> [f32; 2] {
         match self.optimizer {
-            OptimizerKind::Adam => {
+            Optimizer::Adam { beta1, beta2, .. } => {
                 // Kingma and Ba 2015, algorithm 1, as PyTorch arranges it: in f64, as 1 - 0.999^t cancels in f32.
                 let correction = |beta: f64| 1.0 - beta.powi(count.min(1 << 30) as i32);
-                [(learning_rate / correction(0.9)) as f32, (1.0 / correction(0.999).sqrt()) as f32]
+                [(learning_rate / correction(beta1)) as f32, (1.0 / correction(beta2).sqrt()) as f32]
             }
-            OptimizerKind::Sgd => [learning_rate as f32, 0.0],
+            Optimizer::Sgd { .. } => [learning_rate as f32, 0.0],
         }
     }
 }

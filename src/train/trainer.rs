@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::diagnose::first_not_finite;
-use super::engine::{Engine, IN_FLIGHT, Report};
+use super::engine::{Engine, IN_FLIGHT, Step};
 use super::optimizer::UpdateRows;
 use super::options::{EvaluateOn, Model, TrainOptions};
 use super::record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
 use super::schedule::learning_rate;
 use crate::data::{DataError, DataSet, Sampler, random_batch, split};
 use crate::device::{DeviceError, Ticket};
-use crate::dispatch::Dispatch;
 use crate::model::weights::Weights;
 use crate::plan::{Gates, Split};
 
@@ -59,7 +58,6 @@ pub struct Trainer<'a> {
     test_images: usize,
     survival: Vec<f64>,
     rows: UpdateRows,
-    update: Vec<Dispatch>,
     submitted: VecDeque<Submitted>,
     /// When the last step was done, or the training went on after an evaluation.
     clock: Instant,
@@ -81,8 +79,7 @@ impl<'a> Trainer<'a> {
             validation: split.validation,
             test_images: data.test.len(),
             survival: engine.plan.survival.clone(),
-            rows: UpdateRows::new(options.optimizer, options.dropped_update, blocks),
-            update: engine.plan.schedule_update(),
+            rows: UpdateRows::new(options.optimizer(), options.dropped_update, blocks),
             engine,
             options,
             submitted: VecDeque::new(),
@@ -123,41 +120,24 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Uploads the batch of `step` and what it needs to know; `rows` say what the update does.
-    fn upload(&mut self, step: u64, rows: &[u32]) -> Result<(), TrainError> {
-        let seed = self.options.seed;
-        let mut control = vec![self.options.batch_size, step as u32, seed as u32, (seed >> 32) as u32];
-        control.extend(rows);
-        let interface = &self.engine.plan.interface;
-        self.engine.device.write(interface.indices, self.sampler.batch(step))?;
-        self.engine.device.write(interface.control, &control)?;
-        Ok(())
-    }
-
     fn submit(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let options = self.options;
         let gates = self.gates(step);
         let lr = learning_rate(options.lr_schedule, options.lr, options.warmup_steps, step, options.steps);
         let rows = self.rows.next(lr, &gates);
-        self.upload(step, &rows)?;
+        let indices = self.sampler.batch(step);
+        let (number, seed) = (step as u32, options.seed);
         observer.trace(&TraceRecord {
             step: step + 1,
-            indices: self.sampler.batch(step).to_vec(),
+            indices: indices.to_vec(),
             gates: gates.to_string(),
             lr,
-            dropout_seed: options.seed,
-            dropout_step: step as u32,
+            dropout_seed: seed,
+            dropout_step: number,
         })?;
-        self.run_step(&gates)?;
-        let ticket = self.engine.device.request(self.engine.plan.interface.report)?;
+        let ticket = self.engine.submit(&Step { number, seed, indices, gates: &gates, rows: &rows })?;
         self.submitted.push_back(Submitted { step, gates, lr, ticket });
         Ok(())
-    }
-
-    fn run_step(&mut self, gates: &Gates) -> Result<(), TrainError> {
-        let mut list = self.engine.plan.schedule(gates);
-        list.extend_from_slice(&self.update);
-        Ok(self.engine.device.run(&list)?)
     }
 
     /// Whether the oldest step submitted has reported, or so many are under way that it must be waited for.
@@ -180,7 +160,7 @@ impl<'a> Trainer<'a> {
     /// Takes the report of the oldest step submitted.
     fn finish_step(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let Some(Submitted { step, gates, lr, ticket }) = self.submitted.pop_front() else { return Ok(()) };
-        let report = Report::new(&self.engine.device.collect(ticket)?);
+        let report = self.engine.report(ticket)?;
         if !report.finite {
             return Err(self.not_finite(step, &gates)?);
         }
@@ -206,11 +186,12 @@ impl<'a> Trainer<'a> {
     /// Replays `step`, whose update the device left out, to name the first value that is not finite.
     fn not_finite(&mut self, step: u64, gates: &Gates) -> Result<TrainError, TrainError> {
         while let Some(later) = self.submitted.pop_front() {
-            self.engine.device.collect(later.ticket)?;
+            self.engine.report(later.ticket)?;
         }
         let weights = self.engine.weights()?;
-        let skip = self.rows.skip();
-        self.upload(step, &skip)?;
+        let rows = self.rows.skip();
+        let (number, seed, indices) = (step as u32, self.options.seed, self.sampler.batch(step));
+        self.engine.upload(&Step { number, seed, indices, gates, rows: &rows })?;
         let list = self.engine.plan.schedule(gates);
         let first = first_not_finite(self.engine.device.as_mut(), &self.engine.plan, &list)?;
         let first = first.unwrap_or_else(|| "a replay of the step found none".into());
@@ -244,13 +225,11 @@ impl<'a> Trainer<'a> {
         if self.survival.iter().all(|&probability| probability == 1.0) {
             return Ok(());
         }
-        let skip = self.rows.skip();
-        self.upload(step, &skip)?;
-        let all = Gates::all(self.survival.len());
+        let (gates, rows) = (Gates::all(self.survival.len()), self.rows.skip());
+        let (number, seed, indices) = (step as u32, self.options.seed, self.sampler.batch(step));
         let start = Instant::now();
-        self.run_step(&all)?;
-        let ticket = self.engine.device.request(self.engine.plan.interface.report)?;
-        self.engine.device.collect(ticket)?;
+        let ticket = self.engine.submit(&Step { number, seed, indices, gates: &gates, rows: &rows })?;
+        self.engine.report(ticket)?;
         self.all_gates.push(start.elapsed());
         Ok(())
     }

@@ -97,9 +97,11 @@ impl GpuDevice {
         let info = adapter::info(&adapter);
         let available = adapter.limits();
         // WebGPU's defaults, which every shader keeps to; only the sizes of buffers follow the adapter.
-        let mut required = wgpu::Limits::default();
-        required.max_storage_buffer_binding_size = available.max_storage_buffer_binding_size;
-        required.max_buffer_size = available.max_buffer_size;
+        let required = wgpu::Limits {
+            max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
+            max_buffer_size: available.max_buffer_size,
+            ..wgpu::Limits::default()
+        };
         let descriptor = DeviceDescriptor { label: Some("sdgpu"), required_limits: required, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
@@ -148,8 +150,9 @@ impl GpuDevice {
         DeviceError::Refused { device: self.info.name.clone(), message: message.into() }
     }
 
-    fn encoder(&mut self) -> &mut CommandEncoder {
-        self.encoder.get_or_insert_with(|| self.device.create_command_encoder(&Default::default()))
+    /// The command buffer being encoded, or a new one.
+    fn take_encoder(&mut self) -> CommandEncoder {
+        self.encoder.take().unwrap_or_else(|| self.device.create_command_encoder(&Default::default()))
     }
 
     /// Submits what has been encoded.
@@ -319,8 +322,7 @@ impl Device for GpuDevice {
                 self.bind_groups.insert(key, group);
             }
         }
-        let mut encoder =
-            self.encoder.take().unwrap_or_else(|| self.device.create_command_encoder(&Default::default()));
+        let mut encoder = self.take_encoder();
         let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
         for dispatch in list {
             let key = bind_key(dispatch);
@@ -337,13 +339,11 @@ impl Device for GpuDevice {
 
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
         let Region { buffer, offset, words } = self.storage.region(value);
-        self.encoder();
-        let (device, source) = (self.device.clone(), self.buffers[buffer].clone());
-        if let Some(encoder) = &mut self.encoder {
-            let read_back = self.staging.copy(&device, encoder, &source, offset, words);
-            self.next_ticket += 1;
-            self.read_backs.insert(self.next_ticket, read_back);
-        }
+        let mut encoder = self.take_encoder();
+        let read_back = self.staging.copy(&self.device, &mut encoder, &self.buffers[buffer], offset, words);
+        self.encoder = Some(encoder);
+        self.next_ticket += 1;
+        self.read_backs.insert(self.next_ticket, read_back);
         self.flush();
         self.check()?;
         Ok(Ticket(self.next_ticket))
