@@ -5,6 +5,7 @@
 // Grid: one workgroup per tile of the product. Twin: kernels/conv/cpu.rs
 //!import grid
 //!import gemm
+//!import taps
 
 // A 1x1 kernel with stride 1 and no padding: rows of x are rows of the matrix.
 override POINTWISE: bool = false;
@@ -41,19 +42,19 @@ fn window_of(row: u32, rows: u32, out_height: u32, out_width: u32) -> vec3<i32> 
 }
 
 // x under a tap of the window of a row of the tile; zero in the padding.
-fn x_at(first_row: u32, row: u32, rows: u32, tap: vec2<u32>, channel: u32) -> f32 {
+fn x_at(first_row: u32, row: u32, rows: u32, step: Step) -> f32 {
     if POINTWISE {
         if first_row + row >= rows {
             return 0.0;
         }
-        return x[(first_row + row) * p.in_channels + channel];
+        return x[(first_row + row) * p.in_channels + step.channel];
     }
     let window = windows[row];
-    let at = vec2<u32>(window.xy + vec2<i32>(tap));
+    let at = vec2<u32>(window.xy + vec2<i32>(step.tap));
     if at.x >= p.height || at.y >= p.width {
         return 0.0;
     }
-    return x[((u32(window.z) * p.height + at.x) * p.width + at.y) * p.in_channels + channel];
+    return x[((u32(window.z) * p.height + at.x) * p.width + at.y) * p.in_channels + step.channel];
 }
 
 fn w_at(step: u32, channel: u32) -> f32 {
@@ -99,20 +100,18 @@ fn main(
             }
             workgroupBarrier();
         }
+        var step = step_at(lane % TILE_DEPTH, p.kernel_width, p.in_channels);
         var sums = array<vec4<f32>, 4>();
         for (var first_step = 0u; first_step < depth; first_step += TILE_DEPTH) {
             // Neighbouring threads load neighbouring channels: steps of the depth on the left, columns on the right.
-            let step = first_step + lane % TILE_DEPTH;
-            let channel = step % p.in_channels;
-            let tap = vec2(step / p.in_channels / p.kernel_width, step / p.in_channels % p.kernel_width);
             for (var row = lane / TILE_DEPTH; row < 16u; row += COLUMNS) {
                 var values = vec4(0.0);
-                if step < depth {
+                if first_step + lane % TILE_DEPTH < depth {
                     values = vec4(
-                        x_at(first_row, row, rows, tap, channel),
-                        x_at(first_row, row + 16u, rows, tap, channel),
-                        x_at(first_row, row + 32u, rows, tap, channel),
-                        x_at(first_row, row + 48u, rows, tap, channel),
+                        x_at(first_row, row, rows, step),
+                        x_at(first_row, row + 16u, rows, step),
+                        x_at(first_row, row + 32u, rows, step),
+                        x_at(first_row, row + 48u, rows, step),
                     );
                 }
                 store_left(lane % TILE_DEPTH, row, values);
@@ -128,6 +127,7 @@ fn main(
                 );
             }
             store_right(local.y, local.x, weights);
+            step = in_next_tile(step, p.kernel_width, p.in_channels);
             workgroupBarrier();
             sums = multiply_tiles(sums, local);
             workgroupBarrier();
@@ -137,6 +137,5 @@ fn main(
         store_row(row + 16u, column, rows, sums[1]);
         store_row(row + 32u, column, rows, sums[2]);
         store_row(row + 48u, column, rows, sums[3]);
-        workgroupBarrier();
     }
 }

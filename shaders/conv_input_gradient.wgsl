@@ -7,6 +7,7 @@
 // Grid: one workgroup per phase and tile of its product. Twin: kernels/conv/cpu.rs
 //!import grid
 //!import gemm
+//!import taps
 
 // A 1x1 kernel with stride 1 and no padding: rows of dy are rows of the matrix.
 override POINTWISE: bool = false;
@@ -53,19 +54,19 @@ fn source_of(row: u32, rows: u32, phase: vec2<u32>, first_tap: vec2<u32>) -> vec
 }
 
 // dy that meets a row of the tile in one of the phase's taps; zero outside of dy.
-fn dy_at(first_row: u32, row: u32, rows: u32, out_size: vec2<u32>, tap: vec2<u32>, channel: u32) -> f32 {
+fn dy_at(first_row: u32, row: u32, rows: u32, out_size: vec2<u32>, step: Step) -> f32 {
     if POINTWISE {
         if first_row + row >= rows {
             return 0.0;
         }
-        return dy[(first_row + row) * p.out_channels + channel];
+        return dy[(first_row + row) * p.out_channels + step.channel];
     }
     let source = sources[row];
-    let at = vec2<u32>(source.xy - vec2<i32>(tap));
+    let at = vec2<u32>(source.xy - vec2<i32>(step.tap));
     if at.x >= out_size.x || at.y >= out_size.y {
         return 0.0;
     }
-    return dy[((u32(source.z) * out_size.x + at.x) * out_size.y + at.y) * p.out_channels + channel];
+    return dy[((u32(source.z) * out_size.x + at.x) * out_size.y + at.y) * p.out_channels + step.channel];
 }
 
 fn w_at(tap: vec2<u32>, in_channel: u32, out_channel: u32) -> f32 {
@@ -120,36 +121,36 @@ fn main(
             sources[row] = source_of(first_row + row, rows, phase, first_tap);
         }
         workgroupBarrier();
+        var step = step_at(lane % TILE_DEPTH, max(taps.y, 1u), p.out_channels);
         var sums = array<vec4<f32>, 4>();
         for (var first_step = 0u; first_step < depth; first_step += TILE_DEPTH) {
             // Neighbouring threads load neighbouring output channels, which are steps of the depth on both sides.
-            let step = first_step + lane % TILE_DEPTH;
-            let channel = step % p.out_channels;
-            let tap = vec2(step / p.out_channels / taps.y, step / p.out_channels % taps.y);
+            let in_depth = first_step + lane % TILE_DEPTH < depth;
             for (var row = lane / TILE_DEPTH; row < 16u; row += COLUMNS) {
                 var values = vec4(0.0);
-                if step < depth {
+                if in_depth {
                     values = vec4(
-                        dy_at(first_row, row, rows, out_size, tap, channel),
-                        dy_at(first_row, row + 16u, rows, out_size, tap, channel),
-                        dy_at(first_row, row + 32u, rows, out_size, tap, channel),
-                        dy_at(first_row, row + 48u, rows, out_size, tap, channel),
+                        dy_at(first_row, row, rows, out_size, step),
+                        dy_at(first_row, row + 16u, rows, out_size, step),
+                        dy_at(first_row, row + 32u, rows, out_size, step),
+                        dy_at(first_row, row + 48u, rows, out_size, step),
                     );
                 }
                 store_left(lane % TILE_DEPTH, row, values);
             }
             let right_column = lane / TILE_DEPTH;
             var weights = vec4(0.0);
-            if step < depth {
-                let kernel_tap = first_tap + tap * p.stride;
+            if in_depth {
+                let kernel_tap = first_tap + step.tap * p.stride;
                 weights = vec4(
-                    w_at(kernel_tap, first_column + right_column, channel),
-                    w_at(kernel_tap, first_column + right_column + COLUMNS, channel),
-                    w_at(kernel_tap, first_column + right_column + 2u * COLUMNS, channel),
-                    w_at(kernel_tap, first_column + right_column + 3u * COLUMNS, channel),
+                    w_at(kernel_tap, first_column + right_column, step.channel),
+                    w_at(kernel_tap, first_column + right_column + COLUMNS, step.channel),
+                    w_at(kernel_tap, first_column + right_column + 2u * COLUMNS, step.channel),
+                    w_at(kernel_tap, first_column + right_column + 3u * COLUMNS, step.channel),
                 );
             }
             store_right(lane % TILE_DEPTH, right_column, weights);
+            step = in_next_tile(step, taps.y, p.out_channels);
             workgroupBarrier();
             sums = multiply_tiles(sums, local);
             workgroupBarrier();

@@ -145,6 +145,5 @@ fn main(
         store_row(split, row + 16u, rows, column, sums[1]);
         store_row(split, row + 32u, rows, column, sums[2]);
         store_row(split, row + 48u, rows, column, sums[3]);
-        workgroupBarrier();
     }
 }

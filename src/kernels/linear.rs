@@ -56,9 +56,7 @@ impl Kernel for Forward {
         let rows = x.par_chunks_exact(self.in_features as usize);
         rows.zip(y.par_chunks_exact_mut(self.out_features as usize)).for_each(|(x, y)| {
             y.copy_from_slice(b);
-            for (x, w) in x.iter().zip(w.chunks_exact(y.len())) {
-                add_scaled(*x, w, y);
-            }
+            add_products(x, 1, w, y);
         });
     }
 }
@@ -106,9 +104,7 @@ impl Kernel for InputGradient {
         }
         dy.par_chunks_exact(outputs).zip(dx.par_chunks_exact_mut(inputs)).for_each(|(dy, dx)| {
             dx.fill(0.0);
-            for (dy, w) in dy.iter().zip(transposed.chunks_exact(inputs)) {
-                add_scaled(*dy, w, dx);
-            }
+            add_products(dy, 1, &transposed, dx);
         });
     }
 }
@@ -150,21 +146,23 @@ impl Kernel for WeightGradient {
         let (inputs, outputs) = (self.in_features as usize, self.out_features as usize);
         dw.par_chunks_exact_mut(outputs).enumerate().for_each(|(k, dw)| {
             dw.fill(0.0);
-            for (x, dy) in x.chunks_exact(inputs).zip(dy.chunks_exact(outputs)) {
-                add_scaled(x[k], dy, dw);
-            }
+            add_products(&x[k..], inputs, dy, dw);
         });
         db.fill(0.0);
         for dy in dy.chunks_exact(outputs) {
-            add_scaled(1.0, dy, db);
+            for (db, dy) in db.iter_mut().zip(dy) {
+                *db += dy;
+            }
         }
     }
 }
 
-/// `sums += factor * terms`.
+/// Adds to `sums` the rows of `rows`, as long as it, each times every `stride`-th of `factors`.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn add_scaled(factor: f32, terms: &[f32], sums: &mut [f32]) {
-    for (sum, term) in sums.iter_mut().zip(terms) {
-        *sum += factor * term;
+fn add_products(factors: &[f32], stride: usize, rows: &[f32], sums: &mut [f32]) {
+    for (factor, row) in factors.iter().step_by(stride).zip(rows.chunks_exact(sums.len())) {
+        for (sum, term) in sums.iter_mut().zip(row) {
+            *sum += factor * term;
+        }
     }
 }

@@ -67,6 +67,7 @@ const SHARED: &[(&str, &str)] = &[
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
+    ("taps", include_str!("../../shaders/shared/taps.wgsl")),
     ("update", include_str!("../../shaders/shared/update.wgsl")),
 ];
 

@@ -153,8 +153,8 @@ fn convolve_in_tiles<const P: usize, const FUSED: bool>(
 fn correlate(images: &[f32], windows: &Windows, gradients: &[Lanes], sizes: &Sizes, first_row: usize, dw: &mut [f32]) {
     match_target! {
         "x86_64+avx512f+avx512vl+fma" => correlate_in_tiles::<16, true>(images, windows, gradients, sizes, first_row, dw),
-        "x86_64+avx2+fma" => correlate_in_tiles::<4, true>(images, windows, gradients, sizes, first_row, dw),
-        "aarch64+neon" => correlate_in_tiles::<4, true>(images, windows, gradients, sizes, first_row, dw),
+        "x86_64+avx2+fma" => correlate_in_tiles::<6, true>(images, windows, gradients, sizes, first_row, dw),
+        "aarch64+neon" => correlate_in_tiles::<6, true>(images, windows, gradients, sizes, first_row, dw),
         _ => correlate_in_tiles::<2, false>(images, windows, gradients, sizes, first_row, dw),
     }
 }
@@ -185,6 +185,7 @@ fn correlate_in_tiles<const LARGEST: usize, const FUSED: bool>(
                 row += match (mine.end - row).min(LARGEST) {
                     16.. => correlate_tile::<16, FUSED>(images, origins, offset, gradients, dw),
                     8.. => correlate_tile::<8, FUSED>(images, origins, offset, gradients, dw),
+                    6.. => correlate_tile::<6, FUSED>(images, origins, offset, gradients, dw),
                     4.. => correlate_tile::<4, FUSED>(images, origins, offset, gradients, dw),
                     2.. => correlate_tile::<2, FUSED>(images, origins, offset, gradients, dw),
                     _ => correlate_tile::<1, FUSED>(images, origins, offset, gradients, dw),
