@@ -3,4 +3,5 @@
 mod adapter;
 mod data;
 mod goldens;
+mod gradients;
 mod plan;
