@@ -81,7 +81,8 @@ impl Shape {
         self.splits() as usize * self.weight_words()
     }
 
-    fn images_per_split(&self) -> u32 {
+    /// Images in each split but for the last, which may have fewer.
+    pub fn images_per_split(&self) -> u32 {
         let splits = (PARTIAL_WORDS / self.weight_words()).max(1) as u32;
         let enough_pixels = SPLIT_PIXELS.div_ceil(self.out_height() * self.out_width());
         enough_pixels.max(self.batch.div_ceil(splits)).min(self.batch)
