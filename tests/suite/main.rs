@@ -4,3 +4,4 @@ mod adapter;
 mod data;
 mod goldens;
 mod plan;
+mod shaders;
