@@ -3,5 +3,6 @@
 mod adapter;
 mod data;
 mod goldens;
+mod lints;
 mod plan;
 mod shaders;
