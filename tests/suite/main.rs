@@ -4,5 +4,6 @@ mod adapter;
 mod data;
 mod goldens;
 mod lints;
+mod mutants;
 mod plan;
 mod shaders;
