@@ -13,7 +13,7 @@ use super::{POISON, relu};
 ///
 /// A chain of K roundings, each at most 2^-24 of a partial sum and of either sign, ends about sqrt(K) of them away
 /// from the exact sum; K of them away at worst.
-const C: f64 = 5.0;
+const C: f64 = 4.0;
 
 /// What one word of an output must be.
 #[derive(Clone, Copy, Debug)]
