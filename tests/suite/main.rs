@@ -1,8 +1,10 @@
 //! All tests that use the crate from outside, in one binary: one module per layer.
 
 mod adapter;
+mod architecture;
 mod data;
 mod goldens;
+mod gradients;
 mod lints;
 mod mutants;
 mod plan;

@@ -9,14 +9,15 @@ mod row;
 mod seeded;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sdgpu::device::Device;
 use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::gpu::{GpuDevice, GpuRequest, Sources};
+use sdgpu::device::gpu::{GpuRequest, Sources};
 use sdgpu::dispatch::{Dispatch, Region, Storage, ValueId};
+
+use crate::adapter;
 
 pub use inputs::{Draw, assert_gradient, control, relu};
 pub use row::{Row, Sum, Word, Words};
@@ -83,10 +84,10 @@ impl Implementation {
 
     /// The shaders; results must depend neither on bounds checks nor on the number of workgroups.
     fn shader() -> Self {
-        let checked = GpuRequest { trusted: false, ..request() };
-        let folded = GpuRequest { trusted: false, max_workgroups_per_dimension: Some(7), ..request() };
-        let strided = GpuRequest { trusted: false, max_workgroups_per_dimension: Some(2), ..request() };
-        let trusted = GpuRequest { trusted: true, ..request() };
+        let checked = GpuRequest { trusted: false, ..adapter::request() };
+        let folded = GpuRequest { trusted: false, max_workgroups_per_dimension: Some(7), ..adapter::request() };
+        let strided = GpuRequest { trusted: false, max_workgroups_per_dimension: Some(2), ..adapter::request() };
+        let trusted = GpuRequest { trusted: true, ..adapter::request() };
         Self {
             name: "shader",
             binds_guards: true,
@@ -102,34 +103,14 @@ impl Implementation {
     /// The shaders, their text as `sources` gives it, in the mode in which a fault has the fewest places to hide.
     pub fn patched(sources: Sources) -> Self {
         let max_workgroups_per_dimension = Some(2);
-        let request = GpuRequest { trusted: false, max_workgroups_per_dimension, sources: Some(sources), ..request() };
+        let request =
+            GpuRequest { trusted: false, max_workgroups_per_dimension, sources: Some(sources), ..adapter::request() };
         Self { name: "mutant", binds_guards: true, modes: vec![("at most 2 workgroups per dimension", open(&request))] }
     }
 }
 
-/// The adapter that `SDGPU_TEST_ADAPTER` names, or any.
-fn request() -> GpuRequest {
-    GpuRequest { name: std::env::var("SDGPU_TEST_ADAPTER").ok(), ..GpuRequest::default() }
-}
-
-/// Shaders that were never run are not tested: without an adapter, every test that needs one fails.
 fn open(request: &GpuRequest) -> Box<dyn Device + Send> {
-    static ANNOUNCED: OnceLock<()> = OnceLock::new();
-    match GpuDevice::open(request) {
-        Ok(device) => {
-            let info = device.info();
-            // Past libtest's capture, which hides what passing tests print.
-            ANNOUNCED.get_or_init(|| {
-                let _ = writeln!(std::io::stderr(), "shaders run on {} ({}, {})", info.name, info.backend, info.driver);
-            });
-            Box::new(device)
-        }
-        Err(error) => panic!(
-            "the shader tests need a graphics adapter: {error}\n\
-             scripts/test installs a software one on Debian-like systems (mesa-vulkan-drivers); elsewhere install any \
-             Vulkan driver; SDGPU_TEST_ADAPTER=NAME picks one by a part of its name"
-        ),
-    }
+    Box::new(adapter::open_with(request))
 }
 
 /// The twins and the shaders, opened once and lent to one test at a time.
