@@ -63,14 +63,14 @@ pub const POISON: u32 = 0x7fc0_dead;
 const GUARD: u32 = 0x7fc0_be00;
 /// Guard words before a value: 256 bytes, the coarsest alignment that WebGPU asks of a binding.
 const BEFORE: usize = 64;
-/// Guard words behind a value, at least.
+/// Guard words behind a value.
 const BEHIND: usize = 1024;
 
 /// One way to run kernels, in modes that must all give the same bits.
 pub struct Implementation {
     name: &'static str,
     /// Whether the guard words behind a value are bound with it. A shader must be able to reach them: what it does
-    /// beyond its binding is undone by the driver, and never seen.
+    /// beyond its binding is dropped by the driver, and never seen.
     binds_guards: bool,
     modes: Vec<(&'static str, Box<dyn Device + Send>)>,
 }
