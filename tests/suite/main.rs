@@ -3,6 +3,7 @@
 mod adapter;
 mod architecture;
 mod data;
+mod devices;
 mod goldens;
 mod gradients;
 mod lints;
