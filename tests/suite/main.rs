@@ -6,4 +6,7 @@ mod data;
 mod devices;
 mod goldens;
 mod gradients;
+mod lints;
+mod mutants;
 mod plan;
+mod shaders;

@@ -83,7 +83,8 @@ impl Shape {
         self.splits() as usize * self.weight_words()
     }
 
-    fn images_per_split(&self) -> u32 {
+    /// Images in each split but for the last, which may have fewer.
+    pub fn images_per_split(&self) -> u32 {
         let product = Product { rows: self.window(), depth: 0, columns: self.out_channels };
         let (fewest, most) = SPLIT_PIXELS;
         let pixels = (self.out_pixels() / SPLIT_WORKGROUPS.div_ceil(product.tiles())).clamp(fewest, most);
