@@ -1,12 +1,13 @@
-//! Does a dropped block really cost nothing? The time of steps with gates against the summed times, measured with all
-//! gates on, of exactly the dispatches that they encode.
+//! Where the time of a step goes, and whether a dropped block really costs nothing.
 //!
-//!     cargo bench --bench gates [-- ARCH BATCH]
+//!     cargo bench --bench step [-- ARCH BATCH]
 //!
 //! On the CPU device, on ResNet-20 at batch 128 unless said otherwise, with 28x28 images of zeros: what a kernel costs
-//! does not depend on the values. A step is timed as a whole; the dispatches one by one, as the median of several runs.
+//! does not depend on the values. First the dispatches of a step with all gates on, one by one and summed by shader;
+//! then, for some draws of the gates, the time of the whole step against the summed times of exactly the dispatches
+//! that it encodes. All times are medians of several runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
+    by_shader(&plan, &all, &single);
     let cost = |list: &[Dispatch]| -> f64 {
         // What runs only for dropped blocks is not in a step with all gates on.
         list.iter().filter_map(|dispatch| single.get(&dispatch.label)).map(|times| median(times)).sum()
@@ -80,6 +82,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("over {DRAWS} draws: {:.1} ms, summed {:.1} ms, ratio {:.3}", 1e3 * got, 1e3 * expected, got / expected);
     Ok(())
+}
+
+/// Times of a step with all gates on, summed by shader.
+fn by_shader(plan: &Plan, list: &[Dispatch], single: &HashMap<Label, Vec<Duration>>) {
+    let mut rows: BTreeMap<&str, [f64; 3]> = BTreeMap::new();
+    for dispatch in list {
+        let values = dispatch.reads.iter().chain(&dispatch.writes);
+        let bytes: usize = values.map(|&value| 4 * plan.storage.region(value).words).sum();
+        let row = rows.entry(dispatch.kernel.shader().name).or_default();
+        let sums = [median(&single[&dispatch.label]), dispatch.kernel.cost().flop, bytes as f64];
+        row.iter_mut().zip(sums).for_each(|(row, sum)| *row += sum);
+    }
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by(|a, b| b.1[0].total_cmp(&a.1[0]));
+    for (shader, [seconds, flop, bytes]) in rows {
+        let (gigaflops, gigabytes) = (flop / seconds / 1e9, bytes / seconds / 1e9);
+        println!("{shader:28} {:8.2} ms {gigaflops:7.1} GFLOP/s {gigabytes:6.1} GB/s", 1e3 * seconds);
+    }
 }
 
 fn time(device: &mut CpuDevice, list: &[Dispatch]) -> Result<Duration, Box<dyn Error>> {
