@@ -196,8 +196,6 @@ pub struct Plan {
     pub interface: Interface,
     /// Contents of the tables that say which group each granule belongs to, written once.
     pub group_tables: Vec<(ValueId, Vec<u32>)>,
-    /// The optimiser's moments, zero at the start.
-    pub moments: Vec<ValueId>,
     /// Survival probability of each block.
     pub survival: Vec<f64>,
     /// Output of the stem: the trunk before the first block.

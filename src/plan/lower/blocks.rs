@@ -1,0 +1,185 @@
+//! Residual blocks: branch, shortcut, sum, and what replaces the sum when the block is dropped.
+
+use super::layers::{Activation, ConvNorm};
+use super::{Builder, Mode, push};
+use crate::dispatch::ValueId;
+use crate::kernels::conv::Addend;
+use crate::kernels::{batch_norm, relu, shortcut};
+use crate::model::resnet::Shortcut;
+use crate::plan::{BlockPlan, BranchScale, DroppedOutput, Operand, PlanError, Runs, Segment, Template};
+
+impl<'a> Builder<'a> {
+    /// The two buffers for the gradient of `trunk`, the input of block `index`; one, twice, where no identity block
+    /// needs a second.
+    pub(super) fn gradient_buffers(&mut self, index: usize, trunk: Activation) -> [ValueId; 2] {
+        let words = self.words(trunk.height, trunk.width, trunk.channels);
+        let first = self.pooled(format!("trunk gradient {index} a"), words);
+        let alternates = matches!(self.net.blocks.get(index).map(|block| &block.shortcut), Some(Shortcut::Identity));
+        let second = if alternates { self.pooled(format!("trunk gradient {index} b"), words) } else { first };
+        [first, second]
+    }
+
+    /// The factor of block `index`'s branch.
+    pub(super) fn scale(&self, index: usize) -> f32 {
+        let survival = self.options.survival[index];
+        match (self.options.branch_scale, self.mode) {
+            (BranchScale::Eval, Mode::Inference) => survival as f32,
+            (BranchScale::Train, Mode::Training) => (1.0 / survival) as f32,
+            _ => 1.0,
+        }
+    }
+
+    /// Convolutions of a block's branch up to the last norm's statistics. Returns them with the outputs of the ReLUs
+    /// between them.
+    pub(super) fn branch(
+        &mut self,
+        list: &mut Vec<Template>,
+        index: usize,
+        input: Activation,
+    ) -> Result<(Vec<ConvNorm<'a>>, Vec<Activation>), PlanError> {
+        let net = self.net;
+        let prefix = format!("{}.", net.blocks[index].name);
+        let (mut layers, mut between) = (Vec::new(), Vec::new());
+        let mut current = input;
+        for (place, conv) in net.blocks[index].branch.iter().enumerate() {
+            let layer = self.conv_norm(list, &prefix, conv, current)?;
+            if place + 1 < net.blocks[index].branch.len() {
+                current = self.apply(list, &layer, true);
+                between.push(current);
+            }
+            layers.push(layer);
+        }
+        Ok((layers, between))
+    }
+
+    /// The shortcut's output, and the projection, if it has one.
+    pub(super) fn shortcut(
+        &mut self,
+        list: &mut Vec<Template>,
+        index: usize,
+        input: Activation,
+    ) -> Result<(Activation, Option<ConvNorm<'a>>), PlanError> {
+        let net = self.net;
+        let block = &net.blocks[index];
+        let prefix = format!("{}.", block.name);
+        match &block.shortcut {
+            Shortcut::Identity => Ok((input, None)),
+            Shortcut::PoolAndPad => {
+                let (height, width) = (input.height.div_ceil(2), input.width.div_ceil(2));
+                let channels = block.out_channels();
+                let output =
+                    self.pooled(format!("{} shortcut output", block.name), self.words(height, width, channels));
+                self.values[output.index()].non_negative = input.non_negative;
+                let kernel = shortcut::Forward::new(self.batch, input.height, input.width, input.channels, channels);
+                push(list, format!("{} shortcut forward", block.name), kernel, [input.operand], [output]);
+                let non_negative = input.non_negative;
+                Ok((Activation { operand: output.into(), height, width, channels, non_negative }, None))
+            }
+            Shortcut::Projection(conv) => {
+                let layer = self.conv_norm(list, &prefix, conv, input)?;
+                Ok((self.apply(list, &layer, false), Some(layer)))
+            }
+        }
+    }
+
+    /// `ReLU(scale * norm(branch) + shortcut)`.
+    pub(super) fn sum(
+        &mut self,
+        list: &mut Vec<Template>,
+        index: usize,
+        last: &ConvNorm<'_>,
+        shortcut: Activation,
+    ) -> ValueId {
+        let name = &self.net.blocks[index].name;
+        let channels = last.conv.out_channels;
+        let output = self.pooled(format!("{name} output"), self.words(last.height, last.width, channels));
+        self.values[output.index()].non_negative = true;
+        let kernel = batch_norm::Residual::new(last.pixels, channels, self.scale(index));
+        let reads: Vec<Operand> =
+            self.norm_operands(last).map(Operand::from).into_iter().chain([shortcut.operand]).collect();
+        push(list, format!("{name} sum"), kernel, reads, [output]);
+        output
+    }
+
+    /// Lowers a residual block for training into its segments.
+    pub(super) fn block(
+        &mut self,
+        index: usize,
+        input: Activation,
+        segments: &mut Vec<Segment>,
+    ) -> Result<(BlockPlan, Activation), PlanError> {
+        let name = self.net.blocks[index].name.clone();
+        let segment = |what: &str, runs| Segment {
+            name: format!("{name} {what}"),
+            runs,
+            forward: Vec::new(),
+            backward: Vec::new(),
+        };
+        let mut branch = segment("branch", Runs::Kept(index));
+        let mut around = segment("shortcut", Runs::Always);
+        let mut sum = segment("sum", Runs::Kept(index));
+        let mut bypass = segment("bypass", Runs::Dropped(index));
+
+        let (layers, between) = self.branch(&mut branch.forward, index, input)?;
+        let last = &layers[layers.len() - 1];
+        let (shortcut, projection) = self.shortcut(&mut around.forward, index, input)?;
+        let output = self.sum(&mut sum.forward, index, last, shortcut);
+
+        let (gradient, trunk_output) = (Operand::TrunkGradient(index + 1), Operand::Trunk(index + 1));
+        let target = Operand::TrunkGradient(index);
+        let shortcut_gradient = match &self.net.blocks[index].shortcut {
+            Shortcut::Identity => None,
+            _ => Some(
+                self.pooled(format!("{name} shortcut gradient"), self.words(input.height, input.width, input.channels)),
+            ),
+        };
+        match (shortcut_gradient, &projection) {
+            (None, _) => {}
+            (Some(to), None) => {
+                let channels = last.conv.out_channels;
+                let kernel = shortcut::Backward::new(self.batch, input.height, input.width, input.channels, channels);
+                let label = format!("{name} shortcut backward");
+                push(&mut around.backward, label, kernel, [gradient, trunk_output], [to]);
+            }
+            (Some(to), Some(layer)) => {
+                let dz = self.norm_backward(&mut around.backward, layer, gradient, trunk_output, 1.0);
+                self.input_gradient(&mut around.backward, layer, dz, (Addend::None, dz.into(), dz.into()), to.into());
+            }
+        }
+
+        let mut dy = gradient;
+        let mut mask = Operand::Value(output);
+        let mut scale = self.scale(index);
+        for (place, layer) in layers.iter().enumerate().rev() {
+            let dz = self.norm_backward(&mut branch.backward, layer, dy, mask, scale);
+            scale = 1.0;
+            if place > 0 {
+                let words = self.words(between[place - 1].height, between[place - 1].width, layer.conv.in_channels);
+                let dx = self.pooled(format!("{name}.{} input gradient", layer.conv.name), words);
+                let none = (Addend::None, dz.into(), dz.into());
+                self.input_gradient(&mut branch.backward, layer, dz, none, dx.into());
+                (dy, mask) = (dx.into(), between[place - 1].operand);
+            } else {
+                // What comes through the shortcut is added where the branch's gradient is written.
+                let addend = match shortcut_gradient {
+                    None => (Addend::Masked, gradient, Operand::Value(output)),
+                    Some(shortcut) => (Addend::Plain, shortcut.into(), dz.into()),
+                };
+                self.input_gradient(&mut branch.backward, layer, dz, addend, target);
+            }
+        }
+
+        let dropped_output = match (shortcut.non_negative, shortcut.operand) {
+            (true, Operand::Value(value)) => DroppedOutput::Shortcut(value),
+            (true, _) => DroppedOutput::Input,
+            (false, operand) => {
+                let elements = last.pixels * last.conv.out_channels;
+                push(&mut bypass.forward, format!("{name} relu"), relu::Relu::new(elements), [operand], [output]);
+                DroppedOutput::Rectified
+            }
+        };
+        let parts = [branch, around, sum, bypass];
+        segments.extend(parts.into_iter().filter(|part| !part.forward.is_empty() || !part.backward.is_empty()));
+        Ok((BlockPlan { output, dropped_output, shortcut_gradient }, last.activation(output, true)))
+    }
+}

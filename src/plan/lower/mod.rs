@@ -1,0 +1,255 @@
+//! Lowering: from the description of a net to the templates of its plan.
+
+use std::collections::HashMap;
+
+use super::{Interface, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Template, Value, memory};
+use crate::dispatch::{Kernel, Storage, ValueId};
+use crate::kernels::update::control_words;
+use crate::kernels::{linear, pool, shared, softmax_cross_entropy};
+use crate::model::resnet::{ResNet, Shortcut};
+
+mod blocks;
+mod ends;
+mod layers;
+mod parameters;
+
+use layers::Activation;
+
+impl Plan {
+    /// Lowers `net` for the batch sizes and the device in `options`.
+    ///
+    /// Errors if the images are too small for the net, if a batch norm would see one value a channel, or if a value
+    /// exceeds what the device can bind.
+    pub fn new(net: &ResNet, options: &PlanOptions) -> Result<Self, PlanError> {
+        let mut plan = build(net, options).map_err(|error| match error {
+            PlanError::TooLarge { what, needed_words, limit_words, .. } => {
+                let largest_batch = largest_batch(net, options);
+                PlanError::TooLarge { what, needed_words, limit_words, largest_batch }
+            }
+            error => error,
+        })?;
+        memory::assign(&mut plan);
+        Ok(plan)
+    }
+}
+
+/// The plan without its memory, if every value fits the device's limits.
+fn build(net: &ResNet, options: &PlanOptions) -> Result<Plan, PlanError> {
+    let plan = Builder::new(net, options).build()?;
+    let limit_words = limit_words(options);
+    match plan.values.iter().filter(|value| value.words > limit_words).max_by_key(|value| value.words) {
+        Some(value) => Err(too_large(&value.name, value.words, limit_words)),
+        None => Ok(plan),
+    }
+}
+
+fn limit_words(options: &PlanOptions) -> usize {
+    options.limits.binding_words.min(options.limits.buffer_words)
+}
+
+fn too_large(what: &str, needed_words: usize, limit_words: usize) -> PlanError {
+    PlanError::TooLarge { what: what.to_string(), needed_words, limit_words, largest_batch: None }
+}
+
+/// The largest batch size for which every value fits the device's limits.
+fn largest_batch(net: &ResNet, options: &PlanOptions) -> Option<u32> {
+    let fits = |batch: u32| {
+        let mut options = options.clone();
+        options.eval_batch = options.eval_batch.min(batch);
+        if let Some(training) = &mut options.training {
+            training.batch = batch;
+        }
+        build(net, &options).is_ok()
+    };
+    let asked = options.training.as_ref().map_or(options.eval_batch, |training| training.batch.max(options.eval_batch));
+    let (mut low, mut high) = (0, asked);
+    while low + 1 < high {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    (low > 0).then_some(low)
+}
+
+/// Whether the lists being made are a training step's or an evaluation's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Training,
+    Inference,
+}
+
+struct Builder<'a> {
+    net: &'a ResNet,
+    options: &'a PlanOptions,
+    values: Vec<Value>,
+    parameters: HashMap<String, ParameterValue>,
+    parameter_list: Vec<ParameterValue>,
+    group_tables: Vec<(ValueId, Vec<u32>)>,
+    update: Vec<Template>,
+    mode: Mode,
+    batch: u32,
+}
+
+impl<'a> Builder<'a> {
+    fn new(net: &'a ResNet, options: &'a PlanOptions) -> Self {
+        Self {
+            net,
+            options,
+            values: Vec::new(),
+            parameters: HashMap::new(),
+            parameter_list: Vec::new(),
+            group_tables: Vec::new(),
+            update: Vec::new(),
+            mode: Mode::Training,
+            batch: options.training.as_ref().map_or(0, |training| training.batch),
+        }
+    }
+
+    fn build(mut self) -> Result<Plan, PlanError> {
+        let interface = self.interface();
+        self.allocate_parameters(&interface);
+        let mut blocks = Vec::new();
+        let mut segments = Vec::new();
+        let mut stem_output = interface.logits;
+        let mut gradient_buffers = Vec::new();
+        if let Some(training) = &self.options.training {
+            self.mode = Mode::Training;
+            let (stem, trunk) = self.stem(interface.indices, &interface)?;
+            if let Operand::Value(value) = trunk.operand {
+                stem_output = value;
+            }
+            segments.push(stem);
+            let mut trunk = Activation { operand: Operand::Trunk(0), ..trunk };
+            gradient_buffers.push(self.gradient_buffers(0, trunk));
+            for index in 0..self.net.blocks.len() {
+                let (block, output) = self.block(index, trunk, &mut segments)?;
+                trunk = Activation { operand: Operand::Trunk(index + 1), ..output };
+                gradient_buffers.push(match self.net.blocks[index].shortcut {
+                    Shortcut::Identity => gradient_buffers[index],
+                    _ => self.gradient_buffers(index + 1, trunk),
+                });
+                blocks.push(block);
+            }
+            segments.push(self.head(trunk, &interface, training));
+        }
+        self.mode = Mode::Inference;
+        self.batch = self.options.eval_batch;
+        let inference = self.inference(&interface)?;
+        Ok(Plan {
+            values: self.values,
+            storage: Storage::default(),
+            segments,
+            update: self.update,
+            inference,
+            blocks,
+            parameters: self.parameter_list,
+            interface,
+            group_tables: self.group_tables,
+            survival: self.options.survival.clone(),
+            stem_output,
+            gradient_buffers,
+            lifetimes: Vec::new(),
+        })
+    }
+
+    fn value(&mut self, name: impl Into<String>, words: usize, place: Place) -> ValueId {
+        let id = ValueId(self.values.len() as u32);
+        self.values.push(Value { name: name.into(), words, place, non_negative: false });
+        id
+    }
+
+    fn pooled(&mut self, name: impl Into<String>, words: usize) -> ValueId {
+        let name = name.into();
+        let name = if self.mode == Mode::Inference { format!("{name} (inference)") } else { name };
+        self.value(name, words, Place::Pooled)
+    }
+
+    fn parameter(&self, prefix: &str, name: &str) -> ValueId {
+        self.parameters[&format!("{prefix}{name}")].value
+    }
+
+    /// The gradient of a parameter, or the batch's share in a running statistic.
+    fn gradient(&self, prefix: &str, name: &str) -> ValueId {
+        let parameter = &self.parameters[&format!("{prefix}{name}")];
+        parameter.gradient.unwrap_or(parameter.value)
+    }
+
+    fn interface(&mut self) -> Interface {
+        let data = self.options.data;
+        let batch = self.batch as usize;
+        let eval_batch = self.options.eval_batch as usize;
+        let image_bytes = (data.height * data.width * self.net.in_channels) as usize;
+        let classes = self.net.classes as usize;
+        let (channels, groups) = (self.net.in_channels as usize, self.net.blocks.len() + 1);
+        let mut own = |name: &str, words: usize| self.value(name, words.max(1), Place::Own);
+        Interface {
+            images: [
+                own("training images", (data.train * image_bytes).div_ceil(4)),
+                own("test images", (data.test * image_bytes).div_ceil(4)),
+            ],
+            labels: [own("training labels", data.train), own("test labels", data.test)],
+            normalization: own("normalization", 2 * channels),
+            indices: own("batch indices", batch),
+            eval_indices: own("evaluation indices", eval_batch),
+            control: own("control", control_words(groups)),
+            report: own("report", 4),
+            logits: own("logits", batch * classes),
+            eval_logits: own("evaluation logits", eval_batch * classes),
+        }
+    }
+
+    fn words(&self, height: u32, width: u32, channels: u32) -> usize {
+        self.batch as usize * height as usize * width as usize * channels as usize
+    }
+
+    /// Refuses a tensor whose elements a u32 can't count, before any kernel is given its size.
+    fn check_size(&self, what: &str, height: u32, width: u32, channels: u32) -> Result<(), PlanError> {
+        let (words, limit) = (self.words(height, width, channels), limit_words(self.options).min(i32::MAX as usize));
+        if words > limit { Err(too_large(what, words, limit)) } else { Ok(()) }
+    }
+
+    fn too_small(&self, layer: &str) -> PlanError {
+        let (height, width) = (self.options.data.height, self.options.data.width);
+        PlanError::ImageTooSmall { arch: self.net.name.clone(), height, width, layer: layer.to_string() }
+    }
+
+    /// One evaluation batch: every block, scaled by its rule; no dropout; running statistics.
+    fn inference(&mut self, interface: &Interface) -> Result<Vec<Template>, PlanError> {
+        let (stem, mut trunk) = self.stem(interface.eval_indices, interface)?;
+        let mut list = stem.forward;
+        for index in 0..self.net.blocks.len() {
+            let (layers, _) = self.branch(&mut list, index, trunk)?;
+            let last = &layers[layers.len() - 1];
+            let (shortcut, _) = self.shortcut(&mut list, index, trunk)?;
+            let output = self.sum(&mut list, index, last, shortcut);
+            trunk = last.activation(output, true);
+        }
+        let (batch, features, classes) = (self.batch, self.net.features(), self.net.classes);
+        let pooled = self.pooled("features", (batch * features) as usize);
+        let kernel = pool::GlobalForward::new(batch, trunk.height * trunk.width, features);
+        push(&mut list, "average pool forward", kernel, [trunk.operand], [pooled]);
+        let (weight, bias) = (self.parameter("fc", ".weight"), self.parameter("fc", ".bias"));
+        let kernel = linear::Forward::new(batch, features, classes);
+        push(&mut list, "fc forward", kernel, [pooled, weight, bias], [interface.eval_logits]);
+        let dlogits = self.pooled("logits gradient", (batch * classes) as usize);
+        let loss = softmax_cross_entropy::SoftmaxCrossEntropy::new(batch, classes, 0.0);
+        let reads =
+            [interface.eval_logits.into(), Operand::Labels, interface.eval_indices.into(), interface.control.into()];
+        push(&mut list, "loss", loss, reads, [dlogits, interface.report]);
+        Ok(list)
+    }
+}
+
+fn push<R: Into<Operand>, W: Into<Operand>>(
+    list: &mut Vec<Template>,
+    label: impl Into<String>,
+    kernel: impl Kernel + 'static,
+    reads: impl IntoIterator<Item = R>,
+    writes: impl IntoIterator<Item = W>,
+) {
+    list.push(Template {
+        label: label.into().into(),
+        kernel: shared(kernel),
+        reads: reads.into_iter().map(Into::into).collect(),
+        writes: writes.into_iter().map(Into::into).collect(),
+    });
+}
