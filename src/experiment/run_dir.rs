@@ -18,6 +18,14 @@ pub enum RunError {
     /// `--out` is taken.
     #[error("{0} exists already; choose another --out, or remove it")]
     Exists(PathBuf),
+    /// `--out` leads through a file.
+    #[error("{out} can't be a folder, because {file} is a file; choose another --out")]
+    Blocked {
+        /// The run directory.
+        out: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
     /// The system refuses.
     #[error("can't write {path}: {error}")]
     Write {
@@ -68,6 +76,17 @@ pub struct RunDir {
 }
 
 impl RunDir {
+    /// Errors if it shows, before anything is written, that `out` can't become a run directory.
+    pub fn check(out: &Path) -> Result<(), RunError> {
+        if out.symlink_metadata().is_ok() {
+            return Err(RunError::Exists(out.to_path_buf()));
+        }
+        match out.ancestors().find(|ancestor| ancestor.exists()) {
+            Some(file) if !file.is_dir() => Err(RunError::Blocked { out: out.to_path_buf(), file: file.to_path_buf() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Creates the directory `out`, or else `runs/<name>-<n>` with the first free n, and writes `config.toml`. With
     /// `trace`, what is needed to replay the run goes to `trace/`.
     pub fn create(out: Option<&Path>, name: &str, config: &RunConfig, trace: bool) -> Result<Self, RunError> {
