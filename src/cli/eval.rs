@@ -91,18 +91,18 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Reads them, with the note in their file.
-    fn read(name: String, path: PathBuf) -> Result<(Self, Option<RunConfig>), RunError> {
-        let (weights, note) = read_weights(&path)?;
-        Ok((Self { name, path, weights }, note))
+    /// Reads them, with the settings that their file notes.
+    fn read(name: String, path: PathBuf) -> Result<(Self, Option<TrainOptions>), RunError> {
+        let (weights, settings) = read_weights(&path)?;
+        Ok((Self { name, path, weights }, settings))
     }
 }
 
 /// The weights of a run, last and best, or of one file, and the settings that they were trained with.
 fn find(target: &Path) -> anyhow::Result<(Vec<Candidate>, Option<TrainOptions>)> {
     if !target.is_dir() {
-        let (file, note) = Candidate::read(target.display().to_string(), target.to_path_buf())?;
-        return Ok((vec![file], note.map(|note| note.settings)));
+        let (file, settings) = Candidate::read(target.display().to_string(), target.to_path_buf())?;
+        return Ok((vec![file], settings));
     }
     let config = RunConfig::read(target)?;
     let mut files = Vec::new();

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::config::RunConfig;
 use super::metrics::JsonLines;
 use crate::model::weights::{Weights, WeightsError};
-use crate::train::{EvalRecord, Observer, StepRecord, TraceRecord};
+use crate::train::{EvalRecord, Observer, StepRecord, TraceRecord, TrainOptions};
 
 /// Why a run directory can't be used.
 #[derive(Debug, Error)]
@@ -71,7 +71,7 @@ pub struct RunDir {
     metrics: JsonLines<File>,
     timing: JsonLines<File>,
     trace: Option<JsonLines<File>>,
-    /// sdgpu's note in files of weights.
+    /// sdgpu's note in files of weights: the settings, and nothing of the machine, so that equal runs give equal files.
     note: String,
 }
 
@@ -115,7 +115,7 @@ impl RunDir {
             metrics: create("metrics.jsonl")?,
             timing: create("timing.jsonl")?,
             trace: trace.then(|| create("trace/steps.jsonl")).transpose()?,
-            note: note(config),
+            note: serde_json::to_string(&config.settings).unwrap_or_default(),
             path,
         })
     }
@@ -129,11 +129,6 @@ impl RunDir {
     pub fn save_last(&self, weights: &Weights) -> Result<(), RunError> {
         save_weights(&self.path.join("weights/last.safetensors"), weights, &self.note)
     }
-}
-
-/// The note in a file of weights: the settings that say which net it is.
-fn note(config: &RunConfig) -> String {
-    serde_json::to_string(config).unwrap_or_default()
 }
 
 /// Creates the folder `path`, which must not exist.
@@ -169,8 +164,8 @@ pub fn save_weights(path: &Path, weights: &Weights, note: &str) -> Result<(), Ru
     written.and_then(|()| fs::rename(&partial, path)).map_err(write_error(path))
 }
 
-/// Reads a file of weights, with sdgpu's note in it, if there is one.
-pub fn read_weights(path: &Path) -> Result<(Weights, Option<RunConfig>), RunError> {
+/// Reads a file of weights, with the settings in sdgpu's note in it, if there is one.
+pub fn read_weights(path: &Path) -> Result<(Weights, Option<TrainOptions>), RunError> {
     let bytes = fs::read(path).map_err(|error| RunError::Read { path: path.to_path_buf(), error })?;
     let (weights, note) =
         Weights::from_safetensors(&bytes).map_err(|error| RunError::Weights { path: path.to_path_buf(), error })?;
