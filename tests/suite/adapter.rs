@@ -1,5 +1,9 @@
 //! The adapter that the tests run shaders on.
 
+use std::io::Write;
+use std::sync::Once;
+
+use sdgpu::device::Device;
 use sdgpu::device::gpu::{GpuDevice, GpuRequest};
 
 /// The adapter that `SDGPU_TEST_ADAPTER` names (any part of its name), or the preferred one.
@@ -7,14 +11,21 @@ pub fn request() -> GpuRequest {
     GpuRequest { name: std::env::var("SDGPU_TEST_ADAPTER").ok(), ..GpuRequest::default() }
 }
 
-/// Opens an adapter; without one, the test fails and says how to get one.
+/// Opens an adapter, and says once which it is; without one, the test fails and says how to get one.
 pub fn open_with(request: &GpuRequest) -> GpuDevice {
-    GpuDevice::open(request).unwrap_or_else(|error| {
+    static ANNOUNCED: Once = Once::new();
+    let device = GpuDevice::open(request).unwrap_or_else(|error| {
         panic!(
             "{error}\nThe shader tests need an adapter, and never pass without one. scripts/test installs a software \
              Vulkan driver; SDGPU_TEST_ADAPTER=NAME picks an adapter by a part of its name"
         )
-    })
+    });
+    ANNOUNCED.call_once(|| {
+        let info = device.info();
+        // Past libtest's capture, which hides what passing tests print.
+        let _ = writeln!(std::io::stderr(), "shaders run on {} ({}, {})", info.name, info.backend, info.driver);
+    });
+    device
 }
 
 /// The adapter of [`request`].

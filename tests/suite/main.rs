@@ -1,8 +1,13 @@
 //! All tests that use the crate from outside, in one binary: one module per layer.
 
 mod adapter;
+mod architecture;
 mod cli;
 mod data;
+mod devices;
 mod goldens;
 mod gradients;
+mod lints;
+mod mutants;
 mod plan;
+mod shaders;

@@ -120,7 +120,8 @@ impl Frame {
         }
     }
 
-    /// Calls `task` with the framed `images`, which it must not keep waiting for other tasks of the pool.
+    /// Calls `task` with the framed `images`. It must not wait for the pool, whose other tasks would find the thread's
+    /// memory for frames in use.
     pub fn around<T>(&self, images: &[f32], task: impl FnOnce(&[f32]) -> T) -> T {
         thread_local!(static FRAMED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
         if (self.framed_height, self.framed_width) == (self.height, self.width) {
@@ -175,7 +176,7 @@ impl Windows {
         Self::new(origins, targets, frame, sizes, rows, columns)
     }
 
-    /// With rows `rows` of the kernel, of `columns` each, both in the order of the framed pixels that they meet.
+    /// With those rows and columns of the kernel, in the order of the framed pixels that they meet.
     fn new(
         origins: Vec<usize>,
         targets: Vec<usize>,
@@ -211,9 +212,11 @@ struct Axis {
     pixels: std::iter::StepBy<Range<usize>>,
     /// Taps that they meet, in the order of the output's pixels: descending.
     taps: std::iter::Rev<std::iter::StepBy<Range<usize>>>,
-    /// Of pixel 0, `stride` times the framed output pixel that meets the first of the taps.
-    source: usize,
+    /// Output pixel o meets pixel p in tap t if `stride` o + t = p + `padding`.
     stride: usize,
+    padding: usize,
+    /// Zeros before the first output pixel.
+    before: usize,
 }
 
 impl Axis {
@@ -221,20 +224,24 @@ impl Axis {
         let Sizes { stride, padding, .. } = *sizes;
         let phase_tap = (phase + padding) % stride;
         let first = phase_tap + live.start.saturating_sub(phase_tap).next_multiple_of(stride);
-        let taps = (first..live.end.max(first)).step_by(stride).rev();
-        // Output pixel o meets pixel p in tap t if o * stride + t = p + padding.
-        let last = taps.clone().next().unwrap_or(0);
-        let source = padding + before(kernel, stride) * stride - last;
-        Self { pixels: (phase..size.max(phase)).step_by(stride), taps, source, stride }
+        Self {
+            pixels: (phase..size.max(phase)).step_by(stride),
+            taps: (first..live.end.max(first)).step_by(stride).rev(),
+            stride,
+            padding,
+            before: before(kernel, stride),
+        }
     }
 
     /// The pixels, each with the framed output pixel that meets it in the first tap.
     fn pixels(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.pixels.clone().map(|pixel| (pixel, (pixel + self.source) / self.stride))
+        let Self { stride, padding, before, .. } = *self;
+        let tap = self.taps.clone().next().unwrap_or(0);
+        self.pixels.clone().map(move |pixel| (pixel, (pixel + padding + before * stride - tap) / stride))
     }
 }
 
-/// Output pixels before its own that meet an input pixel: as many as the frame needs.
+/// Zeros that the frame needs before the first output pixel: the kernel reaches back so far.
 fn before(kernel: usize, stride: usize) -> usize {
     kernel.div_ceil(stride) - 1
 }

@@ -40,8 +40,10 @@ pub struct Shape {
     pub padding: u32,
 }
 
-/// Output pixels that a split of the weight gradient has at least, if there are as many.
-const SPLIT_PIXELS: u32 = 1024;
+/// Workgroups of the weight gradient that keep a large GPU busy: there are so many splits, within the next two limits.
+const SPLIT_WORKGROUPS: u32 = 256;
+/// Fewest and most output pixels of a split, up to a whole image: few make many partial sums, many a long sum.
+const SPLIT_PIXELS: (u32, u32) = (128, 1024);
 /// Words that the splits' partial sums have together at most, if there is more than one split.
 const PARTIAL_WORDS: usize = 4 << 20;
 
@@ -81,10 +83,14 @@ impl Shape {
         self.splits() as usize * self.weight_words()
     }
 
-    fn images_per_split(&self) -> u32 {
+    /// Images in each split but for the last, which may have fewer.
+    pub fn images_per_split(&self) -> u32 {
+        let product = Product { rows: self.window(), depth: 0, columns: self.out_channels };
+        let (fewest, most) = SPLIT_PIXELS;
+        let pixels = (self.out_pixels() / SPLIT_WORKGROUPS.div_ceil(product.tiles())).clamp(fewest, most);
+        let images = pixels.div_ceil(self.out_height() * self.out_width());
         let splits = (PARTIAL_WORDS / self.weight_words()).max(1) as u32;
-        let enough_pixels = SPLIT_PIXELS.div_ceil(self.out_height() * self.out_width());
-        enough_pixels.max(self.batch.div_ceil(splits)).min(self.batch)
+        images.max(self.batch.div_ceil(splits)).min(self.batch)
     }
 
     /// Products in one output.
@@ -96,7 +102,8 @@ impl Shape {
         (self.kernel_height, self.kernel_width, self.stride, self.padding) == (1, 1, 1, 0)
     }
 
-    /// Operations of the convolution, and of each of its gradients.
+    /// Operations of the convolution, and of each of its gradients. As is usual, products with the padding count, though
+    /// the twins skip taps that meet nothing else.
     fn flop(&self) -> f64 {
         2.0 * f64::from(self.out_pixels()) * f64::from(self.window()) * f64::from(self.out_channels)
     }

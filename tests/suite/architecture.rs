@@ -1,0 +1,100 @@
+//! The rules of `ARCHITECTURE.md`, held against the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layers, lowest first. A file may name its own layer, and those that stand before it.
+const LAYERS: &[&[&str]] = &[
+    &["rng", "dispatch"],
+    &["kernels"],
+    // `plan` and `device` are siblings, and so are `data` and `model`: neither names the other.
+    &["data"],
+    &["model"],
+    &["device"],
+    &["plan"],
+    &["train"],
+    &["experiment"],
+    &["cli"],
+];
+
+/// Pairs that the order alone would allow.
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("model", "data"),
+    ("model", "kernels"),
+    ("data", "kernels"),
+    ("device", "model"),
+    ("device", "data"),
+    ("plan", "device"),
+    ("plan", "data"),
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder of sources").map(|entry| entry.expect("an entry").path());
+    let nested = entries.map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    nested.flatten().filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// Every source file below `src`, with its layer and its text without comments.
+fn files() -> Vec<(PathBuf, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let file = |path: PathBuf| {
+        let relative = path.strip_prefix(&root).expect("a source").to_path_buf();
+        let layer = relative.components().next().expect("a layer").as_os_str().to_string_lossy().replace(".rs", "");
+        let text = fs::read_to_string(&path).expect("a text");
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (relative, layer, code.join("\n"))
+    };
+    sources(&root).into_iter().map(file).collect()
+}
+
+fn rank(layer: &str) -> Option<usize> {
+    LAYERS.iter().position(|layers| layers.contains(&layer))
+}
+
+#[test]
+fn layers_import_only_downward() {
+    for (path, layer, code) in files() {
+        let Some(own) = rank(&layer) else { continue };
+        for import in code.split("crate::").skip(1) {
+            let name: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let Some(other) = rank(&name) else { continue };
+            let forbidden = FORBIDDEN.contains(&(layer.as_str(), name.as_str()));
+            assert!(other <= own && !forbidden, "{} imports {name}, which is not below {layer}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_source_has_a_layer() {
+    for (path, layer, _) in files() {
+        assert!(rank(&layer).is_some() || ["lib", "main"].contains(&layer.as_str()), "{} has no layer", path.display());
+    }
+}
+
+#[test]
+fn only_the_gpu_device_names_wgpu() {
+    for (path, _, code) in files() {
+        let allowed = path.starts_with("device/gpu");
+        for name in ["wgpu", "naga::", "pollster"] {
+            assert!(allowed || !code.contains(name), "{} names {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    for (path, layer, code) in files() {
+        for name in ["println!", "eprintln!", "print!(", "dbg!"] {
+            assert!(layer == "cli" || !code.contains(name), "{} holds {name}", path.display());
+        }
+    }
+}
+
+/// `unsafe` has named places, each with a reason.
+#[test]
+fn unsafe_code_stays_in_its_places() {
+    for (path, _, code) in files() {
+        let allowed = path.ends_with("device/gpu/pipeline.rs");
+        assert!(allowed || !code.contains("unsafe {"), "{} holds unsafe code", path.display());
+    }
+}

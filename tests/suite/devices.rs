@@ -1,0 +1,165 @@
+//! Whole trainings on both devices: they agree, each repeats itself bit for bit, and a wrong kernel is found by name.
+
+use std::sync::Arc;
+
+use sdgpu::data::{DataSet, Images};
+use sdgpu::device::both::BothDevices;
+use sdgpu::device::cpu::CpuDevice;
+use sdgpu::device::gpu::GpuRequest;
+use sdgpu::device::{Device, DeviceError};
+use sdgpu::dispatch::{Dispatch, Limits};
+use sdgpu::model::init::Init;
+use sdgpu::model::resnet::ResNet;
+use sdgpu::model::weights::Weights;
+use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
+use sdgpu::rng::{self, Stream};
+use sdgpu::train::{DroppedUpdate, Engine, Step, UpdateRows};
+
+use crate::adapter;
+
+const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+
+/// Images of noise around a bright patch whose place is the class.
+fn patches(count: u32, size: u32, classes: u32) -> Images {
+    let pixel = |index: u32| {
+        let (image, x, y) = (index / (size * size), index % size, index / size % size);
+        let noise = (rng::word(3, Stream::TestBatch, 0, index) % 60) as u8;
+        let (row, column) = (image % classes / 3 * size / 3, image % classes % 3 * size / 3);
+        let bright = (row..row + size / 3).contains(&y) && (column..column + size / 3).contains(&x);
+        if bright { 255 - noise } else { noise }
+    };
+    let pixels = (0..count * size * size).map(pixel).collect();
+    Images { height: size, width: size, channels: 1, pixels, labels: (0..count).map(|i| (i % classes) as u8).collect() }
+}
+
+fn data(size: u32) -> DataSet {
+    DataSet { name: "patches".into(), train: patches(64, size, 6), test: patches(24, size, 6), classes: 6 }
+}
+
+/// What the plan of `net` is made for: half its blocks are dropped, on average.
+fn options(net: &ResNet, data: &DataSet, batch: u32, limits: Limits) -> PlanOptions {
+    let (height, width) = (data.train.height, data.train.width);
+    PlanOptions {
+        data: DataSizes { height, width, train: data.train.len(), test: data.test.len() },
+        training: Some(TrainingOptions { batch, optimizer: ADAM, label_smoothing: 0.0 }),
+        eval_batch: 8,
+        survival: vec![0.5; net.blocks.len()],
+        branch_scale: BranchScale::Eval,
+        limits,
+    }
+}
+
+/// An engine for `net` with the weights of seed 0.
+fn engine(device: Box<dyn Device>, net: &ResNet, data: &DataSet, batch: u32) -> Result<Engine, DeviceError> {
+    let options = options(net, data, batch, device.limits());
+    let mut engine = Engine::new(device, Plan::new(net, &options).expect("a plan"), 8, data)?;
+    engine.load(&Weights::initial(net, Init::KaimingNormal, 0))?;
+    Ok(engine)
+}
+
+/// Trains for `steps` steps; returns the losses, and the weights at the end.
+fn train(engine: &mut Engine, net: &ResNet, batch: u32, steps: u32) -> Result<(Vec<f64>, Weights), DeviceError> {
+    let mut rows = UpdateRows::new(ADAM, DroppedUpdate::ZeroGrad, net.blocks.len());
+    let mut losses = Vec::new();
+    for number in 0..steps {
+        let indices: Vec<u32> = (0..batch).map(|i| (number * batch + i) % 64).collect();
+        let gates = Gates::draw(&engine.plan.survival, 1, number);
+        let rows = rows.next(2e-3, &gates);
+        let ticket = engine.submit(&Step { number, seed: 1, indices: &indices, gates: &gates, rows: &rows })?;
+        let report = engine.report(ticket)?;
+        losses.push(report.loss_sum / f64::from(report.images));
+    }
+    Ok((losses, engine.weights()?))
+}
+
+fn resnet8() -> ResNet {
+    ResNet::named("resnet8", 1, 6).expect("a net")
+}
+
+#[test]
+fn both_devices_learn_the_same() {
+    let (net, data) = (resnet8(), data(9));
+    let run = |device: Box<dyn Device>| {
+        let mut engine = engine(device, &net, &data, 16).expect("an engine");
+        train(&mut engine, &net, 16, 20).expect("a training").0
+    };
+    let (gpu, cpu) = (run(Box::new(adapter::open())), run(Box::new(CpuDevice::new().expect("the CPU device"))));
+    assert!(cpu[19] < 0.7 * cpu[0], "the loss does not fall: {cpu:?}");
+    for (step, (gpu, cpu)) in gpu.iter().zip(&cpu).enumerate() {
+        assert!((gpu - cpu).abs() <= 1e-3, "step {}: {gpu} on the GPU, {cpu} on the CPU", step + 1);
+    }
+}
+
+#[test]
+fn the_gpu_repeats_itself_bit_for_bit() {
+    let (net, data) = (resnet8(), data(9));
+    let run = || {
+        let mut engine = engine(Box::new(adapter::open()), &net, &data, 8).expect("an engine");
+        train(&mut engine, &net, 8, 6).expect("a training")
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let (net, data) = (resnet8(), data(13));
+    let run = |threads| {
+        let device = CpuDevice::with_threads(threads).expect("the CPU device");
+        let mut engine = engine(Box::new(device), &net, &data, 16).expect("an engine");
+        train(&mut engine, &net, 16, 6).expect("a training")
+    };
+    let one = run(1);
+    assert_eq!(one, run(4));
+    assert_eq!(one, run(3));
+}
+
+/// A bottleneck net with three dropped blocks, one of them a projection's.
+#[test]
+fn both_devices_agree_on_every_dispatch_of_a_resnet50_step() {
+    let net = ResNet::named("resnet50", 1, 6).expect("a net");
+    let gpu = Box::new(adapter::open());
+    let both = BothDevices::new(gpu, CpuDevice::new().expect("the CPU device"));
+    let mut engine = engine(Box::new(both), &net, &data(28), 4).expect("an engine");
+    let gates: Gates = "1101111011101111".parse().expect("gates");
+    let indices = [0, 1, 2, 3];
+    let rows = [1, 1e-3f32.to_bits(), 1f32.to_bits(), 0].repeat(17);
+    let step = Step { number: 0, seed: 0, indices: &indices, gates: &gates, rows: &rows };
+    let ticket = engine.submit(&step).expect("no difference");
+    assert!(engine.report(ticket).expect("a report").finite);
+}
+
+#[test]
+fn a_wrong_kernel_is_found_by_name() {
+    let request = GpuRequest {
+        sources: Some(Arc::new(|shader| {
+            let text = shader.wgsl()?;
+            let wrong = text.replace("relu(fma(p.scale,", "relu(fma(1.01 * p.scale,");
+            assert!(shader.name != "batch_norm_residual" || wrong != text, "the fault no longer applies");
+            Ok(wrong)
+        })),
+        ..adapter::request()
+    };
+    let both = BothDevices::new(Box::new(adapter::open_with(&request)), CpuDevice::new().expect("the CPU device"));
+    let (net, data) = (resnet8(), data(9));
+    let mut engine = engine(Box::new(both), &net, &data, 8).expect("an engine");
+    let error = train(&mut engine, &net, 8, 4).expect_err("a difference").to_string();
+    assert!(error.contains("sum (shader batch_norm_residual)"), "{error}");
+}
+
+/// The same gates need no new bind groups, and all draws together no more than the plan says.
+#[test]
+fn bind_groups_are_made_once() {
+    let (net, data) = (resnet8(), data(9));
+    let mut gpu = adapter::open();
+    let plan = Plan::new(&net, &options(&net, &data, 4, gpu.limits())).expect("a plan");
+    let lists: Vec<Vec<Dispatch>> =
+        (0..8u32).map(|draw| plan.schedule(&Gates((0..3).map(|block| draw >> block & 1 == 1).collect()))).collect();
+    gpu.prepare(&plan.storage, &lists.iter().flatten().collect::<Vec<_>>()).expect("memory");
+    let mut run_all = || {
+        lists.iter().for_each(|list| gpu.run(list).expect("a run"));
+        gpu.bind_groups()
+    };
+    let made = run_all();
+    assert_eq!(run_all(), made);
+    assert!(made <= plan.bind_group_bound(), "{made} bind groups, where {} are possible", plan.bind_group_bound());
+}

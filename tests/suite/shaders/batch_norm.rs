@@ -1,0 +1,287 @@
+//! Batch normalisation: Ioffe and Szegedy 2015, in PyTorch's conventions.
+
+use sdgpu::kernels::batch_norm::*;
+use sdgpu::kernels::update::{GRADIENT, SKIP, ZERO};
+
+use super::{Draw, Row, Sum, Word, assert_gradient, control};
+
+const EPSILON: f32 = 1e-5;
+const CHUNK: usize = CHUNK_PIXELS as usize;
+
+/// Channel `c` of each pixel of `x`.
+fn channel(x: &[f64], channels: usize, c: usize) -> impl Iterator<Item = f64> {
+    x.iter().skip(c).step_by(channels).copied()
+}
+
+/// Mean and squared deviations of each channel of each chunk. A deviation is as exact as the numbers it is between.
+fn statistics(x: &[f64], channels: usize) -> Vec<Sum> {
+    let mut partials = vec![];
+    for chunk in x.chunks(CHUNK * channels) {
+        let pixels = (chunk.len() / channels) as f64;
+        let means = |c| Sum::of(channel(chunk, channels, c).map(|x| x / pixels));
+        partials.extend((0..channels).map(means));
+        for c in 0..channels {
+            let mean = means(c).value;
+            let mut m2 = Sum::of(channel(chunk, channels, c).map(|x| (x - mean) * (x - mean)));
+            m2.magnitude = channel(chunk, channels, c).map(|x| (x - mean).abs() * (x.abs() + mean.abs())).sum();
+            partials.push(m2);
+        }
+    }
+    partials
+}
+
+/// Of the chunks' moments: (mean, 1 / deviation), mean, unbiased variance.
+fn finish(partials: &[f64], pixels: usize, channels: usize) -> [Vec<Sum>; 3] {
+    let counts = || (0..pixels).step_by(CHUNK).map(|first| (pixels - first).min(CHUNK) as f64);
+    let (mut means, mut rstds, mut vars) = (vec![], vec![], vec![]);
+    for c in 0..channels {
+        let rows = || counts().zip(partials.chunks(2 * channels));
+        let mean = Sum::of(rows().map(|(count, row)| count * row[c] / pixels as f64));
+        let mut m2 = Sum::of(rows().map(|(_, row)| row[channels + c]));
+        for (count, row) in rows() {
+            let deviation = row[c] - mean.value;
+            m2.add(count * deviation * deviation);
+            m2.magnitude += count * deviation.abs() * (row[c].abs() + mean.value.abs());
+        }
+        means.push(mean);
+        vars.push(m2.times(1.0 / (pixels as f64 - 1.0)));
+        rstds.push(reciprocal_deviation(m2.times(1.0 / pixels as f64)));
+    }
+    [[means.clone(), rstds].concat(), means, vars]
+}
+
+fn reciprocal_deviation(mut variance: Sum) -> Sum {
+    variance.add(EPSILON.into());
+    let rstd = 1.0 / variance.value.sqrt();
+    variance.then(rstd, -0.5 * rstd / variance.value)
+}
+
+/// scale * (gamma * (x - mean) * rstd + beta)
+fn apply(x: &[f64], statistics: &[f64], gamma: &[f64], beta: &[f64], scale: f64) -> Vec<Sum> {
+    let (mean, rstd) = statistics.split_at(gamma.len());
+    let y = |i: usize| {
+        let c = i % gamma.len();
+        Sum::of([scale * gamma[c] * (x[i] - mean[c]) * rstd[c], scale * beta[c]])
+    };
+    (0..x.len()).map(y).collect()
+}
+
+/// The gradient that reaches the batch norm, through a ReLU with output `mask` and the factor `scale`.
+fn masked(dy: &[f64], mask: &[f64], scale: f64) -> Vec<f64> {
+    dy.iter().zip(mask).map(|(dy, &mask)| if mask > 0.0 { scale * dy } else { 0.0 }).collect()
+}
+
+/// Sums over each chunk of g and g * (x - mean) * rstd.
+fn backward_reduce(g: &[f64], x: &[f64], statistics: &[f64], channels: usize) -> Vec<Sum> {
+    let (mean, rstd) = statistics.split_at(channels);
+    let mut partials = vec![];
+    for (g, x) in g.chunks(CHUNK * channels).zip(x.chunks(CHUNK * channels)) {
+        partials.extend((0..channels).map(|c| Sum::of(channel(g, channels, c))));
+        let terms = |c| channel(g, channels, c).zip(channel(x, channels, c));
+        partials.extend((0..channels).map(|c| Sum::of(terms(c).map(|(g, x)| g * (x - mean[c]) * rstd[c]))));
+    }
+    partials
+}
+
+/// dgamma, dbeta
+fn backward_finish(partials: &[f64], channels: usize) -> [Vec<Sum>; 2] {
+    let total = |c| Sum::of(channel(partials, 2 * channels, c));
+    [(channels..2 * channels).map(total).collect(), (0..channels).map(total).collect()]
+}
+
+/// gamma * rstd * (g - dbeta / pixels - (x - mean) * rstd * dgamma / pixels)
+fn backward_apply(g: &[f64], x: &[f64], statistics: &[f64], gamma: &[f64], [dgamma, dbeta]: [&[f64]; 2]) -> Vec<Sum> {
+    let (mean, rstd) = statistics.split_at(gamma.len());
+    let share = gamma.len() as f64 / x.len() as f64;
+    let dx = |i: usize| {
+        let c = i % gamma.len();
+        let terms = [g[i], -dbeta[c] * share, -(x[i] - mean[c]) * rstd[c] * dgamma[c] * share];
+        Sum::of(terms).times(gamma[c] * rstd[c])
+    };
+    (0..x.len()).map(dx).collect()
+}
+
+/// running + momentum * (batch - running) in groups that ran, unless the report says stop.
+fn commit(running: &[f64], batch: &[f64], momentum: f64, moves: impl Fn(usize) -> bool) -> Vec<Word> {
+    let word = |i: usize| match moves(i / 64) {
+        true => Sum::of([running[i], momentum * batch[i], -momentum * running[i]]).into(),
+        false => Word::Bits((running[i] as f32).to_bits()),
+    };
+    (0..running.len()).map(word).collect()
+}
+
+/// (pixels, channels) of the reductions over pixels.
+const REDUCTIONS: &[(usize, usize, &str)] = &[
+    (1, 1, "one pixel, one channel"),
+    (7, 3, "fewer pixels and channels than threads"),
+    (512, 16, "one chunk and one tile of channels, both full"),
+    (513, 17, "one pixel in the second chunk, one channel in the second tile"),
+    (1300, 5, "three chunks, the last partial"),
+    (2, 5505, "345 tiles: more than 7 x 7 x 7 workgroups"),
+];
+
+/// (pixels, channels) of what treats each element alike.
+const ELEMENTS: &[(usize, usize, &str)] = &[
+    (1, 1, "one element"),
+    (1, 7, "a 1 x 1 image, odd channels"),
+    (37, 7, "259 elements: three in the second workgroup"),
+    (64, 16, "full workgroups"),
+    (1259, 70, "more than 7 x 7 x 7 workgroups"),
+];
+
+/// Rows of every kernel of the family.
+pub fn rows() -> Vec<Row> {
+    let mut draw = Draw::new(1);
+    let mut rows = vec![];
+    for &(pixels, channels, why) in REDUCTIONS {
+        let x = draw.signed(pixels * channels);
+        rows.push(statistics_row(why, x, channels));
+        rows.push(backward_reduce_row(why, &mut draw, pixels, channels));
+    }
+    let far = draw.between(998.27, 1001.73, 1100 * 3);
+    rows.push(statistics_row("mean 1000, deviation 1: E[x^2] - E[x]^2 would cancel", far, 3));
+    let dead = (0..700).flat_map(|_| [0.0, draw.signed(1)[0]]).collect();
+    rows.push(statistics_row("a dead channel: its variance is exactly 0", dead, 2));
+
+    for (pixels, channels, why) in [
+        (2, 1, "the fewest pixels"),
+        (512, 5, "one full chunk"),
+        (513, 3, "a last chunk of one pixel"),
+        (512 * 64 + 1, 2, "65 chunks: one more than lanes"),
+        (40, 345, "more than 7 x 7 x 7 workgroups"),
+    ] {
+        rows.push(finish_row(why, &mut draw, pixels, channels, 0.0));
+        rows.push(backward_finish_row(why, &mut draw, pixels, channels));
+    }
+    rows.push(finish_row("mean 1000, deviation 1: merging must not cancel", &mut draw, 5000, 3, 1000.0));
+
+    for (channels, why) in
+        [(1, "one channel"), (259, "three channels in the second workgroup"), (88_000, "more than 7 x 7 x 7 workgroups")]
+    {
+        rows.push(running_row(why, &mut draw, channels));
+    }
+    for &(pixels, channels, why) in ELEMENTS {
+        let x = draw.signed(pixels * channels);
+        rows.push(apply_row(why, &mut draw, x.clone(), channels, false));
+        rows.push(apply_row(why, &mut draw, x.clone(), channels, true));
+        rows.push(residual_row(why, &mut draw, x, channels, 0.8));
+        rows.push(backward_apply_row(why, &mut draw, pixels, channels, 1.25));
+    }
+    let broken = vec![0.5, f64::NAN, -0.5, f64::NAN, f64::NAN, 1.0];
+    rows.push(apply_row("NaN, which no ReLU may hide", &mut draw, broken.clone(), 2, true));
+    rows.push(residual_row("NaN, which no ReLU may hide", &mut draw, broken, 2, 1.0));
+    for (words, report, why) in [
+        (64, 0, "one granule"),
+        (64 * 21 + 10, 0, "granules of every mode, the last one partial"),
+        (64 * 21, 1, "a value was not finite: nothing moves"),
+        (88_064, 0, "more than 7 x 7 x 7 workgroups"),
+    ] {
+        rows.push(commit_row(why, &mut draw, words, report));
+    }
+    rows
+}
+
+fn statistics_row(why: &'static str, x: Vec<f64>, channels: usize) -> Row {
+    let kernel = Statistics::new((x.len() / channels) as u32, channels as u32);
+    Row::new(why, kernel).read(&x).write(statistics(&x, channels))
+}
+
+fn finish_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize, mean: f32) -> Row {
+    let partials: Vec<f64> = (0..pixels.div_ceil(CHUNK))
+        .flat_map(|_| [draw.between(mean - 1.0, mean + 1.0, channels), draw.between(0.0, 100.0, channels)].concat())
+        .collect();
+    let [stats, mean, var] = finish(&partials, pixels, channels);
+    let kernel = Finish::new(pixels as u32, channels as u32, EPSILON);
+    Row::new(why, kernel).read(&partials).write(stats).write(mean).write(var)
+}
+
+fn running_row(why: &'static str, draw: &mut Draw, channels: usize) -> Row {
+    let (mean, var) = (draw.signed(channels), draw.between(0.0, 2.0, channels));
+    let exact = mean.iter().map(|&mean| Word::Bits((mean as f32).to_bits()));
+    let rstd = var.iter().map(|&var| reciprocal_deviation(Sum::of([var])).into());
+    let statistics: Vec<Word> = exact.chain(rstd).collect();
+    Row::new(why, Running::new(channels as u32, EPSILON)).read(&mean).read(&var).write(statistics)
+}
+
+fn apply_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize, relu: bool) -> Row {
+    let stats = [draw.signed(channels), draw.between(0.5, 2.0, channels)].concat();
+    let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
+    let y = apply(&x, &stats, &gamma, &beta, 1.0);
+    let y: Vec<Sum> = y.into_iter().map(|y| if relu { y.relu() } else { y }).collect();
+    let kernel = Apply::new((x.len() / channels) as u32, channels as u32, relu);
+    Row::new(why, kernel).read(&x).read(&stats).read(&gamma).read(&beta).write(y)
+}
+
+fn residual_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize, scale: f32) -> Row {
+    let stats = [draw.signed(channels), draw.between(0.5, 2.0, channels)].concat();
+    let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
+    let shortcut = draw.signed(x.len());
+    let mut y = apply(&x, &stats, &gamma, &beta, scale.into());
+    for (y, &shortcut) in y.iter_mut().zip(&shortcut) {
+        y.add(shortcut);
+        *y = y.relu();
+    }
+    let kernel = Residual::new((x.len() / channels) as u32, channels as u32, scale);
+    Row::new(why, kernel).read(&x).read(&stats).read(&gamma).read(&beta).read(&shortcut).write(y)
+}
+
+fn backward_reduce_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize) -> Row {
+    let (dy, mask) = (draw.signed(pixels * channels), draw.mask(pixels * channels));
+    let x = draw.signed(pixels * channels);
+    let stats = [draw.signed(channels), draw.between(0.5, 2.0, channels)].concat();
+    let partials = backward_reduce(&masked(&dy, &mask, 1.25), &x, &stats, channels);
+    let kernel = BackwardReduce::new(pixels as u32, channels as u32, 1.25);
+    Row::new(why, kernel).read(&dy).read(&mask).read(&x).read(&stats).write(partials)
+}
+
+fn backward_finish_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize) -> Row {
+    let partials = draw.signed(partial_words(pixels as u32, channels as u32));
+    let [dgamma, dbeta] = backward_finish(&partials, channels);
+    let kernel = BackwardFinish::new(pixels as u32, channels as u32);
+    Row::new(why, kernel).read(&partials).write(dgamma).write(dbeta)
+}
+
+fn backward_apply_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize, scale: f32) -> Row {
+    let (dy, mask) = (draw.signed(pixels * channels), draw.mask(pixels * channels));
+    let x = draw.signed(pixels * channels);
+    let stats = [draw.signed(channels), draw.between(0.5, 2.0, channels)].concat();
+    let gamma = draw.signed(channels);
+    // Sums over the pixels: as large as those.
+    let sum = (pixels as f32).sqrt();
+    let [dgamma, dbeta] = [(); 2].map(|()| draw.between(-sum, sum, channels));
+    let dx = backward_apply(&masked(&dy, &mask, scale.into()), &x, &stats, &gamma, [&dgamma, &dbeta]);
+    let kernel = BackwardApply::new(pixels as u32, channels as u32, scale);
+    let row = Row::new(why, kernel).read(&dy).read(&mask).read(&x).read(&stats).read(&gamma);
+    row.read(&dgamma).read(&dbeta).write(dx)
+}
+
+fn commit_row(why: &'static str, draw: &mut Draw, words: usize, stop: u32) -> Row {
+    let (batch, running) = (draw.signed(words), draw.signed(words));
+    let modes = [GRADIENT, ZERO, SKIP, GRADIENT];
+    let group_of = draw.below(modes.len() as u32, words.div_ceil(64));
+    let control = control(&modes.map(|mode| (mode, 0.0, 0.0)));
+    let expected =
+        commit(&running, &batch, 0.1f32.into(), |granule| stop == 0 && modes[group_of[granule] as usize] == GRADIENT);
+    let row = Row::new(why, Commit::new(words as u32, 0.1)).read(&batch).read(&group_of).read(&control);
+    row.read(&vec![0, 0, 0, stop]).update(&running, expected)
+}
+
+#[test]
+fn backward_is_the_gradient_of_forward() {
+    let (pixels, channels, scale) = (600, 2, 1.25);
+    let mut draw = Draw::new(2);
+    let x = draw.signed(pixels * channels);
+    let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
+    let g = masked(&draw.signed(pixels * channels), &draw.mask(pixels * channels), scale);
+    let stats = |x: &[f64]| Sum::values(&finish(&Sum::values(&statistics(x, channels)), pixels, channels)[0]);
+    let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| -> f64 {
+        // `g` holds the scale already.
+        apply(x, &stats(x), gamma, beta, 1.0).iter().zip(&g).map(|(y, g)| y.value * g).sum()
+    };
+    let [dgamma, dbeta] = backward_finish(&Sum::values(&backward_reduce(&g, &x, &stats(&x), channels)), channels);
+    let [dgamma, dbeta] = [Sum::values(&dgamma), Sum::values(&dbeta)];
+    let dx = Sum::values(&backward_apply(&g, &x, &stats(&x), &gamma, [&dgamma, &dbeta]));
+    assert_gradient(&x, &dx, |x| loss(x, &gamma, &beta));
+    assert_gradient(&gamma, &dgamma, |gamma| loss(&x, gamma, &beta));
+    assert_gradient(&beta, &dbeta, |beta| loss(&x, &gamma, beta));
+}

@@ -1,0 +1,73 @@
+//! Inputs of the rows, and the check of a gradient's formula.
+
+use sdgpu::kernels::update::CONTROL_HEADER;
+use sdgpu::rng::{Stream, uniform, word};
+
+/// Draws inputs: the same ones for the same seed. Each number is exact in f32.
+pub struct Draw {
+    seed: u64,
+    index: u32,
+}
+
+impl Draw {
+    /// A sequence of its own for each `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, index: 0 }
+    }
+
+    fn next(&mut self) -> u32 {
+        self.index += 1;
+        self.index
+    }
+
+    /// `count` numbers, uniform in [low, high).
+    pub fn between(&mut self, low: f32, high: f32, count: usize) -> Vec<f64> {
+        let mut number = || low + (high - low) * uniform(self.seed, Stream::Init, 0, self.next());
+        (0..count).map(|_| f64::from(number())).collect()
+    }
+
+    /// `count` numbers, uniform in [-1, 1).
+    pub fn signed(&mut self, count: usize) -> Vec<f64> {
+        self.between(-1.0, 1.0, count)
+    }
+
+    /// `count` outputs of a ReLU: about half of them 0.
+    pub fn mask(&mut self, count: usize) -> Vec<f64> {
+        self.signed(count).into_iter().map(relu).collect()
+    }
+
+    /// `count` integers, uniform in 0..bound.
+    pub fn below(&mut self, bound: u32, count: usize) -> Vec<u32> {
+        (0..count).map(|_| word(self.seed, Stream::Init, 0, self.next()) % bound).collect()
+    }
+}
+
+/// A `control` value with a row per group: its mode and its two coefficients.
+pub fn control(groups: &[(u32, f32, f32)]) -> Vec<u32> {
+    let mut control = vec![0; CONTROL_HEADER];
+    groups.iter().for_each(|(mode, a, b)| control.extend([*mode, a.to_bits(), b.to_bits(), 0]));
+    control
+}
+
+/// max(x, 0), but NaN stays NaN.
+pub fn relu(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+/// Asserts that `gradient` is the gradient of `loss` at `x`, by central differences in f64.
+pub fn assert_gradient(x: &[f64], gradient: &[f64], loss: impl Fn(&[f64]) -> f64) {
+    const STEP: f64 = 1e-5;
+    assert_eq!(x.len(), gradient.len());
+    let scale = gradient.iter().fold(1.0, |scale: f64, g| scale.max(g.abs()));
+    let mut moved = x.to_vec();
+    for i in 0..x.len() {
+        let mut at = |value| {
+            moved[i] = value;
+            loss(&moved)
+        };
+        let slope = (at(x[i] + STEP) - at(x[i] - STEP)) / (2.0 * STEP);
+        moved[i] = x[i];
+        let difference = (slope - gradient[i]).abs();
+        assert!(difference <= 1e-7 * scale, "gradient[{i}] is {}, but the loss rises by {slope}", gradient[i]);
+    }
+}

@@ -1,0 +1,25 @@
+//! ReLU: max(x, 0), with NaN let through.
+
+use sdgpu::kernels::relu::Relu;
+
+use super::{Draw, Row, Sum, relu};
+
+/// Rows of the family.
+pub fn rows() -> Vec<Row> {
+    let mut draw = Draw::new(1);
+    let mut rows = vec![];
+    for (elements, why) in [
+        (1, "one element"),
+        (256, "one full workgroup"),
+        (259, "three elements in the second workgroup"),
+        (88_065, "more than 7 x 7 x 7 workgroups"),
+    ] {
+        let x = draw.signed(elements);
+        let y: Vec<Sum> = x.iter().map(|&x| Sum::exact(relu(x))).collect();
+        rows.push(Row::new(why, Relu::new(elements as u32)).read(&x).write(y));
+    }
+    let x = vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, f32::MAX.into(), f32::MIN.into()];
+    let y: Vec<Sum> = x.iter().map(|&x| Sum::exact(relu(x))).collect();
+    rows.push(Row::new("values that are no ordinary numbers", Relu::new(7)).read(&x).write(y));
+    rows
+}

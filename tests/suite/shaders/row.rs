@@ -1,0 +1,248 @@
+//! A row of a kernel's table, and how what came out is judged.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sdgpu::dispatch::Kernel;
+use sdgpu::kernels::shared;
+
+use super::{POISON, relu};
+
+/// Rounding errors that a sum may have, in units of `2^-24 * sqrt(terms) * magnitude`: one constant for every output
+/// of every kernel.
+///
+/// A chain of K roundings, each at most 2^-24 of a partial sum and of either sign, ends about sqrt(K) of them away
+/// from the exact sum; K of them away at worst.
+const C: f64 = 4.0;
+
+/// What one word of an output must be.
+#[derive(Clone, Copy, Debug)]
+pub enum Word {
+    /// This number, up to rounding.
+    Near(Sum),
+    /// These bits.
+    Bits(u32),
+    /// A NaN.
+    Nan,
+    /// Anything, but written.
+    Any,
+}
+
+/// A sum in f64, with what bounds the rounding errors of the same sum in f32.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum {
+    /// The sum.
+    pub value: f64,
+    /// The sum of the terms' absolute values.
+    pub magnitude: f64,
+    /// The number of terms.
+    pub terms: f64,
+}
+
+impl Sum {
+    /// The sum of `terms`.
+    pub fn of(terms: impl IntoIterator<Item = f64>) -> Self {
+        let mut sum = Self::default();
+        terms.into_iter().for_each(|term| sum.add(term));
+        sum
+    }
+
+    /// A number without rounding errors.
+    pub fn exact(value: f64) -> Self {
+        Self { value, ..Self::default() }
+    }
+
+    /// The values of `sums`.
+    pub fn values(sums: &[Self]) -> Vec<f64> {
+        sums.iter().map(|sum| sum.value).collect()
+    }
+
+    /// Adds a term.
+    pub fn add(&mut self, term: f64) {
+        *self = self.plus(Self { value: term, magnitude: term.abs(), terms: 1.0 });
+    }
+
+    /// The sum of the terms of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            value: self.value + other.value,
+            magnitude: self.magnitude + other.magnitude,
+            terms: self.terms + other.terms,
+        }
+    }
+
+    /// Each term times `factor`.
+    pub fn times(self, factor: f64) -> Self {
+        Self { value: self.value * factor, magnitude: self.magnitude * factor.abs(), terms: self.terms }
+    }
+
+    /// `value`, a function of the sum, with `slope` its derivative there: the sum's error carried over, and one rounding
+    /// of the value itself.
+    pub fn then(self, value: f64, slope: f64) -> Self {
+        Self { value, magnitude: value.abs() + (slope * self.magnitude).abs(), terms: self.terms + 1.0 }
+    }
+
+    /// The square root.
+    pub fn sqrt(self) -> Self {
+        let root = self.value.sqrt();
+        self.then(root, if root > 0.0 { 0.5 / root } else { 0.0 })
+    }
+
+    /// The quotient.
+    pub fn over(self, divisor: Self) -> Self {
+        let quotient = self.value / divisor.value;
+        let carried = divisor.then(quotient, quotient / divisor.value);
+        let magnitude = carried.magnitude + self.magnitude / divisor.value.abs();
+        Self { magnitude, terms: self.terms + carried.terms, ..carried }
+    }
+
+    /// max(sum, 0), but NaN stays NaN.
+    pub fn relu(self) -> Self {
+        Self { value: relu(self.value), ..self }
+    }
+
+    /// Devices may take numbers below the smallest normal one for 0.
+    fn tolerance(self) -> f64 {
+        C * f64::from(f32::EPSILON) / 2.0 * self.terms.sqrt() * self.magnitude + f64::from(f32::MIN_POSITIVE)
+    }
+}
+
+/// Where the formula gives NaN, so must the kernel.
+impl From<Sum> for Word {
+    fn from(sum: Sum) -> Self {
+        if sum.value.is_nan() { Self::Nan } else { Self::Near(sum) }
+    }
+}
+
+impl From<u32> for Word {
+    fn from(bits: u32) -> Self {
+        Self::Bits(bits)
+    }
+}
+
+impl Word {
+    /// The error of `bits` as a share of what is allowed; `None` if it is wrong.
+    fn share(self, bits: u32) -> Option<f64> {
+        let float = f64::from(f32::from_bits(bits));
+        let right = match self {
+            _ if bits == POISON => false,
+            Self::Near(sum) if sum.magnitude == 0.0 => float == sum.value,
+            Self::Near(sum) => {
+                let share = (float - sum.value).abs() / sum.tolerance();
+                // A NaN is not at most 1.
+                return (share <= 1.0).then_some(share);
+            }
+            Self::Bits(expected) => bits == expected,
+            Self::Nan => float.is_nan(),
+            Self::Any => true,
+        };
+        right.then_some(0.0)
+    }
+}
+
+/// One dispatch: its values before, what must be in those written after, and why it is worth running.
+#[derive(Debug)]
+pub struct Row {
+    /// Why the row is there.
+    why: &'static str,
+    /// What is computed.
+    pub kernel: Arc<dyn Kernel>,
+    reads: Vec<Vec<u32>>,
+    writes: Vec<(Vec<u32>, Vec<Word>)>,
+}
+
+impl Row {
+    /// Of `kernel`, because `why`.
+    pub fn new(why: &'static str, kernel: impl Kernel + 'static) -> Self {
+        Self { why, kernel: shared(kernel), reads: vec![], writes: vec![] }
+    }
+
+    /// The next value read.
+    pub fn read(mut self, value: &(impl Words + ?Sized)) -> Self {
+        self.reads.push(value.words());
+        self
+    }
+
+    /// The next value written, poisoned before.
+    pub fn write(mut self, expected: Vec<impl Into<Word>>) -> Self {
+        self.writes.push((vec![POISON; expected.len()], expected.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// The next value written, which holds `before`, of which the kernel makes `expected`.
+    pub fn update(mut self, before: &(impl Words + ?Sized), expected: Vec<impl Into<Word>>) -> Self {
+        self.writes.push((before.words(), expected.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// The shader's name.
+    pub fn name(&self) -> &'static str {
+        self.kernel.shader().name
+    }
+
+    /// The values read.
+    pub fn reads(&self) -> &[Vec<u32>] {
+        &self.reads
+    }
+
+    /// The values read, then those written, before the run.
+    pub fn values(&self) -> impl Iterator<Item = &[u32]> {
+        let writes = self.writes.iter().map(|(before, _)| before.as_slice());
+        self.reads.iter().map(Vec::as_slice).chain(writes)
+    }
+
+    /// The largest error in `outputs` as a share of what is allowed; or the first that is wrong.
+    pub fn judge(&self, outputs: &[Vec<u32>]) -> Result<f64, String> {
+        let mut worst = 0.0f64;
+        for (output, ((_, expected), words)) in self.writes.iter().zip(outputs).enumerate() {
+            assert_eq!(expected.len(), words.len(), "{self}: words of output {output}");
+            for (i, (&expected, &bits)) in expected.iter().zip(words).enumerate() {
+                let Some(share) = expected.share(bits) else {
+                    let float = f32::from_bits(bits);
+                    let left = if bits == POISON { ", left unwritten" } else { "" };
+                    let allowed = match expected {
+                        Word::Near(sum) => format!("{:e} within {:e}", sum.value, sum.tolerance()),
+                        other => format!("{other:x?}"),
+                    };
+                    return Err(format!("output {output}[{i}] is {float:e} ({bits:#010x}{left}), not {allowed}"));
+                };
+                worst = worst.max(share);
+            }
+        }
+        Ok(worst)
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name(), self.why)
+    }
+}
+
+/// What a value holds, as words.
+pub trait Words {
+    /// The words.
+    fn words(&self) -> Vec<u32>;
+}
+
+/// Numbers of which f32 represents each exactly.
+impl Words for [f64] {
+    fn words(&self) -> Vec<u32> {
+        self.iter().map(|&number| (number as f32).to_bits()).collect()
+    }
+}
+
+impl Words for [u32] {
+    fn words(&self) -> Vec<u32> {
+        self.to_vec()
+    }
+}
+
+impl<T> Words for Vec<T>
+where
+    [T]: Words,
+{
+    fn words(&self) -> Vec<u32> {
+        self.as_slice().words()
+    }
+}
