@@ -66,7 +66,8 @@ fn left_out(out: &mut impl Write, plan: &Plan, gates: &Gates) -> io::Result<()> 
     let labels: HashSet<String> = plan.step_rows(gates).into_iter().map(|row| row.label).collect();
     let all = plan.step_rows(&Gates::all(gates.0.len()));
     let missing: Vec<&DispatchRow> = all.iter().filter(|row| !labels.contains(&row.label)).collect();
-    let flop = |rows: &mut dyn Iterator<Item = &DispatchRow>| rows.map(|row| row.cost.flop).sum::<f64>();
+    // Not `sum`, which is -0 over nothing.
+    let flop = |rows: &mut dyn Iterator<Item = &DispatchRow>| rows.fold(0.0, |flop, row| flop + row.cost.flop);
     let share = flop(&mut missing.iter().copied()) / flop(&mut all.iter());
     writeln!(out, "\nleft out by these gates: {} dispatches, {:.1} % of the FLOP", missing.len(), 100.0 * share)?;
     missing.iter().try_for_each(|row| writeln!(out, "  {}", row.label))

@@ -6,7 +6,9 @@ use crate::model::init::Init;
 use crate::model::resnet::NormSettings;
 use crate::model::survival::Rule;
 use crate::plan::BranchScale;
-use crate::train::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions};
+use crate::train::{
+    DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions, check_flag,
+};
 
 /// Evaluations of a run, unless `--eval-every` says otherwise.
 const EVALUATIONS: u64 = 6;
@@ -87,7 +89,6 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionE
         options.evaluate_on = EvaluateOn::Validation;
     }
     set(&mut options.arch, args.arch.clone());
-    set(&mut options.batch_size, args.batch_size);
     set(&mut options.optimizer, args.optimizer);
     set(&mut options.lr, args.lr);
     set(&mut options.momentum, args.momentum);
@@ -101,12 +102,18 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionE
     set(&mut options.dropout, args.dropout);
     set(&mut options.label_smoothing, args.label_smoothing);
     if let Some(rate) = args.drop_path {
+        check_flag("drop-path", rate, (0.0..1.0).contains(&rate), "in [0, 1)")?;
         options.survival = Rule::Linspace;
         options.survival_first = 1.0;
         options.survival_last = 1.0 - rate;
         options.branch_scale = BranchScale::Train;
     }
+    if let Some(epochs) = args.epochs {
+        check_flag("epochs", epochs, epochs > 0, "at least 1")?;
+    }
+    // A default must not stand in the way of a small run or a small data set, here and below.
     let train_images = data.train.len().saturating_sub(options.validation) as u64;
+    options.batch_size = args.batch_size.unwrap_or(options.batch_size.min(train_images as u32));
     let batches = train_images.checked_div(options.batch_size.into()).unwrap_or(0);
     options.steps = match (args.steps, args.epochs, length) {
         (Some(steps), _, _) | (None, None, Length::Steps(steps)) => steps,
@@ -118,7 +125,6 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionE
         options.eval_every = options.steps.div_ceil(EVALUATIONS).max(length).clamp(1, batches.max(1));
     }
     set(&mut options.eval_every, args.eval_every);
-    // A default must not stand in the way of a small run or a small data set.
     options.warmup_steps = args.warmup_steps.unwrap_or(options.warmup_steps.min(options.steps / 10));
     let evaluated = data.test.len().max(options.validation) as u32;
     options.eval_batch = args.eval_batch.unwrap_or(options.eval_batch.min(evaluated));

@@ -19,9 +19,7 @@ use crate::train::{Engine, EvalRecord, Observer, Outcome, StepRecord, TraceRecor
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let console = Console::new(args.json, args.quiet);
     // Everything is checked before anything is written or opened.
-    if let Some(out) = args.out.as_deref().filter(|out| out.exists()) {
-        return Err(RunError::Exists(out.to_path_buf()).into());
-    }
+    args.out.as_deref().map_or(Ok(()), RunDir::check)?;
     let data = DataSet::load(&args.model.data)?;
     let options = resolve(&args.model, &data)?;
     let net = options.net(data.train.channels, data.classes)?;

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::config::RunConfig;
 use super::metrics::JsonLines;
 use crate::model::weights::{Weights, WeightsError};
-use crate::train::{EvalRecord, Observer, StepRecord, TraceRecord};
+use crate::train::{EvalRecord, Observer, StepRecord, TraceRecord, TrainOptions};
 
 /// Why a run directory can't be used.
 #[derive(Debug, Error)]
@@ -18,6 +18,14 @@ pub enum RunError {
     /// `--out` is taken.
     #[error("{0} exists already; choose another --out, or remove it")]
     Exists(PathBuf),
+    /// `--out` leads through a file.
+    #[error("{out} can't be a folder, because {file} is a file; choose another --out")]
+    Blocked {
+        /// The run directory.
+        out: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
     /// The system refuses.
     #[error("can't write {path}: {error}")]
     Write {
@@ -63,11 +71,22 @@ pub struct RunDir {
     metrics: JsonLines<File>,
     timing: JsonLines<File>,
     trace: Option<JsonLines<File>>,
-    /// sdgpu's note in files of weights.
+    /// sdgpu's note in files of weights: the settings, and nothing of the machine, so that equal runs give equal files.
     note: String,
 }
 
 impl RunDir {
+    /// Errors if it shows, before anything is written, that `out` can't become a run directory.
+    pub fn check(out: &Path) -> Result<(), RunError> {
+        if out.symlink_metadata().is_ok() {
+            return Err(RunError::Exists(out.to_path_buf()));
+        }
+        match out.ancestors().find(|ancestor| ancestor.exists()) {
+            Some(file) if !file.is_dir() => Err(RunError::Blocked { out: out.to_path_buf(), file: file.to_path_buf() }),
+            _ => Ok(()),
+        }
+    }
+
     /// Creates the directory `out`, or else `runs/<name>-<n>` with the first free n, and writes `config.toml`. With
     /// `trace`, what is needed to replay the run goes to `trace/`.
     pub fn create(out: Option<&Path>, name: &str, config: &RunConfig, trace: bool) -> Result<Self, RunError> {
@@ -96,7 +115,7 @@ impl RunDir {
             metrics: create("metrics.jsonl")?,
             timing: create("timing.jsonl")?,
             trace: trace.then(|| create("trace/steps.jsonl")).transpose()?,
-            note: note(config),
+            note: serde_json::to_string(&config.settings).unwrap_or_default(),
             path,
         })
     }
@@ -110,11 +129,6 @@ impl RunDir {
     pub fn save_last(&self, weights: &Weights) -> Result<(), RunError> {
         save_weights(&self.path.join("weights/last.safetensors"), weights, &self.note)
     }
-}
-
-/// The note in a file of weights: the settings that say which net it is.
-fn note(config: &RunConfig) -> String {
-    serde_json::to_string(config).unwrap_or_default()
 }
 
 /// Creates the folder `path`, which must not exist.
@@ -150,8 +164,8 @@ pub fn save_weights(path: &Path, weights: &Weights, note: &str) -> Result<(), Ru
     written.and_then(|()| fs::rename(&partial, path)).map_err(write_error(path))
 }
 
-/// Reads a file of weights, with sdgpu's note in it, if there is one.
-pub fn read_weights(path: &Path) -> Result<(Weights, Option<RunConfig>), RunError> {
+/// Reads a file of weights, with the settings in sdgpu's note in it, if there is one.
+pub fn read_weights(path: &Path) -> Result<(Weights, Option<TrainOptions>), RunError> {
     let bytes = fs::read(path).map_err(|error| RunError::Read { path: path.to_path_buf(), error })?;
     let (weights, note) =
         Weights::from_safetensors(&bytes).map_err(|error| RunError::Weights { path: path.to_path_buf(), error })?;

@@ -76,13 +76,14 @@ impl Report {
 impl Engine {
     /// Prepares `device` for `plan`, with `data` on it; the weights are all zero until [`Self::load`].
     pub fn new(mut device: Box<dyn Device>, plan: Plan, eval_batch: u32, data: &DataSet) -> Result<Self, DeviceError> {
-        let all = Gates::all(plan.blocks.len());
-        let none = Gates(vec![false; plan.blocks.len()]);
-        let mut dispatches = plan.schedule(&all);
-        // Bypasses run only for dropped blocks.
-        dispatches.extend(plan.schedule(&none));
-        dispatches.extend(plan.schedule_update());
-        dispatches.extend(plan.schedule_inference(Split::Test));
+        let mut dispatches = plan.schedule_inference(Split::Test);
+        if !plan.segments.is_empty() {
+            let blocks = plan.blocks.len();
+            dispatches.extend(plan.schedule(&Gates::all(blocks)));
+            // Bypasses run only for dropped blocks.
+            dispatches.extend(plan.schedule(&Gates(vec![false; blocks])));
+            dispatches.extend(plan.schedule_update());
+        }
         device.prepare(&plan.storage, &dispatches.iter().collect::<Vec<_>>())?;
         let interface = &plan.interface;
         for (set, images, labels) in [

@@ -1,5 +1,7 @@
 //! Every setting of a training run, resolved: what `config.toml` records.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -151,7 +153,8 @@ pub enum OptionError {
     UnknownArchitecture(#[from] UnknownArchitecture),
 }
 
-fn check<T: std::fmt::Display>(flag: &'static str, value: T, holds: bool, range: &str) -> Result<(), OptionError> {
+/// Errors unless `holds`: unless the `value` of `flag` is in `range`, which a message can name.
+pub fn check_flag(flag: &'static str, value: impl Display, holds: bool, range: &str) -> Result<(), OptionError> {
     let out_of_range = || OptionError::OutOfRange { flag, value: value.to_string(), range: range.to_string() };
     if holds { Ok(()) } else { Err(out_of_range()) }
 }
@@ -163,32 +166,37 @@ impl TrainOptions {
         let unit = |x: f64| (0.0..1.0).contains(&x);
         let probability = |x: f64| x > 0.0 && x <= 1.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-        check(
+        check_flag(
             "validation",
             self.validation,
             self.validation < train,
             &format!("less than the {train} training images"),
         )?;
         let batch_range = format!("from 1 to the {left} training images left by --validation");
-        check("batch-size", self.batch_size, (1..=left).contains(&(self.batch_size as usize)), &batch_range)?;
+        check_flag("batch-size", self.batch_size, (1..=left).contains(&(self.batch_size as usize)), &batch_range)?;
         let evaluated = match self.evaluate_on {
             EvaluateOn::Validation => test.max(self.validation),
             EvaluateOn::TestBatch => test,
         };
         let eval_range = format!("from 1 to the {evaluated} images evaluated");
-        check("eval-batch", self.eval_batch, (1..=evaluated).contains(&(self.eval_batch as usize)), &eval_range)?;
-        check("steps", self.steps, (1..=MOST_STEPS).contains(&self.steps), &format!("from 1 to {MOST_STEPS}"))?;
-        check("eval-every", self.eval_every, self.eval_every > 0, "at least 1")?;
-        check("lr", self.lr, self.lr.is_finite() && self.lr > 0.0, "a positive number")?;
-        check("momentum", self.momentum, unit(self.momentum), "in [0, 1)")?;
-        check("weight-decay", self.weight_decay, not_negative(self.weight_decay), "a number, 0 or more")?;
-        check("warmup-steps", self.warmup_steps, self.warmup_steps <= self.steps, "at most the number of steps")?;
-        check("survival-first", self.survival_first, probability(self.survival_first), "in (0, 1]")?;
-        check("survival-last", self.survival_last, probability(self.survival_last), "in (0, 1]")?;
-        check("dropout", self.dropout, unit(self.dropout.into()), "in [0, 1)")?;
-        check("label-smoothing", self.label_smoothing, unit(self.label_smoothing.into()), "in [0, 1)")?;
+        check_flag("eval-batch", self.eval_batch, (1..=evaluated).contains(&(self.eval_batch as usize)), &eval_range)?;
+        check_flag("steps", self.steps, (1..=MOST_STEPS).contains(&self.steps), &format!("from 1 to {MOST_STEPS}"))?;
+        check_flag("eval-every", self.eval_every, self.eval_every > 0, "at least 1")?;
+        check_flag(
+            "lr",
+            self.lr,
+            self.lr > 0.0 && self.lr <= HIGHEST_RATE,
+            &format!("above 0, at most {HIGHEST_RATE:e}"),
+        )?;
+        check_flag("momentum", self.momentum, unit(self.momentum), "in [0, 1)")?;
+        check_flag("weight-decay", self.weight_decay, not_negative(self.weight_decay), "a number, 0 or more")?;
+        check_flag("warmup-steps", self.warmup_steps, self.warmup_steps <= self.steps, "at most the number of steps")?;
+        check_flag("survival-first", self.survival_first, probability(self.survival_first), "in (0, 1]")?;
+        check_flag("survival-last", self.survival_last, probability(self.survival_last), "in (0, 1]")?;
+        check_flag("dropout", self.dropout, unit(self.dropout.into()), "in [0, 1)")?;
+        check_flag("label-smoothing", self.label_smoothing, unit(self.label_smoothing.into()), "in [0, 1)")?;
         let nesterov = !self.nesterov || self.momentum > 0.0;
-        check("nesterov", self.nesterov, nesterov, "used with a --momentum above 0")
+        check_flag("nesterov", self.nesterov, nesterov, "used with a --momentum above 0")
     }
 
     /// The net, for images of `in_channels` channels and `classes` classes.
@@ -240,3 +248,7 @@ impl TrainOptions {
 
 /// Steps are counted in 32 bits on the device.
 const MOST_STEPS: u64 = u32::MAX as u64;
+
+/// The device knows the learning rate, and its quotient by Adam's bias correction, in f32: an infinite one would spoil
+/// the weights in an update that has no fault to find.
+const HIGHEST_RATE: f64 = 1e30;

@@ -34,14 +34,14 @@ fn load(folder: &TempDir) -> Result<DataSet, DataError> {
 }
 
 /// An IDX file of bytes.
-fn idx_file(sizes: &[u32], bytes: &[u8]) -> Vec<u8> {
+pub fn idx_file(sizes: &[u32], bytes: &[u8]) -> Vec<u8> {
     let mut file = vec![0, 0, 8, sizes.len() as u8];
     file.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
     file.extend(bytes);
     file
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

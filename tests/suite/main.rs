@@ -2,6 +2,7 @@
 
 mod adapter;
 mod architecture;
+mod cli;
 mod data;
 mod devices;
 mod goldens;

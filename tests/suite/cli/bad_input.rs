@@ -1,0 +1,281 @@
+//! What the user can mend is refused in one line, with exit code 2, before anything is written.
+
+use std::fs;
+use std::process::Command;
+
+use sdgpu::data::FILES;
+use sdgpu::model::weights::Weights;
+
+use super::{Ran, Workspace};
+use crate::data::{gzip, idx_file};
+
+/// Two steps on the set `tiny`; the batch size is left to the cases.
+const TRAIN: &str = "train --model stochastic --arch resnet8 --data tiny --device cpu --steps 2";
+
+/// Runs `command`, which must be refused, and leave everything as it was.
+fn refuse(workspace: &Workspace, command: &mut Command) -> Ran {
+    let before = workspace.contents();
+    let ran = workspace.run(command);
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert_eq!(ran.stdout, "", "{ran}");
+    assert!(workspace.contents() == before, "something was left behind\n{ran}");
+    ran
+}
+
+/// Runs `command`, which must be refused in one line that says all of `expected`.
+fn refuse_saying(workspace: &Workspace, command: &mut Command, expected: &str) {
+    let ran = refuse(workspace, command);
+    assert!(ran.stderr.starts_with("sdgpu: ") && ran.stderr.lines().count() == 1, "{ran}");
+    assert!(ran.stderr.contains(expected), "expected: {expected}\n{ran}");
+}
+
+/// Each of the `cases`, arguments and what is said of them, behind `start`.
+fn refuse_all(workspace: &Workspace, start: &str, cases: &[(&str, &str)]) {
+    for (arguments, expected) in cases {
+        refuse_saying(workspace, &mut workspace.command(&format!("{start} {arguments}")), expected);
+    }
+}
+
+#[test]
+fn settings_out_of_range() {
+    let workspace = Workspace::with_tiny();
+    let cases = [
+        ("--batch-size 0", "--batch-size is 0; it must be from 1 to the 55 training images left by --validation"),
+        ("--batch-size 56", "--batch-size is 56; it must be from 1 to the 55 training images"),
+        ("--batch-size 61 --validation 0", "--batch-size is 61; it must be from 1 to the 60 training images"),
+        ("--survival-last 0", "--survival-last is 0; it must be in (0, 1]"),
+        ("--survival-last -0.5", "--survival-last is -0.5; it must be in (0, 1]"),
+        ("--survival-last NaN", "--survival-last is NaN; it must be in (0, 1]"),
+        ("--survival-first 1.5", "--survival-first is 1.5; it must be in (0, 1]"),
+        ("--lr -1", "--lr is -1; it must be above 0, at most 1e30"),
+        ("--lr NaN", "--lr is NaN; it must be above 0"),
+        ("--lr inf", "--lr is inf; it must be above 0"),
+        ("--validation 60", "--validation is 60; it must be less than the 60 training images"),
+        ("--eval-batch 0", "--eval-batch is 0; it must be from 1 to the 20 images evaluated"),
+        ("--eval-batch 21", "--eval-batch is 21; it must be from 1 to the 20 images evaluated"),
+        ("--eval-every 0", "--eval-every is 0; it must be at least 1"),
+        ("--drop-path 1", "--drop-path is 1; it must be in [0, 1)"),
+        ("--drop-path NaN", "--drop-path is NaN; it must be in [0, 1)"),
+        ("--momentum 1", "--momentum is 1; it must be in [0, 1)"),
+        ("--nesterov --momentum 0", "--nesterov is true; it must be used with a --momentum above 0"),
+        ("--weight-decay -1", "--weight-decay is -1; it must be a number, 0 or more"),
+        ("--warmup-steps 3", "--warmup-steps is 3; it must be at most the number of steps"),
+        ("--dropout 1", "--dropout is 1; it must be in [0, 1)"),
+        ("--label-smoothing NaN", "--label-smoothing is NaN; it must be in [0, 1)"),
+    ];
+    refuse_all(&workspace, TRAIN, &cases);
+
+    let start = "train --model resnet --data tiny --device cpu";
+    let cases = [
+        ("--arch resnet21", "unknown architecture `resnet21`; did you mean `resnet20`?"),
+        ("--arch ResNet-50", "unknown architecture `ResNet-50`; did you mean `resnet50`?"),
+        ("--steps 0", "--steps is 0; it must be from 1 to 4294967295"),
+        ("--epochs 0", "--epochs is 0; it must be at least 1"),
+    ];
+    refuse_all(&workspace, start, &cases);
+}
+
+#[test]
+fn flags_that_exclude_each_other_or_mean_nothing() {
+    let workspace = Workspace::with_tiny();
+    let cases = [
+        ("--epochs 3", "the argument '--steps <N>' cannot be used with '--epochs <N>'"),
+        (
+            "--drop-path .3 --survival linear",
+            "the argument '--drop-path <R>' cannot be used with '--survival <SURVIVAL>'",
+        ),
+        ("--drop-path .3 --branch-scale eval", "'--drop-path <R>' cannot be used with '--branch-scale <BRANCH_SCALE>'"),
+        ("--survival bogus", "unknown variant `bogus`, expected one of `linear`, `uniform`, `linspace`"),
+        ("--backend opengl", "`opengl` is no backend; vulkan, metal and dx12 are"),
+        ("--lr fast", "invalid value 'fast' for '--lr <LR>'"),
+        ("--bogus", "unexpected argument '--bogus' found"),
+    ];
+    for (arguments, expected) in cases {
+        let ran = refuse(&workspace, &mut workspace.command(&format!("{TRAIN} {arguments}")));
+        let first = ran.stderr.lines().next().unwrap_or_default();
+        assert!(first.starts_with("error: ") && first.contains(expected), "expected: {expected}\n{ran}");
+    }
+}
+
+#[test]
+fn data_that_are_missing_or_damaged() {
+    let workspace = Workspace::with_tiny();
+    fs::write(workspace.path("file"), "").unwrap();
+    let start = "train --model resnet --arch resnet8 --steps 1 --device cpu --data";
+    let no_folder = "no such folder; give `mnist` or a folder with the four IDX files of a set";
+    refuse_all(&workspace, start, &[("nowhere", no_folder), ("file", no_folder)]);
+
+    let [train_images, train_labels, test_images, test_labels] = FILES;
+    let images = workspace.read(&format!("tiny/{train_images}"));
+    let zipped = format!("{train_images}.gz");
+    // A file of the set, what it is called now and holds, and what is said of it.
+    let cases: [(&str, &str, Option<Vec<u8>>, &str); 10] = [
+        (test_images, test_images, None, "a file is missing; one of these is needed: t10k-images-idx3-ubyte, "),
+        (train_images, train_images, Some(images[..1000].into()), "ends after 1000 of 4876 bytes; it is cut off"),
+        (train_images, &zipped, Some(images.clone()), "not gzip data; drop `.gz`"),
+        (train_images, &zipped, Some(gzip(&images)[..500].into()), "cannot be read (incomplete deflate stream)"),
+        (train_images, train_images, Some(idx_file(&[60], &[0; 60])), "starts with 00000801; an IDX file"),
+        (train_labels, train_labels, Some(idx_file(&[59], &[0; 59])), "59 labels for 60 images"),
+        (test_labels, test_labels, Some(idx_file(&[20], &[3; 20])), "test image 0 has label 3; the largest label"),
+        (
+            test_images,
+            test_images,
+            Some(idx_file(&[20, 1, 1], &[0; 20])),
+            "test images of 1x1 pixels, training images of 9x9",
+        ),
+        (train_images, train_images, Some(idx_file(&[u32::MAX; 3], &[0])), "bytes; at most 4294967295 are possible"),
+        (train_images, train_images, Some(idx_file(&[0, 9, 9], &[])), "holds nothing"),
+    ];
+    for (name, renamed, bytes, expected) in cases {
+        let workspace = Workspace::with_tiny();
+        fs::remove_file(workspace.path("tiny").join(name)).unwrap();
+        if let Some(bytes) = bytes {
+            fs::write(workspace.path("tiny").join(renamed), bytes).unwrap();
+        }
+        refuse_all(&workspace, start, &[("tiny", expected)]);
+    }
+}
+
+#[test]
+fn weights_that_are_no_weights_or_not_of_this_net() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --out run"));
+    let sound = workspace.read("run/weights/last.safetensors");
+    let (mut weights, _) = Weights::from_safetensors(&sound).unwrap();
+    weights.0.iter_mut().find(|tensor| tensor.name == "bn1.bias").unwrap().values[3] = f32::NAN;
+    let files: [(&str, Vec<u8>); 5] = [
+        ("nan", weights.to_safetensors("").unwrap()),
+        ("cut", sound[..sound.len() - 5].into()),
+        ("pickle", b"\x80\x04\x95\x1b\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x0bconv1.weight\x94K\x01s.".into()),
+        ("zip", b"PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl".into()),
+        ("empty", Vec::new()),
+    ];
+    for (name, bytes) in files {
+        fs::write(workspace.path(name), bytes).unwrap();
+    }
+    let format = "not a safetensors file (";
+    let cases = [
+        ("--init nowhere", "can't read nowhere: "),
+        ("--init tiny", "can't read tiny: "),
+        ("--init cut", format),
+        ("--init pickle", format),
+        ("--init zip", format),
+        ("--init empty", "weights are read from .safetensors with f32 tensors only"),
+        ("--init nan", "nan: the weights do not fit resnet8: bn1.bias holds NaN at element 3"),
+    ];
+    refuse_all(&workspace, TRAIN, &cases);
+
+    let deeper = TRAIN.replace("resnet8", "resnet14");
+    let expected = "the weights do not fit resnet14: layer1.1.conv1.weight is missing; layer1.1.bn1.weight is missing; \
+                    layer1.1.bn1.bias is missing; and 27 more";
+    refuse_all(&workspace, &deeper, &[("--init run/weights/last.safetensors", expected)]);
+    workspace.write_set("four", 60, 20, 9, 4);
+    let more_classes = TRAIN.replace("tiny", "four");
+    let expected = "the weights do not fit resnet8: fc.weight is [3, 64], not [4, 64]; fc.bias is [3], not [4]";
+    refuse_all(&workspace, &more_classes, &[("--init run/weights/last.safetensors", expected)]);
+}
+
+#[test]
+fn run_directories_that_cannot_be() {
+    let workspace = Workspace::with_tiny();
+    fs::write(workspace.path("file"), "").unwrap();
+    let cases = [
+        ("--out tiny", "tiny exists already; choose another --out, or remove it"),
+        ("--out file", "file exists already; choose another --out, or remove it"),
+        ("--out file/run", "file/run can't be a folder, because file is a file; choose another --out"),
+        ("--out file/runs/1", "file/runs/1 can't be a folder, because file is a file; choose another --out"),
+    ];
+    refuse_all(&workspace, TRAIN, &cases);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", workspace.path("dangling")).unwrap();
+        refuse_all(&workspace, TRAIN, &[("--out dangling", "dangling exists already; ")]);
+    }
+}
+
+#[test]
+fn devices_that_are_not_there() {
+    let workspace = Workspace::with_tiny();
+    let on = |device: &str| workspace.command(&TRAIN.replace("--device cpu", &format!("--device {device}")));
+    refuse_saying(&workspace, &mut on("nobody"), "no adapter is called `nobody`; there are: ");
+    for device in ["gpu", "both", "nobody"] {
+        let mut command = on(device);
+        command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
+        refuse_saying(&workspace, &mut command, "no GPU adapter found (tried vulkan); install a driver");
+    }
+    if cfg!(target_os = "linux") {
+        let expected = "no GPU adapter found (tried metal); ";
+        refuse_saying(&workspace, &mut on("gpu --backend metal"), expected);
+    }
+}
+
+/// The software adapter binds at most 128 MiB; a map of 28x28 pixels in 16 channels of f32 has 50,176 bytes.
+#[test]
+fn nets_that_do_not_fit_the_adapter() {
+    let workspace = Workspace::new();
+    let train = "train --model resnet --arch resnet20 --device llvmpipe --batch-size 20000";
+    let expected = "conv1 output needs 957 MiB, and this device binds at most 128 MiB at once; the largest batch size \
+                    that fits is 2674";
+    refuse_saying(&workspace, &mut workspace.command(train), expected);
+    let plan = train.replace("train", "plan");
+    let too_large = workspace.command(&plan.replace("20000", "2675")).output().unwrap();
+    assert_eq!(too_large.status.code(), Some(2), "2675 must not fit");
+    workspace.sdgpu(&plan.replace("20000", "2674"));
+}
+
+#[test]
+fn batches_of_one_that_leave_nothing_to_normalise() {
+    let workspace = Workspace::new();
+    workspace.write_set("mnist-sized", 20, 5, 28, 2);
+    workspace.write_set("dots", 20, 5, 1, 2);
+    let start = "train --model resnet --steps 1 --device cpu --batch-size 1";
+    let cases = [
+        (
+            "--data mnist-sized --arch resnet18",
+            "batch size 1 is too small for resnet18: layer4.0.bn1 normalises one value a channel, and batch norm needs \
+             at least two; use --batch-size 2 or more",
+        ),
+        ("--data dots --arch resnet8", "batch size 1 is too small for resnet8: bn1 normalises one value a channel"),
+    ];
+    refuse_all(&workspace, start, &cases);
+}
+
+#[test]
+fn plans_with_gates_of_another_length() {
+    let workspace = Workspace::with_tiny();
+    let plan = "plan --model stochastic --arch resnet8 --data tiny --device cpu";
+    let cases = [
+        ("--gates 10", "--gates has 2 gates; resnet8 has 3 blocks"),
+        ("--gates 1011", "--gates has 4 gates; resnet8 has 3 blocks"),
+    ];
+    refuse_all(&workspace, plan, &cases);
+    let ran = refuse(&workspace, &mut workspace.command(&format!("{plan} --gates 1x1")));
+    assert!(ran.stderr.contains("`1x1` is no list of gates: one 1 (survives) or 0 (dropped) for each block"), "{ran}");
+}
+
+#[test]
+fn evaluations_of_what_is_no_run() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --out run"));
+    let (weights, _) = Weights::from_safetensors(&workspace.read("run/weights/last.safetensors")).unwrap();
+    fs::write(workspace.path("plain"), weights.to_safetensors("").unwrap()).unwrap();
+    fs::create_dir_all(workspace.path("unfinished/weights")).unwrap();
+    fs::copy(workspace.path("run/config.toml"), workspace.path("unfinished/config.toml")).unwrap();
+    fs::create_dir(workspace.path("broken")).unwrap();
+    fs::write(workspace.path("broken/config.toml"), "version = 7").unwrap();
+    let cases = [
+        ("tiny", "tiny/config.toml: No such file or directory (os error 2); a run directory holds a config.toml"),
+        ("broken", "broken/config.toml: invalid type: integer `7`, expected a string"),
+        ("unfinished", "unfinished holds no weights; did its run finish?"),
+        ("nowhere", "can't read nowhere: "),
+        ("plain", "plain does not say which net it is for; give --arch"),
+        ("plain --arch resnet9 --data tiny", "unknown architecture `resnet9`; did you mean `resnet8`?"),
+        ("plain --arch resnet14 --data tiny", "the weights do not fit resnet14: "),
+        ("tiny/train-images-idx3-ubyte", "not a safetensors file ("),
+        ("run --eval-batch 0", "--eval-batch is 0; it must be from 1 to the 20 test images"),
+        ("run --eval-batch 21", "--eval-batch is 21; it must be from 1 to the 20 test images"),
+        ("run --data nowhere", "nowhere: no such folder"),
+        ("run --device nobody", "no adapter is called `nobody`"),
+    ];
+    refuse_all(&workspace, "eval", &cases);
+}

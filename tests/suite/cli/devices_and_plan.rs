@@ -1,0 +1,157 @@
+//! `sdgpu devices`, `sdgpu plan`, help, and pipes that close.
+
+use super::{Ran, TRAIN, Workspace};
+
+/// Flags that `sdgpu train --help` names.
+const TRAIN_FLAGS: &str = "--model --arch --preset --data --validation --batch-size --epochs --steps --eval-every \
+    --eval-batch --optimizer --lr --momentum --nesterov --weight-decay --lr-schedule --warmup-steps --survival \
+    --survival-last --survival-first --branch-scale --dropped-update --drop-path --record --dropout --label-smoothing \
+    --device --backend --seed --no-shuffle --init --out --json --quiet";
+
+#[track_caller]
+fn assert_says(ran: &Ran, expected: &[&str]) {
+    for expected in expected {
+        assert!(ran.stdout.contains(expected), "expected: {expected}\n{ran}");
+    }
+}
+
+#[test]
+fn devices_are_listed_with_what_auto_takes() {
+    let workspace = Workspace::new();
+    let ran = workspace.sdgpu("devices");
+    assert_says(&ran, &["gpu  ", "cpu  ", "backend ", "driver ", "largest binding ", "workgroup memory ", " threads"]);
+    let auto: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("auto takes ")).collect();
+    assert_eq!(auto.len(), 1, "{ran}");
+    let hardware = ran.stdout.lines().any(|line| line.contains("kind") && line.ends_with(" GPU"));
+    let why = if hardware { ": the preferred hardware GPU" } else { "the CPU device: there is no hardware GPU" };
+    assert!(auto[0].contains(why), "{ran}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_software_adapter_is_listed() {
+    let ran = Workspace::new().sdgpu("devices --backend vulkan");
+    let adapter = ran.stdout.split("\ngpu  ").find(|text| text.contains("llvmpipe")).unwrap_or_else(|| panic!("{ran}"));
+    let fact = |name: &str| {
+        let line = adapter.lines().find(|line| line.trim_start().starts_with(name));
+        line.unwrap_or_else(|| panic!("no {name}\n{ran}")).trim_start()[name.len()..].trim().to_string()
+    };
+    assert_eq!((fact("kind"), fact("backend")), ("software".into(), "Vulkan".into()), "{ran}");
+    assert!(fact("driver").contains("Mesa"), "{ran}");
+    assert_eq!(fact("largest binding"), "128 MiB", "{ran}");
+}
+
+#[test]
+fn without_adapters_the_cpu_is_left() {
+    let workspace = Workspace::with_tiny();
+    let bare = |arguments: &str| {
+        let mut command = workspace.command(arguments);
+        command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
+        let ran = workspace.run(&mut command);
+        assert_eq!(ran.code, Some(0), "{ran}");
+        ran
+    };
+    let ran = bare("devices");
+    assert_says(&ran, &["no GPU adapter found", "cpu  ", "auto takes the CPU device"]);
+    let ran = bare(&TRAIN.replace("--device cpu", "--device auto"));
+    assert_says(&ran, &["device     cpu: ", "no hardware GPU found, so the CPU device is used; "]);
+}
+
+#[test]
+fn plan_shows_a_step_and_what_its_gates_leave_out() {
+    let workspace = Workspace::new();
+    let ran = workspace.sdgpu("plan --model stochastic --arch resnet8 --device cpu --gates 101");
+    let expected = [
+        "step with gates 101: ",
+        "MFLOP",
+        "KiB",
+        "loads/FMA",
+        "\nlayer1.0 branch\n",
+        "\nlayer2.0 shortcut\n",
+        "\nupdate\n",
+        "total ",
+        "expected over all draws: ",
+        ", 2.00 of 3 blocks",
+        "\nleft out by these gates: ",
+        "\nmemory: ",
+        " buffers\n",
+    ];
+    assert_says(&ran, &expected);
+    assert!(!ran.stdout.contains("\nlayer2.0 branch\n"), "{ran}");
+    let (step, rest) = ran.stdout.split_once("\nleft out by these gates: ").unwrap();
+    let left_out = rest.split_once("\nmemory: ").unwrap().0;
+    for dispatch in ["layer2.0.conv1 forward", "layer2.0.conv2 weight gradient", "layer2.0.conv1 input gradient"] {
+        assert!(left_out.contains(dispatch) && !step.contains(dispatch), "{dispatch}\n{ran}");
+    }
+    assert!(!left_out.contains("layer1.0") && !left_out.contains("shortcut"), "{ran}");
+
+    let count = |text: &str| -> usize { text.split(' ').find_map(|word| word.parse().ok()).unwrap() };
+    assert_eq!(count(left_out), left_out.lines().count() - 1, "{ran}");
+    let rows = step.lines().filter(|line| line.starts_with("  ") && !line.contains("MFLOP")).count();
+    let head = step.lines().next().unwrap().split(": ").nth(1).unwrap();
+    assert_eq!(count(head), rows, "{ran}");
+    let all = workspace.sdgpu("plan --model stochastic --arch resnet8 --device cpu");
+    assert_says(&all, &["step with gates 111: ", "left out by these gates: 0 dispatches, 0.0 % of the FLOP"]);
+}
+
+/// Every convolution with at least 64 channels in and out; in resnet18 that is every one but the stem's.
+#[test]
+fn wide_convolutions_load_little_for_each_multiply_add() {
+    let ran = Workspace::new().sdgpu("plan --model resnet --arch resnet18 --device cpu");
+    let mut convolutions = 0;
+    for line in ran.stdout.lines().filter(|line| line.contains("  conv_") && !line.contains("gradient_sum")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (loads, shader, layer) = (words[2].parse::<f64>().unwrap(), words[4], words[5]);
+        assert!(["conv_forward", "conv_weight_gradient", "conv_input_gradient"].contains(&shader), "{line}");
+        if layer != "conv1" {
+            convolutions += 1;
+            assert!(loads > 0.0 && loads <= 0.1, "{line}");
+        }
+    }
+    assert_eq!(convolutions, 3 * 19, "16 convolutions in blocks and 3 projections, three ways\n{ran}");
+}
+
+#[test]
+fn a_closed_pipe_is_no_fault() {
+    let workspace = Workspace::with_tiny();
+    for (arguments, first) in [
+        ("devices", "gpu  "),
+        ("plan --model stochastic --arch resnet8 --data tiny --device cpu", "step with gates 111"),
+        (&format!("{TRAIN} --out text"), "device     cpu: "),
+        (&format!("{TRAIN} --quiet --json --out json"), "{\"kind\":\"train\",\"step\":1,"),
+        ("eval text --device cpu", "last weights: "),
+        ("train --help", "Trains a net"),
+    ] {
+        let ran = workspace.sdgpu_head(arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran}");
+        assert!(ran.stdout.starts_with(first), "expected: {first}\n{ran}");
+    }
+    // The training went on to its end.
+    for run in ["text", "json"] {
+        assert_eq!(workspace.json(&format!("{run}/metrics.jsonl")).len(), 12 + 8);
+        assert!(workspace.names_in(run).contains(&"weights/last.safetensors".to_string()));
+    }
+}
+
+#[test]
+fn help_names_every_flag() {
+    let workspace = Workspace::new();
+    let plan_flags: String = TRAIN_FLAGS.split(" --record ").next().unwrap().to_string() + " --gates --device --seed";
+    for (command, flags) in [
+        ("train", TRAIN_FLAGS),
+        ("plan", &plan_flags),
+        ("eval", "--data --arch --eval-batch --device --backend --json"),
+        ("devices", "--backend"),
+    ] {
+        let ran = workspace.sdgpu(&format!("{command} --help"));
+        assert_eq!(ran.stderr, "", "{ran}");
+        let named: Vec<&str> = ran.stdout.split_whitespace().filter(|word| word.starts_with("--")).collect();
+        for flag in flags.split_whitespace() {
+            assert!(named.contains(&flag), "expected: {flag}\n{ran}");
+        }
+    }
+    let ran = workspace.sdgpu("--help");
+    assert_says(&ran, &["train ", "eval ", "devices ", "plan "]);
+    let version = workspace.sdgpu("--version");
+    assert_eq!(version.stdout, format!("sdgpu {}\n", env!("CARGO_PKG_VERSION")));
+}

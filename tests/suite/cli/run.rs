@@ -1,0 +1,309 @@
+//! `sdgpu train`: what a run leaves behind and says, and that it learns.
+
+use std::collections::BTreeSet;
+
+use sdgpu::experiment::RunConfig;
+use sdgpu::model::init::Init;
+use sdgpu::model::survival::Rule;
+use sdgpu::model::weights::Weights;
+use sdgpu::plan::BranchScale;
+use sdgpu::train::{DroppedUpdate, EvaluateOn, Model};
+use serde_json::Value;
+
+use super::{TRAIN, Workspace, json_lines};
+
+/// What must be the same bytes in equal runs.
+const REPRODUCED: [&str; 3] = ["metrics.jsonl", "weights/last.safetensors", "weights/best.safetensors"];
+
+fn config(workspace: &Workspace, run: &str) -> RunConfig {
+    toml::from_str(&workspace.text(&format!("{run}/config.toml"))).unwrap()
+}
+
+/// The weights in a file, in the order of their names: a file has none.
+fn weights(workspace: &Workspace, path: &str) -> Weights {
+    let (mut weights, _) = Weights::from_safetensors(&workspace.read(path)).unwrap();
+    weights.0.sort_by(|a, b| a.name.cmp(&b.name));
+    weights
+}
+
+#[track_caller]
+fn assert_fields(line: &Value, fields: &[&str]) {
+    let found: BTreeSet<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(found, fields.iter().copied().collect(), "{line}");
+}
+
+#[track_caller]
+fn assert_same(workspace: &Workspace, a: &str, b: &str) {
+    for name in REPRODUCED {
+        let [a, b] = [a, b].map(|run| workspace.read(&format!("{run}/{name}")));
+        assert!(a == b, "{name} differs");
+    }
+}
+
+fn of_kind<'a>(lines: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["kind"] == kind).collect()
+}
+
+#[test]
+fn run_directory_holds_what_is_promised() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --out run"));
+    let promised = [
+        "config.toml",
+        "metrics.jsonl",
+        "timing.jsonl",
+        "weights",
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+    ];
+    assert_eq!(workspace.names_in("run"), promised);
+
+    // Unknown and missing settings would be errors.
+    let RunConfig { version, device, settings } = config(&workspace, "run");
+    assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
+    assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));
+    assert_eq!((settings.steps, settings.batch_size, settings.validation, settings.eval_every), (12, 8, 5, 2));
+
+    let metrics = workspace.json("run/metrics.jsonl");
+    for (index, line) in of_kind(&metrics, "train").into_iter().enumerate() {
+        assert_fields(line, &["kind", "step", "epoch", "loss", "accuracy", "lr", "gates"]);
+        assert_eq!((&line["step"], &line["epoch"]), (&(index + 1).into(), &(index / 6).into()), "{line}");
+        let in_eighths = line["accuracy"].as_f64().unwrap() * 8.0;
+        assert!((0.0..=8.0).contains(&in_eighths) && in_eighths.fract() == 0.0, "{line}");
+        assert!(line["loss"].as_f64().unwrap() > 0.0 && line["lr"].as_f64().unwrap() > 0.0, "{line}");
+        let gates = line["gates"].as_str().unwrap();
+        assert!(gates.len() == 3 && gates.chars().all(|gate| "01".contains(gate)), "{line}");
+    }
+    let evaluations: Vec<_> = of_kind(&metrics, "eval")
+        .into_iter()
+        .map(|line| {
+            assert_fields(line, &["kind", "split", "step", "loss", "accuracy", "images"]);
+            let [step, images] = ["step", "images"].map(|field| line[field].as_u64().unwrap());
+            (line["split"].as_str().unwrap(), step, images)
+        })
+        .collect();
+    assert_eq!(evaluations[..6], [2, 4, 6, 8, 10, 12].map(|step| ("validation", step, 5)));
+    let [("test", best, 20), ("test", 12, 20)] = evaluations[6..] else { panic!("{evaluations:?}") };
+    let validation = &of_kind(&metrics, "eval")[..6];
+    let accuracy = |line: &Value| line["accuracy"].as_f64().unwrap();
+    let highest = validation.iter().map(|line| accuracy(line)).fold(0.0, f64::max);
+    let first_best = validation.iter().find(|line| accuracy(line) == highest).unwrap();
+    assert_eq!(first_best["step"], best);
+    assert_eq!(metrics.len(), 12 + 8);
+
+    let timing = workspace.json("run/timing.jsonl");
+    assert_eq!(timing.len(), 12);
+    for line in &timing {
+        assert_fields(line, &["step", "seconds", "images_per_second"]);
+    }
+}
+
+#[test]
+fn without_validation_images_nothing_is_chosen() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --validation 0 --out run"));
+    assert_eq!(workspace.names_in("run/weights"), ["last.safetensors"]);
+    let metrics = workspace.json("run/metrics.jsonl");
+    assert_eq!(metrics.len(), 14 + 1, "7 batches of 8 in each epoch, and the test");
+    assert_eq!((&metrics[14]["split"], &metrics[14]["step"]), (&"test".into(), &14.into()));
+}
+
+#[test]
+fn stdout_and_stderr_carry_what_was_asked_for() {
+    let workspace = Workspace::with_tiny();
+    let ran = workspace.sdgpu(&format!("{TRAIN} --json --out json"));
+    assert_eq!(ran.stdout, workspace.text("json/metrics.jsonl"), "{ran}");
+    assert!(ran.stderr.contains("run directory json"), "{ran}");
+
+    let ran = workspace.sdgpu(&format!("{TRAIN} --quiet --out quiet"));
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{ran}");
+    let ran = workspace.sdgpu(&format!("{TRAIN} --quiet --json --out both"));
+    assert_eq!((ran.stdout, ran.stderr.as_str()), (workspace.text("json/metrics.jsonl"), ""));
+
+    let ran = workspace.sdgpu(&format!("{TRAIN} --out text"));
+    assert_eq!(ran.stderr, "", "{ran}");
+    for expected in ["device     cpu: ", "net        resnet8 stochastic, ", "test accuracy ", "run directory text"] {
+        assert!(ran.stdout.contains(expected), "expected: {expected}\n{ran}");
+    }
+    for run in ["quiet", "both", "text"] {
+        assert_same(&workspace, "json", run);
+    }
+}
+
+#[test]
+fn a_run_is_a_function_of_its_settings() {
+    let workspace = Workspace::with_tiny();
+    let train = format!("{TRAIN} --dropout 0.3");
+    workspace.sdgpu(&format!("{train} --seed 7 --out a"));
+    for threads in ["1", "4"] {
+        let mut command = workspace.command(&format!("{train} --seed 7 --out threads-{threads}"));
+        let ran = workspace.run(command.env("RAYON_NUM_THREADS", threads));
+        assert_eq!(ran.code, Some(0), "{ran}");
+        assert_same(&workspace, "a", &format!("threads-{threads}"));
+    }
+    workspace.sdgpu(&format!("{train} --seed 8 --out b"));
+    for name in ["metrics.jsonl", "weights/last.safetensors"] {
+        assert_ne!(workspace.read(&format!("a/{name}")), workspace.read(&format!("b/{name}")), "{name}");
+    }
+}
+
+#[test]
+fn every_block_of_the_plain_net_runs() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{} --out run", TRAIN.replace("stochastic", "resnet")));
+    let metrics = workspace.json("run/metrics.jsonl");
+    assert!(of_kind(&metrics, "train").iter().all(|line| line["gates"] == "111"));
+}
+
+#[test]
+fn run_directories_are_numbered_by_default() {
+    let workspace = Workspace::with_tiny();
+    for train in [TRAIN, TRAIN, &TRAIN.replace("stochastic", "resnet")] {
+        workspace.sdgpu(train);
+    }
+    let runs = workspace.names_in("runs");
+    let folders: Vec<_> = runs.iter().filter(|name| !name.contains('/')).collect();
+    assert_eq!(folders, ["resnet8-resnet-1", "resnet8-stochastic-1", "resnet8-stochastic-2"]);
+    assert_same(&workspace, "runs/resnet8-stochastic-1", "runs/resnet8-stochastic-2");
+}
+
+#[test]
+fn run_directories_may_have_any_name() {
+    let workspace = Workspace::with_tiny();
+    for out in ["deep/er/run", "./here", "Läufe und 走行/nº 1", "trailing/"] {
+        let ran = workspace.run(workspace.command(TRAIN).args(["--out", out]));
+        assert_eq!(ran.code, Some(0), "{ran}");
+        assert!(workspace.path(out).join("weights/last.safetensors").is_file(), "{ran}");
+        let ran = workspace.run(workspace.command("eval --device cpu").arg(out));
+        assert_eq!(ran.code, Some(0), "{ran}");
+    }
+}
+
+#[test]
+fn trace_holds_what_a_replay_needs() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --record trace --seed 5 --out a"));
+    assert_eq!(workspace.names_in("a/trace"), ["initial.safetensors", "steps.jsonl"]);
+    let (metrics, trace) = (workspace.json("a/metrics.jsonl"), workspace.json("a/trace/steps.jsonl"));
+    let steps = of_kind(&metrics, "train");
+    assert_eq!(trace.len(), steps.len());
+    for (index, (traced, step)) in trace.iter().zip(steps).enumerate() {
+        assert_fields(traced, &["step", "indices", "gates", "lr", "dropout_seed", "dropout_step"]);
+        for field in ["step", "gates", "lr"] {
+            assert_eq!(traced[field], step[field], "{traced}");
+        }
+        assert_eq!((&traced["dropout_seed"], &traced["dropout_step"]), (&5.into(), &index.into()));
+        let indices: BTreeSet<u64> =
+            traced["indices"].as_array().unwrap().iter().map(|index| index.as_u64().unwrap()).collect();
+        assert!(indices.len() == 8 && indices.iter().all(|&index| index < 60), "{traced}");
+    }
+
+    // Starting from the traced weights is the same run.
+    workspace.sdgpu(&format!("{TRAIN} --seed 5 --init a/trace/initial.safetensors --out b"));
+    assert_same(&workspace, "a", "b");
+}
+
+#[test]
+fn without_shuffle_the_files_order_is_kept() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --no-shuffle --validation 0 --record trace --out run"));
+    for (index, line) in workspace.json("run/trace/steps.jsonl").iter().enumerate() {
+        let first = index % 7 * 8;
+        assert_eq!(line["indices"], Value::from(Vec::from_iter(first..first + 8)), "step {}", index + 1);
+    }
+}
+
+#[test]
+fn training_goes_on_from_the_weights_of_a_run() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --out a"));
+    workspace.sdgpu(&format!("{TRAIN} --init a/weights/last.safetensors --record trace --out b"));
+    let [last, initial] = ["a/weights/last.safetensors", "b/trace/initial.safetensors"];
+    assert!(weights(&workspace, last) == weights(&workspace, initial));
+    let loss = |run: &str| workspace.json(&format!("{run}/metrics.jsonl"))[0]["loss"].as_f64().unwrap();
+    assert!(loss("b") < loss("a"), "{} must be below {}", loss("b"), loss("a"));
+}
+
+#[test]
+fn bright_quadrants_are_learnt() {
+    let workspace = Workspace::new();
+    workspace.write_set("quadrants", 64, 20, 9, 4);
+    for (model, optimizer) in [("resnet", "adam"), ("stochastic", "adam"), ("stochastic", "sgd --lr 0.05")] {
+        let train = format!(
+            "train --model {model} --arch resnet8 --data quadrants --device cpu --batch-size 16 --validation 0 \
+             --steps 200 --optimizer {optimizer} --json"
+        );
+        let lines = json_lines(&workspace.sdgpu(&train).stdout);
+        let steps = of_kind(&lines, "train");
+        // The last epoch: every image once.
+        let right: f64 = steps[196..].iter().map(|line| 16.0 * line["accuracy"].as_f64().unwrap()).sum();
+        assert_eq!(right, 64.0, "{train}");
+        assert_eq!(lines[200]["accuracy"], 1.0, "{train}");
+    }
+}
+
+#[test]
+fn what_happens_to_dropped_blocks_makes_a_difference() {
+    let workspace = Workspace::with_tiny();
+    for optimizer in ["adam", "sgd"] {
+        for dropped in ["freeze", "zero-grad"] {
+            let out = format!("{optimizer}-{dropped}");
+            workspace.sdgpu(&format!("{TRAIN} --optimizer {optimizer} --dropped-update {dropped} --out {out}"));
+        }
+        let [a, b] = ["freeze", "zero-grad"]
+            .map(|dropped| weights(&workspace, &format!("{optimizer}-{dropped}/weights/last.safetensors")));
+        assert!(a != b, "{optimizer}");
+    }
+}
+
+#[test]
+fn drop_path_is_short_for_four_flags() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --drop-path .3 --out a"));
+    let flags = "--survival linspace --survival-first 1 --survival-last .7 --branch-scale train";
+    workspace.sdgpu(&format!("{TRAIN} {flags} --out b"));
+    assert_same(&workspace, "a", "b");
+    let settings = config(&workspace, "a").settings;
+    assert_eq!((settings.survival, settings.branch_scale), (Rule::Linspace, BranchScale::Train));
+    assert_eq!((settings.survival_first, settings.survival_last), (1.0, 0.7));
+}
+
+#[test]
+fn the_seed_preset_is_the_notebooks_run() {
+    let workspace = Workspace::new();
+    workspace.write_set("tiny", 20, 10, 28, 3);
+    let train = "train --model stochastic --preset seed --data tiny --device cpu --batch-size 8 --steps 1 --out run";
+    workspace.sdgpu(train);
+    let settings = config(&workspace, "run").settings;
+    assert_eq!((settings.arch.as_str(), settings.lr, settings.dropout), ("resnet50", 1e-3, 0.4));
+    assert_eq!((settings.survival, settings.survival_first, settings.survival_last), (Rule::Linspace, 1.0, 0.6));
+    assert_eq!((settings.branch_scale, settings.dropped_update), (BranchScale::Eval, DroppedUpdate::ZeroGrad));
+    assert_eq!((settings.norm_epsilon, settings.norm_momentum), (1e-3, 0.01));
+    assert_eq!((settings.init, settings.evaluate_on), (Init::GlorotUniform, EvaluateOn::TestBatch));
+    assert_eq!((settings.validation, settings.eval_every, settings.warmup_steps), (0, 1, 0));
+    // A random test batch at each step, and at the end all test images.
+    let metrics = workspace.json("run/metrics.jsonl");
+    let splits: Vec<_> = of_kind(&metrics, "eval").iter().map(|line| line["split"].as_str().unwrap()).collect();
+    assert_eq!(splits, ["test", "test"]);
+    assert_eq!(workspace.names_in("run/weights"), ["last.safetensors"]);
+}
+
+#[test]
+fn a_step_that_is_not_finite_stops_the_run_and_spares_the_weights() {
+    let workspace = Workspace::with_tiny();
+    for optimizer in ["sgd", "adam"] {
+        let train = format!("{TRAIN} --lr 1e30 --warmup-steps 0 --optimizer {optimizer} --out {optimizer}");
+        let ran = workspace.run(&mut workspace.command(&train));
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+        let metrics = workspace.json(&format!("{optimizer}/metrics.jsonl"));
+        let step = of_kind(&metrics, "train").len() + 1;
+        let start = format!("sdgpu: step {step}: the loss or a gradient is not finite; ");
+        let rest = ran.stderr.strip_prefix(&start).unwrap_or_else(|| panic!("expected: {start}\n{ran}"));
+        let (value, rest) = rest.split_once(", element ").unwrap_or_else(|| panic!("{ran}"));
+        assert!(value.contains("conv") || value.contains("bn"), "{ran}");
+        assert!(rest.contains(" is inf after `") || rest.contains(" is -inf after `"), "{ran}");
+        let last = weights(&workspace, &format!("{optimizer}/weights/last.safetensors"));
+        assert!(last.0.iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite()), "{ran}");
+    }
+}
