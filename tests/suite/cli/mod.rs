@@ -68,8 +68,8 @@ impl Workspace {
             let labels: Vec<u8> = (0..count).map(|image| (image % classes) as u8).collect();
             let folder = self.path(name);
             let sizes = [count as u32, side as u32, side as u32];
-            fs::write(folder.join(&files[0]), idx_file(&sizes, &pixels)).unwrap();
-            fs::write(folder.join(&files[1]), idx_file(&sizes[..1], &labels)).unwrap();
+            fs::write(folder.join(files[0]), idx_file(&sizes, &pixels)).unwrap();
+            fs::write(folder.join(files[1]), idx_file(&sizes[..1], &labels)).unwrap();
         }
     }
 
