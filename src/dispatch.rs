@@ -111,12 +111,16 @@ pub struct Cost {
     pub loads: f64,
 }
 
-/// One computation: a shader with its parameters, and the same computation on the CPU (its *twin*).
-pub trait Kernel: Send + Sync + fmt::Debug {
+/// What ties a kernel to its shader; declared along with the shader.
+pub trait Parameters {
     /// The shader.
     fn shader(&self) -> &'static Shader;
     /// The bytes of the shader's `Params`.
     fn params(&self) -> &[u8];
+}
+
+/// One computation: a shader with its parameters, and the same computation on the CPU (its *twin*).
+pub trait Kernel: Parameters + Send + Sync + fmt::Debug {
     /// Number of workgroups that cover the work once. A device may launch fewer, as every shader strides
     /// over its work by whole workgroups, or a few more, as it folds them into three dimensions.
     fn workgroups(&self) -> u32;

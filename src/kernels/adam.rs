@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::update::{self, GRANULE};
 use super::{element_workgroups, lanes, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static ADAM: Shader = shader!("adam", reads: 4, writes: 3, params: Adam);
+shader! { ADAM: "adam", reads: 4, writes: 3, params: Adam }
 
 params! {
     /// `gradients, group_of, control, report -> parameters, first_moment, second_moment`.
@@ -46,12 +46,6 @@ impl Adam {
 }
 
 impl Kernel for Adam {
-    fn shader(&self) -> &'static Shader {
-        &ADAM
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.words)
     }

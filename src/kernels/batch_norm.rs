@@ -12,20 +12,17 @@ use rayon::prelude::*;
 use super::relu::relu;
 use super::update::{self, GRANULE};
 use super::{element_workgroups, lanes, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static STATISTICS: Shader = shader!("batch_norm_statistics", reads: 1, writes: 1, params: Statistics);
-pub(crate) static FINISH: Shader = shader!("batch_norm_finish", reads: 1, writes: 3, params: Finish);
-pub(crate) static RUNNING: Shader = shader!("batch_norm_running", reads: 2, writes: 1, params: Running);
-pub(crate) static APPLY: Shader = shader!("batch_norm_apply", reads: 4, writes: 1, params: Apply);
-pub(crate) static RESIDUAL: Shader = shader!("batch_norm_residual", reads: 5, writes: 1, params: Residual);
-pub(crate) static BACKWARD_REDUCE: Shader =
-    shader!("batch_norm_backward_reduce", reads: 4, writes: 1, params: BackwardReduce);
-pub(crate) static BACKWARD_FINISH: Shader =
-    shader!("batch_norm_backward_finish", reads: 1, writes: 2, params: BackwardFinish);
-pub(crate) static BACKWARD_APPLY: Shader =
-    shader!("batch_norm_backward_apply", reads: 7, writes: 1, params: BackwardApply);
-pub(crate) static COMMIT: Shader = shader!("batch_norm_commit", reads: 4, writes: 1, params: Commit);
+shader! { STATISTICS: "batch_norm_statistics", reads: 1, writes: 1, params: Statistics }
+shader! { FINISH: "batch_norm_finish", reads: 1, writes: 3, params: Finish }
+shader! { RUNNING: "batch_norm_running", reads: 2, writes: 1, params: Running }
+shader! { APPLY: "batch_norm_apply", reads: 4, writes: 1, params: Apply }
+shader! { RESIDUAL: "batch_norm_residual", reads: 5, writes: 1, params: Residual }
+shader! { BACKWARD_REDUCE: "batch_norm_backward_reduce", reads: 4, writes: 1, params: BackwardReduce }
+shader! { BACKWARD_FINISH: "batch_norm_backward_finish", reads: 1, writes: 2, params: BackwardFinish }
+shader! { BACKWARD_APPLY: "batch_norm_backward_apply", reads: 7, writes: 1, params: BackwardApply }
+shader! { COMMIT: "batch_norm_commit", reads: 4, writes: 1, params: Commit }
 
 /// Pixels in a chunk of the statistics.
 pub const CHUNK_PIXELS: u32 = 512;
@@ -58,12 +55,6 @@ impl Statistics {
 }
 
 impl Kernel for Statistics {
-    fn shader(&self) -> &'static Shader {
-        &STATISTICS
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         self.pixels.div_ceil(self.chunk_pixels) * self.channels.div_ceil(CHANNEL_TILE)
     }
@@ -147,12 +138,6 @@ impl Finish {
 }
 
 impl Kernel for Finish {
-    fn shader(&self) -> &'static Shader {
-        &FINISH
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         self.channels
     }
@@ -197,12 +182,6 @@ impl Running {
 }
 
 impl Kernel for Running {
-    fn shader(&self) -> &'static Shader {
-        &RUNNING
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.channels)
     }
@@ -260,12 +239,6 @@ impl Apply {
 }
 
 impl Kernel for Apply {
-    fn shader(&self) -> &'static Shader {
-        &APPLY
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.pixels * self.channels)
     }
@@ -317,12 +290,6 @@ impl Residual {
 }
 
 impl Kernel for Residual {
-    fn shader(&self) -> &'static Shader {
-        &RESIDUAL
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.pixels * self.channels)
     }
@@ -377,12 +344,6 @@ impl BackwardReduce {
 }
 
 impl Kernel for BackwardReduce {
-    fn shader(&self) -> &'static Shader {
-        &BACKWARD_REDUCE
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         self.pixels.div_ceil(self.chunk_pixels) * self.channels.div_ceil(CHANNEL_TILE)
     }
@@ -443,12 +404,6 @@ impl BackwardFinish {
 }
 
 impl Kernel for BackwardFinish {
-    fn shader(&self) -> &'static Shader {
-        &BACKWARD_FINISH
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         self.channels
     }
@@ -490,12 +445,6 @@ impl BackwardApply {
 }
 
 impl Kernel for BackwardApply {
-    fn shader(&self) -> &'static Shader {
-        &BACKWARD_APPLY
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.pixels * self.channels)
     }
@@ -555,12 +504,6 @@ impl Commit {
 }
 
 impl Kernel for Commit {
-    fn shader(&self) -> &'static Shader {
-        &COMMIT
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.words)
     }

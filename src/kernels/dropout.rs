@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use super::{element_workgroups, lanes, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 use crate::rng::{self, Stream};
 
-pub(crate) static DROPOUT: Shader = shader!("dropout", reads: 2, writes: 1, params: Dropout);
+shader! { DROPOUT: "dropout", reads: 2, writes: 1, params: Dropout }
 
 /// Elements that share a block of random words.
 const BLOCK: usize = 4;
@@ -41,12 +41,6 @@ impl Dropout {
 }
 
 impl Kernel for Dropout {
-    fn shader(&self) -> &'static Shader {
-        &DROPOUT
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.elements.div_ceil(BLOCK as u32))
     }

@@ -4,9 +4,9 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{element_workgroups, lanes, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static FINITE: Shader = shader!("finite", reads: 1, writes: 1, params: Finite);
+shader! { FINITE: "finite", reads: 1, writes: 1, params: Finite }
 
 params! {
     /// `values -> report`: sets word 3 of the report to 1 if any value is NaN or infinite.
@@ -24,12 +24,6 @@ impl Finite {
 }
 
 impl Kernel for Finite {
-    fn shader(&self) -> &'static Shader {
-        &FINITE
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.words)
     }

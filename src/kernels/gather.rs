@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static GATHER: Shader = shader!("gather", reads: 3, writes: 1, params: Gather);
+shader! { GATHER: "gather", reads: 3, writes: 1, params: Gather }
 
 params! {
     /// `images, indices, normalization -> x`: x = (byte / 255 - mean) / deviation.
@@ -30,12 +30,6 @@ impl Gather {
 }
 
 impl Kernel for Gather {
-    fn shader(&self) -> &'static Shader {
-        &GATHER
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.batch * self.pixels * self.channels)
     }

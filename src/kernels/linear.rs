@@ -4,12 +4,11 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static FORWARD: Shader = shader!("linear_forward", reads: 3, writes: 1, params: Forward);
-pub(crate) static INPUT_GRADIENT: Shader = shader!("linear_input_gradient", reads: 2, writes: 1, params: InputGradient);
-pub(crate) static WEIGHT_GRADIENT: Shader =
-    shader!("linear_weight_gradient", reads: 2, writes: 2, params: WeightGradient);
+shader! { FORWARD: "linear_forward", reads: 3, writes: 1, params: Forward }
+shader! { INPUT_GRADIENT: "linear_input_gradient", reads: 2, writes: 1, params: InputGradient }
+shader! { WEIGHT_GRADIENT: "linear_weight_gradient", reads: 2, writes: 2, params: WeightGradient }
 
 params! {
     /// `x, w, b -> y`.
@@ -37,12 +36,6 @@ fn cost(outputs: u32, terms: u32) -> Cost {
 }
 
 impl Kernel for Forward {
-    fn shader(&self) -> &'static Shader {
-        &FORWARD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.batch * self.out_features)
     }
@@ -81,12 +74,6 @@ impl InputGradient {
 }
 
 impl Kernel for InputGradient {
-    fn shader(&self) -> &'static Shader {
-        &INPUT_GRADIENT
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.batch * self.in_features)
     }
@@ -129,12 +116,6 @@ impl WeightGradient {
 }
 
 impl Kernel for WeightGradient {
-    fn shader(&self) -> &'static Shader {
-        &WEIGHT_GRADIENT
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups((self.in_features + 1) * self.out_features)
     }

@@ -122,15 +122,33 @@ macro_rules! scalar {
     };
 }
 
-/// The shader of that name in `shaders/`, with its numbers of values and its parameter struct.
+/// Declares the shader of that name in `shaders/`, with its numbers of values and its parameter struct, and ties it to
+/// its kernel: the parameter struct itself, or a `kernel` that wraps one which several share.
 macro_rules! shader {
-    ($name:literal, reads: $reads:literal, writes: $writes:literal, params: $params:ty) => {
-        crate::dispatch::Shader {
+    ($shader:ident: $name:literal, reads: $reads:literal, writes: $writes:literal, params: $params:ident) => {
+        crate::kernels::shader!(@ $shader, $name, $reads, $writes, $params, $params, |kernel| kernel);
+    };
+    ($shader:ident: $name:literal, reads: $reads:literal, writes: $writes:literal, params: $params:ident,
+     kernel: $kernel:ident) => {
+        crate::kernels::shader!(@ $shader, $name, $reads, $writes, $params, $kernel, |kernel| &kernel.0);
+    };
+    (@ $shader:ident, $name:literal, $reads:literal, $writes:literal, $params:ident, $kernel:ident,
+     |$self:ident| $bytes:expr) => {
+        pub(crate) static $shader: crate::dispatch::Shader = crate::dispatch::Shader {
             name: $name,
             source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
             reads: $reads,
             writes: $writes,
             params: <$params>::FIELDS,
+        };
+        impl crate::dispatch::Parameters for $kernel {
+            fn shader(&self) -> &'static crate::dispatch::Shader {
+                &$shader
+            }
+            fn params(&self) -> &[u8] {
+                let $self = self;
+                bytemuck::bytes_of($bytes)
+            }
         }
     };
 }

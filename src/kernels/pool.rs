@@ -6,12 +6,12 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static MAX_FORWARD: Shader = shader!("pool_max_forward", reads: 1, writes: 2, params: MaxShape);
-pub(crate) static MAX_BACKWARD: Shader = shader!("pool_max_backward", reads: 2, writes: 1, params: MaxShape);
-pub(crate) static GLOBAL_FORWARD: Shader = shader!("pool_global_forward", reads: 1, writes: 1, params: GlobalShape);
-pub(crate) static GLOBAL_BACKWARD: Shader = shader!("pool_global_backward", reads: 1, writes: 1, params: GlobalShape);
+shader! { MAX_FORWARD: "pool_max_forward", reads: 1, writes: 2, params: MaxShape, kernel: MaxForward }
+shader! { MAX_BACKWARD: "pool_max_backward", reads: 2, writes: 1, params: MaxShape, kernel: MaxBackward }
+shader! { GLOBAL_FORWARD: "pool_global_forward", reads: 1, writes: 1, params: GlobalShape, kernel: GlobalForward }
+shader! { GLOBAL_BACKWARD: "pool_global_backward", reads: 1, writes: 1, params: GlobalShape, kernel: GlobalBackward }
 
 params! {
     /// The windows of a max pool and the tensors at both ends.
@@ -79,12 +79,6 @@ impl MaxForward {
 }
 
 impl Kernel for MaxForward {
-    fn shader(&self) -> &'static Shader {
-        &MAX_FORWARD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(&self.0)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.0.outputs())
     }
@@ -142,12 +136,6 @@ impl MaxBackward {
 }
 
 impl Kernel for MaxBackward {
-    fn shader(&self) -> &'static Shader {
-        &MAX_BACKWARD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(&self.0)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.0.inputs())
     }
@@ -213,12 +201,6 @@ impl GlobalForward {
 }
 
 impl Kernel for GlobalForward {
-    fn shader(&self) -> &'static Shader {
-        &GLOBAL_FORWARD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(&self.0)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.0.batch * self.0.channels)
     }
@@ -260,12 +242,6 @@ impl GlobalBackward {
 }
 
 impl Kernel for GlobalBackward {
-    fn shader(&self) -> &'static Shader {
-        &GLOBAL_BACKWARD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(&self.0)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.0.batch * self.0.pixels * self.0.channels)
     }

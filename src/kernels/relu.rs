@@ -4,9 +4,9 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{element_workgroups, lanes, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static RELU: Shader = shader!("relu", reads: 1, writes: 1, params: Relu);
+shader! { RELU: "relu", reads: 1, writes: 1, params: Relu }
 
 params! {
     /// `x -> y`: max(x, 0), letting NaN through.
@@ -24,12 +24,6 @@ impl Relu {
 }
 
 impl Kernel for Relu {
-    fn shader(&self) -> &'static Shader {
-        &RELU
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.elements)
     }

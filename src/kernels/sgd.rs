@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::update::{self, GRANULE};
 use super::{element_workgroups, lanes, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static SGD: Shader = shader!("sgd", reads: 4, writes: 2, params: Sgd);
+shader! { SGD: "sgd", reads: 4, writes: 2, params: Sgd }
 
 params! {
     /// `gradients, group_of, control, report -> parameters, momentum_buffer`.
@@ -35,12 +35,6 @@ impl Sgd {
 }
 
 impl Kernel for Sgd {
-    fn shader(&self) -> &'static Shader {
-        &SGD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.words)
     }

@@ -7,10 +7,10 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static FORWARD: Shader = shader!("shortcut_forward", reads: 1, writes: 1, params: Shape);
-pub(crate) static BACKWARD: Shader = shader!("shortcut_backward", reads: 2, writes: 1, params: Shape);
+shader! { FORWARD: "shortcut_forward", reads: 1, writes: 1, params: Shape, kernel: Forward }
+shader! { BACKWARD: "shortcut_backward", reads: 2, writes: 1, params: Shape, kernel: Backward }
 
 params! {
     /// The tensors at both ends of a shortcut.
@@ -54,12 +54,6 @@ impl Forward {
 }
 
 impl Kernel for Forward {
-    fn shader(&self) -> &'static Shader {
-        &FORWARD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(&self.0)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.0.batch * self.0.out_height() * self.0.out_width() * self.0.out_channels)
     }
@@ -114,12 +108,6 @@ impl Backward {
 }
 
 impl Kernel for Backward {
-    fn shader(&self) -> &'static Shader {
-        &BACKWARD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(&self.0)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.0.batch * self.0.height * self.0.width * self.0.in_channels)
     }

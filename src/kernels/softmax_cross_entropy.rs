@@ -3,10 +3,9 @@
 use rayon::prelude::*;
 
 use super::{params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
-pub(crate) static SOFTMAX_CROSS_ENTROPY: Shader =
-    shader!("softmax_cross_entropy", reads: 4, writes: 2, params: SoftmaxCrossEntropy);
+shader! { SOFTMAX_CROSS_ENTROPY: "softmax_cross_entropy", reads: 4, writes: 2, params: SoftmaxCrossEntropy }
 
 params! {
     /// `logits, labels, indices, control -> dlogits, report`: gradient of the mean loss over the valid rows, with
@@ -61,12 +60,6 @@ impl SoftmaxCrossEntropy {
 }
 
 impl Kernel for SoftmaxCrossEntropy {
-    fn shader(&self) -> &'static Shader {
-        &SOFTMAX_CROSS_ENTROPY
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         1
     }

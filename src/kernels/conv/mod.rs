@@ -4,18 +4,16 @@
 //! matrix itself never exists. The twins, in [`cpu`], convolve directly.
 
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
 
 mod cpu;
 mod layout;
 mod micro;
 
-pub(crate) static FORWARD: Shader = shader!("conv_forward", reads: 2, writes: 1, params: Forward);
-pub(crate) static INPUT_GRADIENT: Shader = shader!("conv_input_gradient", reads: 4, writes: 1, params: InputGradient);
-pub(crate) static WEIGHT_GRADIENT: Shader =
-    shader!("conv_weight_gradient", reads: 2, writes: 1, params: WeightGradient);
-pub(crate) static WEIGHT_GRADIENT_SUM: Shader =
-    shader!("conv_weight_gradient_sum", reads: 1, writes: 1, params: WeightGradientSum);
+shader! { FORWARD: "conv_forward", reads: 2, writes: 1, params: Forward }
+shader! { INPUT_GRADIENT: "conv_input_gradient", reads: 4, writes: 1, params: InputGradient }
+shader! { WEIGHT_GRADIENT: "conv_weight_gradient", reads: 2, writes: 1, params: WeightGradient }
+shader! { WEIGHT_GRADIENT_SUM: "conv_weight_gradient_sum", reads: 1, writes: 1, params: WeightGradientSum }
 
 /// A convolution: sizes of its input and its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -217,12 +215,6 @@ impl Forward {
 }
 
 impl Kernel for Forward {
-    fn shader(&self) -> &'static Shader {
-        &FORWARD
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         self.product().tiles()
     }
@@ -279,12 +271,6 @@ impl InputGradient {
 }
 
 impl Kernel for InputGradient {
-    fn shader(&self) -> &'static Shader {
-        &INPUT_GRADIENT
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         self.products().map(|product| product.tiles()).sum()
     }
@@ -331,12 +317,6 @@ impl WeightGradient {
 }
 
 impl Kernel for WeightGradient {
-    fn shader(&self) -> &'static Shader {
-        &WEIGHT_GRADIENT
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         self.shape().splits() * self.product().tiles()
     }
@@ -372,12 +352,6 @@ impl WeightGradientSum {
 }
 
 impl Kernel for WeightGradientSum {
-    fn shader(&self) -> &'static Shader {
-        &WEIGHT_GRADIENT_SUM
-    }
-    fn params(&self) -> &[u8] {
-        bytemuck::bytes_of(self)
-    }
     fn workgroups(&self) -> u32 {
         element_workgroups(self.words)
     }

@@ -1,6 +1,6 @@
 //! The harness itself: a good kernel passes, and each kind of fault is seen and named.
 
-use sdgpu::dispatch::{Bindings, Cost, Field, Kernel, Scalar, Shader};
+use sdgpu::dispatch::{Bindings, Cost, Field, Kernel, Parameters, Scalar, Shader};
 
 use super::{Row, Sum, check, implementations};
 
@@ -11,13 +11,16 @@ struct Double {
     elements: u32,
 }
 
-impl Kernel for Double {
+impl Parameters for Double {
     fn shader(&self) -> &'static Shader {
         self.shader
     }
     fn params(&self) -> &[u8] {
         bytemuck::bytes_of(&self.elements)
     }
+}
+
+impl Kernel for Double {
     fn workgroups(&self) -> u32 {
         self.elements.div_ceil(64)
     }
