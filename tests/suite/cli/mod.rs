@@ -68,8 +68,8 @@ impl Workspace {
             let labels: Vec<u8> = (0..count).map(|image| (image % classes) as u8).collect();
             let folder = self.path(name);
             let sizes = [count as u32, side as u32, side as u32];
-            fs::write(folder.join(&files[0]), idx_file(&sizes, &pixels)).unwrap();
-            fs::write(folder.join(&files[1]), idx_file(&sizes[..1], &labels)).unwrap();
+            fs::write(folder.join(files[0]), idx_file(&sizes, &pixels)).unwrap();
+            fs::write(folder.join(files[1]), idx_file(&sizes[..1], &labels)).unwrap();
         }
     }
 
@@ -78,7 +78,7 @@ impl Workspace {
         fn add(root: &Path, folder: &Path, found: &mut BTreeMap<String, Option<Vec<u8>>>) {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_string();
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
                 if path.is_dir() {
                     found.insert(name, None);
                     add(root, &path, found);
@@ -109,6 +109,14 @@ impl Workspace {
         command.args(arguments.split_whitespace()).current_dir(self.0.path()).stdin(Stdio::null());
         // Mesa complains on stderr without it.
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+        command
+    }
+
+    /// The binary where no Vulkan driver can be found.
+    #[cfg(target_os = "linux")]
+    fn command_without_adapters(&self, arguments: &str) -> Command {
+        let mut command = self.command(arguments);
+        command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
         command
     }
 
