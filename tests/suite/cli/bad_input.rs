@@ -193,23 +193,22 @@ fn run_directories_that_cannot_be() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn devices_that_are_not_there() {
     let workspace = Workspace::with_tiny();
-    let on = |device: &str| workspace.command(&TRAIN.replace("--device cpu", &format!("--device {device}")));
-    refuse_saying(&workspace, &mut on("nobody"), "no adapter is called `nobody`; there are: ");
+    let on = |device: &str| TRAIN.replace("--device cpu", &format!("--device {device}"));
+    refuse_saying(&workspace, &mut workspace.command(&on("nobody")), "no adapter is called `nobody`; there are: ");
+    let no_adapter = "no GPU adapter found (tried metal); ";
+    refuse_saying(&workspace, &mut workspace.command(&on("gpu --backend metal")), no_adapter);
     for device in ["gpu", "both", "nobody"] {
-        let mut command = on(device);
-        command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
-        refuse_saying(&workspace, &mut command, "no GPU adapter found (tried vulkan); install a driver");
-    }
-    if cfg!(target_os = "linux") {
-        let expected = "no GPU adapter found (tried metal); ";
-        refuse_saying(&workspace, &mut on("gpu --backend metal"), expected);
+        let no_adapter = "no GPU adapter found (tried vulkan); install a driver";
+        refuse_saying(&workspace, &mut workspace.command_without_adapters(&on(device)), no_adapter);
     }
 }
 
 /// The software adapter binds at most 128 MiB; a map of 28x28 pixels in 16 channels of f32 has 50,176 bytes.
+#[cfg(target_os = "linux")]
 #[test]
 fn nets_that_do_not_fit_the_adapter() {
     let workspace = Workspace::new();
@@ -264,8 +263,8 @@ fn evaluations_of_what_is_no_run() {
     fs::create_dir(workspace.path("broken")).unwrap();
     fs::write(workspace.path("broken/config.toml"), "version = 7").unwrap();
     let cases = [
-        ("tiny", "tiny/config.toml: No such file or directory (os error 2); a run directory holds a config.toml"),
-        ("broken", "broken/config.toml: invalid type: integer `7`, expected a string"),
+        ("tiny", "; a run directory holds a config.toml"),
+        ("broken", "config.toml: invalid type: integer `7`, expected a string"),
         ("unfinished", "unfinished holds no weights; did its run finish?"),
         ("nowhere", "can't read nowhere: "),
         ("plain", "plain does not say which net it is for; give --arch"),

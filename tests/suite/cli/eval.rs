@@ -19,7 +19,7 @@ fn a_run_is_tested_as_it_tested_itself() {
         assert_eq!(lines.len(), 2, "{ran}");
         for (line, (name, report)) in lines.iter().zip([("last", last), ("best", best)]) {
             assert_eq!(line["kind"], "eval", "{ran}");
-            assert_eq!(line["weights"], format!("run/weights/{name}.safetensors"), "{ran}");
+            assert!(line["weights"].as_str().unwrap().ends_with(&format!("weights/{name}.safetensors")), "{ran}");
             for field in ["split", "accuracy", "loss", "images"] {
                 assert_eq!(line[field], report[field], "{name} {field}\n{ran}");
             }

@@ -78,7 +78,7 @@ impl Workspace {
         fn add(root: &Path, folder: &Path, found: &mut BTreeMap<String, Option<Vec<u8>>>) {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_string();
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
                 if path.is_dir() {
                     found.insert(name, None);
                     add(root, &path, found);
@@ -109,6 +109,14 @@ impl Workspace {
         command.args(arguments.split_whitespace()).current_dir(self.0.path()).stdin(Stdio::null());
         // Mesa complains on stderr without it.
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+        command
+    }
+
+    /// The binary where no Vulkan driver can be found.
+    #[cfg(target_os = "linux")]
+    fn command_without_adapters(&self, arguments: &str) -> Command {
+        let mut command = self.command(arguments);
+        command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
         command
     }
 
