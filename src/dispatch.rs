@@ -60,6 +60,8 @@ pub struct Limits {
     pub binding_words: usize,
     /// Largest buffer, in words.
     pub buffer_words: usize,
+    /// Memory for all buffers together, in words; `usize::MAX` where the device does not say.
+    pub total_words: usize,
 }
 
 /// Type of a shader parameter: both take four bytes.

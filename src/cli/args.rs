@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NameError, StrDeserializer};
 
+use crate::data::DataSet;
 use crate::device::gpu::Backend;
 use crate::model::survival::Rule;
 use crate::plan::{BranchScale, Gates};
@@ -65,7 +66,7 @@ pub struct ModelArgs {
     #[arg(long, default_value = "quick", value_parser = named::<Preset>)]
     pub preset: Preset,
     /// mnist, or a folder with the four IDX files, gzipped or not
-    #[arg(long, value_name = "mnist|DIR", default_value = "mnist")]
+    #[arg(long, value_name = "mnist|DIR", default_value = DataSet::EMBEDDED)]
     pub data: String,
     /// Images held out of the training set, to choose the best weights on [default: a twelfth]
     #[arg(long, value_name = "N")]

@@ -30,7 +30,7 @@ struct EvalLine {
 pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let (files, settings) = find(&args.target)?;
     let data_source = args.data.as_deref().or(settings.as_ref().map(|settings| settings.data.as_str()));
-    let data = DataSet::load(data_source.unwrap_or("mnist"))?;
+    let data = DataSet::load(data_source.unwrap_or(DataSet::EMBEDDED))?;
     let net = match (&args.arch, &settings) {
         (None, Some(settings)) => settings.net(data.train.channels, data.classes)?,
         (Some(arch), _) => ResNet::named(arch, data.train.channels, data.classes).map_err(OptionError::from)?,

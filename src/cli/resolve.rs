@@ -24,7 +24,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
     let quick = TrainOptions {
         model,
         arch: "resnet20".into(),
-        data: "mnist".into(),
+        data: DataSet::EMBEDDED.into(),
         validation: 0,
         batch_size: 128,
         steps: 0,
@@ -80,7 +80,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
 pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionError> {
     let (mut options, length) = preset(args.preset, args.model);
     let twelfth = if args.preset == Preset::Seed { 0 } else { data.train.len() / 12 };
-    options.data.clone_from(&args.data);
+    options.data = location(&args.data);
     options.seed = args.seed;
     options.shuffle = !args.no_shuffle;
     options.nesterov = args.nesterov;
@@ -130,6 +130,14 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionE
     options.eval_batch = args.eval_batch.unwrap_or(options.eval_batch.min(evaluated));
     options.check(data.train.len(), data.test.len())?;
     Ok(options)
+}
+
+/// `source` as it is found from any folder: a run may be evaluated from another one.
+fn location(source: &str) -> String {
+    match std::path::absolute(source) {
+        Ok(path) if source != DataSet::EMBEDDED => path.display().to_string(),
+        _ => source.to_string(),
+    }
 }
 
 fn set<T>(setting: &mut T, given: Option<T>) {

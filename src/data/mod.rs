@@ -99,12 +99,15 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// Loads `mnist`, the set inside the binary, or a folder with the four [`FILES`], each of them plain or with
+    /// Name of the set inside the binary.
+    pub const EMBEDDED: &str = "mnist";
+
+    /// Loads [`Self::EMBEDDED`], the set inside the binary, or a folder with the four [`FILES`], each of them plain or with
     /// `.gz`. A folder that is called `mnist` itself can be given as `./mnist`.
     pub fn load(source: &str) -> Result<Self, DataError> {
         let folder = Path::new(source);
         let files = match source {
-            "mnist" => mnist::open(),
+            Self::EMBEDDED => mnist::open(),
             _ if folder.is_dir() => folder::open(folder)?,
             _ => return Err(DataError::NoFolder { folder: folder.into() }),
         };

@@ -85,6 +85,7 @@ impl Device for BothDevices {
         Limits {
             binding_words: gpu.binding_words.min(cpu.binding_words),
             buffer_words: gpu.buffer_words.min(cpu.buffer_words),
+            total_words: gpu.total_words.min(cpu.total_words),
         }
     }
 

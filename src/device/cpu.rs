@@ -84,7 +84,8 @@ impl Device for CpuDevice {
 
     fn limits(&self) -> Limits {
         // Indices in kernels are u32.
-        Limits { binding_words: u32::MAX as usize / 4, buffer_words: u32::MAX as usize / 4 }
+        let words = u32::MAX as usize / 4;
+        Limits { binding_words: words, buffer_words: words, total_words: available_words() }
     }
 
     fn prepare(&mut self, storage: &Storage, _: &[&Dispatch]) -> Result<(), DeviceError> {
@@ -148,6 +149,13 @@ fn instruction_set() -> &'static str {
     }
     #[allow(unreachable_code)]
     std::env::consts::ARCH
+}
+
+/// Memory that can be had without swapping, where the system says.
+fn available_words() -> usize {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kibibytes = info.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
+    kibibytes.and_then(|kibibytes| kibibytes.parse::<usize>().ok()).map_or(usize::MAX, |kibibytes| 256 * kibibytes)
 }
 
 fn processor_name() -> String {

@@ -124,6 +124,21 @@ pub enum PlanError {
         /// The largest batch size that fits, where the batch is to blame and one fits.
         largest_batch: Option<u32>,
     },
+    /// All values together exceed the device's memory.
+    #[error(
+        "{arch} needs {} MiB with these batch sizes, and this device has {} MiB free{}",
+        needed_words >> 18, total_words >> 18, advice(*largest_batch)
+    )]
+    OutOfMemory {
+        /// The net.
+        arch: String,
+        /// Words that all buffers need.
+        needed_words: usize,
+        /// Words that the device has free.
+        total_words: usize,
+        /// The largest batch size that fits, if one does.
+        largest_batch: Option<u32>,
+    },
 }
 
 fn advice(largest_batch: Option<u32>) -> String {

@@ -12,7 +12,7 @@ use sdgpu::plan::{
 };
 
 const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
-const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30 };
+const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30, total_words: usize::MAX };
 
 fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
     PlanOptions {
@@ -183,7 +183,7 @@ fn batch_norm_over_one_value_is_refused() {
 #[test]
 fn a_net_beyond_the_limit_is_refused_with_the_largest_batch_that_fits() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { binding_words: 1 << 20, buffer_words: 1 << 20 };
+    let limits = Limits { binding_words: 1 << 20, buffer_words: 1 << 20, ..ROOMY };
     let error = Plan::new(&net, &options(&net, 28, 128, limits)).expect_err("too large");
     let PlanError::TooLarge { largest_batch: Some(batch), .. } = error else { panic!("{error}") };
     assert!(Plan::new(&net, &options(&net, 28, batch, limits)).is_ok());
@@ -191,9 +191,19 @@ fn a_net_beyond_the_limit_is_refused_with_the_largest_batch_that_fits() {
 }
 
 #[test]
+fn a_net_beyond_the_memory_is_refused_with_the_largest_batch_that_fits() {
+    let net = ResNet::named("resnet20", 1, 10).expect("a net");
+    let limits = Limits { total_words: 20 << 20, ..ROOMY };
+    let error = Plan::new(&net, &options(&net, 28, 128, limits)).expect_err("too large");
+    let PlanError::OutOfMemory { largest_batch: Some(batch), .. } = error else { panic!("{error}") };
+    let words = |batch| plan(&net, 28, batch).storage.bytes() / 4;
+    assert!(words(batch) <= 20 << 20 && words(batch + 1) > 20 << 20, "{batch}");
+}
+
+#[test]
 fn parameters_are_split_where_the_binding_limit_asks_for_it() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { binding_words: 1 << 16, buffer_words: 1 << 16 };
+    let limits = Limits { binding_words: 1 << 16, buffer_words: 1 << 16, ..ROOMY };
     let plan = Plan::new(&net, &options(&net, 9, 2, limits)).expect("a plan");
     let chunks: HashSet<ValueId> = plan
         .parameters

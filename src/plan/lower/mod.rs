@@ -21,26 +21,30 @@ impl Plan {
     /// Errors if the images are too small for the net, if a batch norm would see one value a channel, or if a value
     /// exceeds what the device can bind.
     pub fn new(net: &ResNet, options: &PlanOptions) -> Result<Self, PlanError> {
-        let mut plan = build(net, options).map_err(|error| match error {
-            PlanError::TooLarge { what, needed_words, limit_words, .. } => {
-                let largest_batch = largest_batch(net, options);
-                PlanError::TooLarge { what, needed_words, limit_words, largest_batch }
+        build(net, options).map_err(|mut error| {
+            if let PlanError::TooLarge { largest_batch, .. } | PlanError::OutOfMemory { largest_batch, .. } = &mut error
+            {
+                *largest_batch = find_largest_batch(net, options);
             }
-            error => error,
-        })?;
-        memory::assign(&mut plan);
-        Ok(plan)
+            error
+        })
     }
 }
 
-/// The plan without its memory, if every value fits the device's limits.
+/// The plan, if it fits the device's limits; does not look for a batch size that would.
 fn build(net: &ResNet, options: &PlanOptions) -> Result<Plan, PlanError> {
-    let plan = Builder::new(net, options).build()?;
+    let mut plan = Builder::new(net, options).build()?;
     let limit_words = limit_words(options);
-    match plan.values.iter().filter(|value| value.words > limit_words).max_by_key(|value| value.words) {
-        Some(value) => Err(too_large(&value.name, value.words, limit_words)),
-        None => Ok(plan),
+    if let Some(value) = plan.values.iter().filter(|value| value.words > limit_words).max_by_key(|value| value.words) {
+        return Err(too_large(&value.name, value.words, limit_words));
     }
+    memory::assign(&mut plan);
+    let (needed_words, total_words) = (plan.storage.buffers.iter().sum(), options.limits.total_words);
+    if needed_words > total_words {
+        let arch = net.name.clone();
+        return Err(PlanError::OutOfMemory { arch, needed_words, total_words, largest_batch: None });
+    }
+    Ok(plan)
 }
 
 fn limit_words(options: &PlanOptions) -> usize {
@@ -51,8 +55,8 @@ fn too_large(what: &str, needed_words: usize, limit_words: usize) -> PlanError {
     PlanError::TooLarge { what: what.to_string(), needed_words, limit_words, largest_batch: None }
 }
 
-/// The largest batch size for which every value fits the device's limits.
-fn largest_batch(net: &ResNet, options: &PlanOptions) -> Option<u32> {
+/// The largest batch size for which the plan fits the device's limits.
+fn find_largest_batch(net: &ResNet, options: &PlanOptions) -> Option<u32> {
     let fits = |batch: u32| {
         let mut options = options.clone();
         options.eval_batch = options.eval_batch.min(batch);
