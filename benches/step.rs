@@ -5,7 +5,7 @@
 //! On the CPU device, on ResNet-20 at batch 128 unless said otherwise, with 28x28 images of zeros: what a kernel costs
 //! does not depend on the values. First the dispatches of a step with all gates on, one by one and summed by shader;
 //! then, for some draws of the gates, the time of the whole step against the summed times of exactly the dispatches
-//! that it encodes. All times are medians of several runs.
+//! that it encodes. All times are means of several runs: unlike medians, they add up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -65,12 +65,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     by_shader(&plan, &all, &single);
     let cost = |list: &[Dispatch]| -> f64 {
         // What runs only for dropped blocks is not in a step with all gates on.
-        list.iter().filter_map(|dispatch| single.get(&dispatch.label)).map(|times| median(times)).sum()
+        list.iter().filter_map(|dispatch| single.get(&dispatch.label)).map(|times| mean(times)).sum()
     };
     println!("{arch}, batch {batch}, {}: {:.1} ms with all gates on", device.info().name, 1e3 * cost(&all));
     let (mut got, mut expected) = (0.0, 0.0);
     for (draw, times) in draws.iter().zip(&whole) {
-        let (time, sum) = (median(times), cost(draw));
+        let (time, sum) = (mean(times), cost(draw));
         println!(
             "{:4} dispatches: {:7.1} ms, summed {:7.1} ms, ratio {:.3}",
             draw.len(),
@@ -91,7 +91,7 @@ fn by_shader(plan: &Plan, list: &[Dispatch], single: &HashMap<Label, Vec<Duratio
         let values = dispatch.reads.iter().chain(&dispatch.writes);
         let bytes: usize = values.map(|&value| 4 * plan.storage.region(value).words).sum();
         let row = rows.entry(dispatch.kernel.shader().name).or_default();
-        let sums = [median(&single[&dispatch.label]), dispatch.kernel.cost().flop, bytes as f64];
+        let sums = [mean(&single[&dispatch.label]), dispatch.kernel.cost().flop, bytes as f64];
         row.iter_mut().zip(sums).for_each(|(row, sum)| *row += sum);
     }
     let mut rows: Vec<_> = rows.into_iter().collect();
@@ -108,8 +108,6 @@ fn time(device: &mut CpuDevice, list: &[Dispatch]) -> Result<Duration, Box<dyn E
     Ok(start.elapsed())
 }
 
-fn median(times: &[Duration]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort();
-    times[times.len() / 2].as_secs_f64()
+fn mean(times: &[Duration]) -> f64 {
+    times.iter().sum::<Duration>().as_secs_f64() / times.len() as f64
 }

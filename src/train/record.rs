@@ -91,6 +91,10 @@ pub trait Observer {
     fn eval(&mut self, _: &EvalRecord) -> io::Result<()> {
         Ok(())
     }
+    /// These weights are the latest, some times in a run and before its tests.
+    fn last(&mut self, _: &Weights) -> io::Result<()> {
+        Ok(())
+    }
     /// These weights are the best so far.
     fn best(&mut self, _: &Weights) -> io::Result<()> {
         Ok(())
