@@ -13,7 +13,7 @@ use crate::experiment::{DeviceEntry, JsonLines, RunConfig, RunDir, RunError, rea
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::{DataSizes, Gates, Plan};
-use crate::train::{Engine, EvalRecord, Observer, Outcome, StepRecord, TraceRecord, TrainError, TrainOptions, Trainer};
+use crate::train::{Engine, EvalRecord, Observer, Outcome, StepRecord, TraceRecord, TrainOptions, Trainer};
 
 /// Trains a net.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
@@ -51,12 +51,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
             conclude(console, &outcome, &run_dir);
             Ok(())
         }
-        Err(error) => {
-            if let TrainError::NotFinite { weights, .. } = &error {
-                run_dir.save_last(weights)?;
-            }
-            Err(error.into())
-        }
+        Err(error) => Err(error.into()),
     }
 }
 

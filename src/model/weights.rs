@@ -93,6 +93,14 @@ impl Weights {
         safetensors::serialize(views, Some(metadata)).map_err(format)
     }
 
+    /// The first value that is NaN or infinite, described.
+    pub fn first_not_finite(&self) -> Option<String> {
+        self.0.iter().find_map(|tensor| {
+            let index = tensor.values.iter().position(|value| !value.is_finite())?;
+            Some(format!("{} holds {} at element {index}", tensor.name, tensor.values[index]))
+        })
+    }
+
     /// These weights in the order of `net`'s parameters.
     ///
     /// Errors with every tensor that is missing, unknown, of another shape, or holds a value that is not finite.

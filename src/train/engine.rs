@@ -1,6 +1,6 @@
 //! A net on a device with its data: loads and hands back weights, and evaluates.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::data::{DataSet, evaluation_batches};
 use crate::device::{Device, DeviceError, Ticket};
@@ -123,6 +123,17 @@ impl Engine {
     /// The report of a step or of an evaluation batch, waiting for it if need be.
     pub fn report(&mut self, ticket: Ticket) -> Result<Report, DeviceError> {
         Ok(Report::new(&self.device.collect(ticket)?))
+    }
+
+    /// Forgets what a step has left behind that was not finite and was not applied: the report's word that stops all
+    /// updates, and gradients that the check would find again.
+    pub fn forget_step(&mut self) -> Result<(), DeviceError> {
+        let gradients = self.plan.parameters.iter().filter_map(|planned| planned.gradient);
+        let chunks: BTreeSet<ValueId> = gradients.map(|gradient| self.place(gradient).0).collect();
+        for chunk in chunks {
+            self.device.write(chunk, &vec![0; self.plan.values[chunk.index()].words])?;
+        }
+        self.device.write(self.plan.interface.report, &[0; 4])
     }
 
     /// Puts `weights`, in the order of the plan's parameters, on the device.

@@ -30,16 +30,19 @@ pub enum TrainError {
     #[error(transparent)]
     Observer(#[from] io::Error),
     /// A NaN or an infinity.
-    #[error("step {step}: the loss or a gradient is not finite; {first}. The weights of the step before are kept")]
+    #[error("step {step}: the loss, a gradient or a weight is not finite; {first}. The last good weights are kept")]
     NotFinite {
         /// The step, from 1.
         step: u64,
         /// The first value that is not finite.
         first: String,
-        /// The weights before it.
-        weights: Box<Weights>,
     },
 }
+
+/// Times in a run at which the weights are handed out and the cost of all blocks is measured.
+const MILESTONES: u64 = 6;
+/// Steps that are timed in a row.
+const TIMED_STEPS: u32 = 2;
 
 /// A step that was submitted and has not reported yet.
 struct Submitted {
@@ -102,10 +105,19 @@ impl<'a> Trainer<'a> {
             while self.front_is_due()? {
                 self.finish_step(observer)?;
             }
-            if (step + 1) % self.options.eval_every == 0 || step + 1 == self.options.steps {
+            let done = step + 1;
+            let evaluation = done % self.options.eval_every == 0 || done == self.options.steps;
+            let milestone = done * MILESTONES / self.options.steps > step * MILESTONES / self.options.steps;
+            if evaluation || milestone {
                 self.drain(observer)?;
-                self.evaluate(step + 1, observer)?;
-                self.time_all_gates(step)?;
+            }
+            if evaluation {
+                self.evaluate(done, observer)?;
+            }
+            if milestone {
+                self.milestone(done, observer)?;
+            }
+            if evaluation || milestone {
                 self.clock = Instant::now();
             }
         }
@@ -162,7 +174,7 @@ impl<'a> Trainer<'a> {
         let Some(Submitted { step, gates, lr, ticket }) = self.submitted.pop_front() else { return Ok(()) };
         let report = self.engine.report(ticket)?;
         if !report.finite {
-            return Err(self.not_finite(step, &gates)?);
+            return Err(self.not_finite(step, &gates, observer)?);
         }
         let now = Instant::now();
         let time = now - self.clock;
@@ -184,18 +196,18 @@ impl<'a> Trainer<'a> {
     }
 
     /// Replays `step`, whose update the device left out, to name the first value that is not finite.
-    fn not_finite(&mut self, step: u64, gates: &Gates) -> Result<TrainError, TrainError> {
+    fn not_finite(&mut self, step: u64, gates: &Gates, observer: &mut dyn Observer) -> Result<TrainError, TrainError> {
         while let Some(later) = self.submitted.pop_front() {
             self.engine.report(later.ticket)?;
         }
-        let weights = self.engine.weights()?;
+        observer.last(&self.finite_weights(step)?)?;
         let rows = self.rows.skip();
         let (number, seed, indices) = (step as u32, self.options.seed, self.sampler.batch(step));
         self.engine.upload(&Step { number, seed, indices, gates, rows: &rows })?;
         let list = self.engine.plan.schedule(gates);
         let first = first_not_finite(self.engine.device.as_mut(), &self.engine.plan, &list)?;
         let first = first.unwrap_or_else(|| "a replay of the step found none".into());
-        Ok(TrainError::NotFinite { step: step + 1, first, weights: Box::new(weights) })
+        Ok(TrainError::NotFinite { step: step + 1, first })
     }
 
     /// Evaluates after `step` (from 1) and keeps the weights if they are the best on the validation images.
@@ -220,24 +232,48 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Times the step `step` with all gates on and an update that is not applied.
-    fn time_all_gates(&mut self, step: u64) -> Result<(), TrainError> {
-        if self.survival.iter().all(|&probability| probability == 1.0) {
-            return Ok(());
+    /// Some times in a run: hands out the weights, and measures what skipping saves.
+    fn milestone(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let weights = self.finite_weights(step)?;
+        observer.last(&weights)?;
+        if self.survival.iter().any(|&probability| probability < 1.0) {
+            self.time_all_gates(step)?;
         }
-        let (gates, rows) = (Gates::all(self.survival.len()), self.rows.skip());
-        let (number, seed, indices) = (step as u32, self.options.seed, self.sampler.batch(step));
-        let step = Step { number, seed, indices, gates: &gates, rows: &rows };
-        let mut time = Duration::ZERO;
-        // The first of two warms up what the evaluation has cooled down.
-        for _ in 0..2 {
-            let start = Instant::now();
-            let ticket = self.engine.submit(&step)?;
-            self.engine.report(ticket)?;
-            time = start.elapsed();
-        }
-        self.all_gates.push(time);
         Ok(())
+    }
+
+    /// Times the step before `step` with all gates on and an update that is not applied, a few times in a row, as
+    /// training steps follow each other.
+    fn time_all_gates(&mut self, step: u64) -> Result<(), TrainError> {
+        let (gates, rows) = (Gates::all(self.survival.len()), self.rows.skip());
+        let (number, seed) = ((step - 1) as u32, self.options.seed);
+        let indices = self.sampler.batch(step - 1);
+        let all_gates = Step { number, seed, indices, gates: &gates, rows: &rows };
+        // The first one warms up what an evaluation has cooled down.
+        let ticket = self.engine.submit(&all_gates)?;
+        let mut finite = self.engine.report(ticket)?.finite;
+        let start = Instant::now();
+        let tickets: Result<Vec<Ticket>, DeviceError> =
+            (0..TIMED_STEPS).map(|_| self.engine.submit(&all_gates)).collect();
+        for ticket in tickets? {
+            finite &= self.engine.report(ticket)?.finite;
+        }
+        if finite {
+            self.all_gates.push(start.elapsed() / TIMED_STEPS);
+        } else {
+            // All blocks together may overflow where those that survive do not.
+            self.engine.forget_step()?;
+        }
+        Ok(())
+    }
+
+    /// The weights on the device; an error if the last update has spoiled them.
+    fn finite_weights(&mut self, step: u64) -> Result<Weights, TrainError> {
+        let weights = self.engine.weights()?;
+        match weights.first_not_finite() {
+            None => Ok(weights),
+            Some(first) => Err(TrainError::NotFinite { step, first: format!("after its update, {first}") }),
+        }
     }
 
     /// Tests the best weights and the last, in this order.
