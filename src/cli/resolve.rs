@@ -1,5 +1,7 @@
 //! From flags and data to [`TrainOptions`]: presets filled in, defaults computed, everything checked.
 
+use std::path::Path;
+
 use super::args::{ModelArgs, Preset};
 use crate::data::DataSet;
 use crate::model::init::Init;
@@ -45,7 +47,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
         dropped_update: DroppedUpdate::ZeroGrad,
         dropout: 0.0,
         label_smoothing: 0.1,
-        init: Init::KaimingNormal,
+        initialisation: Init::KaimingNormal,
         norm_epsilon: NormSettings::PYTORCH.epsilon,
         norm_momentum: NormSettings::PYTORCH.momentum,
         seed: 0,
@@ -67,7 +69,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
                 survival_last: 0.6,
                 dropout: 0.4,
                 label_smoothing: 0.0,
-                init: Init::GlorotUniform,
+                initialisation: Init::GlorotUniform,
                 norm_epsilon: NormSettings::NOTEBOOK.epsilon,
                 norm_momentum: NormSettings::NOTEBOOK.momentum,
                 ..quick
@@ -135,10 +137,12 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionE
 
 /// `source` as it is found from any folder: a run may be evaluated from another one.
 fn location(source: &str) -> String {
-    match std::path::absolute(source) {
-        Ok(path) if source != DataSet::EMBEDDED => path.display().to_string(),
-        _ => source.to_string(),
-    }
+    if source == DataSet::EMBEDDED { source.into() } else { absolute(source.as_ref()) }
+}
+
+/// `path` as it is found from any folder.
+pub fn absolute(path: &Path) -> String {
+    std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
 }
 
 fn set<T>(setting: &mut T, given: Option<T>) {

@@ -5,7 +5,7 @@ use std::io;
 use super::args::TrainArgs;
 use super::console::{Console, duration, thousands};
 use super::progress::Progress;
-use super::resolve::resolve;
+use super::resolve::{absolute, resolve};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::device::choose::{self, DeviceChoice};
@@ -30,13 +30,14 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
 
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
+        init_weights: args.init.as_deref().map(absolute),
+        trace: args.record.is_some(),
         device: DeviceEntry::from(chosen.device.info()),
         settings: options.clone(),
     };
     let engine = Engine::new(chosen.device, plan, options.eval_batch, &data)?;
     let mut trainer = Trainer::new(engine, &options, &data)?;
-    let name = format!("{}-{}", options.arch, options.model.name());
-    let mut run_dir = RunDir::create(args.out.as_deref(), &name, &config, args.record.is_some())?;
+    let mut run_dir = RunDir::create(args.out.as_deref(), &config)?;
     let batches = (data.train.len() - options.validation) as u64 / u64::from(options.batch_size);
     let mut watchers = Watchers {
         progress: Progress::new(console, options.steps, options.steps.div_ceil(batches)),
@@ -56,7 +57,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
 }
 
 fn initial_weights(args: &TrainArgs, options: &TrainOptions, net: &ResNet) -> anyhow::Result<Weights> {
-    let Some(path) = &args.init else { return Ok(Weights::initial(net, options.init, options.seed)) };
+    let Some(path) = &args.init else { return Ok(Weights::initial(net, options.initialisation, options.seed)) };
     let (weights, _) = read_weights(path)?;
     Ok(weights.fit(net).map_err(|error| RunError::Weights { path: path.clone(), error })?)
 }

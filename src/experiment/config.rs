@@ -1,4 +1,4 @@
-//! `config.toml`: every setting of a run as it was resolved, the version, and the device.
+//! `config.toml`: every setting of a run as it was resolved, what it began with and records, the version, and the device.
 
 use std::path::{Path, PathBuf};
 
@@ -31,10 +31,14 @@ impl From<&DeviceInfo> for DeviceEntry {
 
 /// The contents of `config.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RunConfig {
     /// Version of sdgpu.
     pub version: String,
+    /// The file of weights that the run began with, if any.
+    pub init_weights: Option<String>,
+    /// Whether what is needed to replay the run is recorded.
+    pub trace: bool,
     /// The device.
     pub device: DeviceEntry,
     /// The settings.

@@ -87,9 +87,9 @@ impl RunDir {
         }
     }
 
-    /// Creates the directory `out`, or else `runs/<name>-<n>` with the first free n, and writes `config.toml`. With
-    /// `trace`, what is needed to replay the run goes to `trace/`.
-    pub fn create(out: Option<&Path>, name: &str, config: &RunConfig, trace: bool) -> Result<Self, RunError> {
+    /// Creates the directory `out`, or else `runs/<arch>-<model>-<n>` with the first free n, and writes `config.toml`.
+    pub fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self, RunError> {
+        let RunConfig { settings, trace, .. } = config;
         let path = match out {
             Some(out) => {
                 if let Some(parent) = out.parent() {
@@ -98,24 +98,24 @@ impl RunDir {
                 claim(out)?;
                 out.to_path_buf()
             }
-            None => claim_numbered(Path::new("runs"), name)?,
+            None => claim_numbered(Path::new("runs"), &format!("{}-{}", settings.arch, settings.model.name()))?,
         };
         let create = |name: &str| {
             let file = path.join(name);
             File::create(&file).map(JsonLines::new).map_err(write_error(&file))
         };
         fs::create_dir(path.join("weights")).map_err(write_error(&path))?;
-        let settings = toml::to_string(config)
+        let text = toml::to_string(config)
             .map_err(|error| RunError::Write { path: path.join("config.toml"), error: io::Error::other(error) })?;
-        fs::write(path.join("config.toml"), settings).map_err(write_error(&path))?;
-        if trace {
+        fs::write(path.join("config.toml"), text).map_err(write_error(&path))?;
+        if *trace {
             fs::create_dir(path.join("trace")).map_err(write_error(&path))?;
         }
         Ok(Self {
             metrics: create("metrics.jsonl")?,
             timing: create("timing.jsonl")?,
             trace: trace.then(|| create("trace/steps.jsonl")).transpose()?,
-            note: serde_json::to_string(&config.settings).unwrap_or_default(),
+            note: serde_json::to_string(settings).unwrap_or_default(),
             path,
         })
     }

@@ -123,8 +123,8 @@ pub struct TrainOptions {
     pub dropout: f32,
     /// Label smoothing.
     pub label_smoothing: f32,
-    /// Initial weights.
-    pub init: Init,
+    /// How weights begin, where they do not come from a file.
+    pub initialisation: Init,
     /// Batch norm's epsilon.
     pub norm_epsilon: f32,
     /// Batch norm's momentum, in PyTorch's sense.

@@ -1,6 +1,7 @@
 //! `sdgpu train`: what a run leaves behind and says, and that it learns.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use sdgpu::experiment::RunConfig;
 use sdgpu::model::init::Init;
@@ -59,8 +60,9 @@ fn run_directory_holds_what_is_promised() {
     assert_eq!(workspace.names_in("run"), promised);
 
     // Unknown and missing settings would be errors.
-    let RunConfig { version, device, settings } = config(&workspace, "run");
+    let RunConfig { version, init_weights, trace, device, settings } = config(&workspace, "run");
     assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
+    assert_eq!((init_weights, trace), (None, false));
     assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));
     assert_eq!((settings.steps, settings.batch_size, settings.validation, settings.eval_every), (12, 8, 5, 2));
 
@@ -201,6 +203,9 @@ fn trace_holds_what_a_replay_needs() {
     // Starting from the traced weights is the same run.
     workspace.sdgpu(&format!("{TRAIN} --seed 5 --init a/trace/initial.safetensors --out b"));
     assert_same(&workspace, "a", "b");
+    let initial = config(&workspace, "b").init_weights.unwrap();
+    assert!(initial.ends_with("initial.safetensors") && Path::new(&initial).is_absolute(), "{initial}");
+    assert!(config(&workspace, "a").trace && !config(&workspace, "b").trace);
 }
 
 #[test]
@@ -279,7 +284,7 @@ fn the_seed_preset_is_the_notebooks_run() {
     assert_eq!((settings.survival, settings.survival_first, settings.survival_last), (Rule::Linspace, 1.0, 0.6));
     assert_eq!((settings.branch_scale, settings.dropped_update), (BranchScale::Eval, DroppedUpdate::ZeroGrad));
     assert_eq!((settings.norm_epsilon, settings.norm_momentum), (1e-3, 0.01));
-    assert_eq!((settings.init, settings.evaluate_on), (Init::GlorotUniform, EvaluateOn::TestBatch));
+    assert_eq!((settings.initialisation, settings.evaluate_on), (Init::GlorotUniform, EvaluateOn::TestBatch));
     assert_eq!((settings.validation, settings.eval_every, settings.warmup_steps), (0, 1, 0));
     // A random test batch at each step, and at the end all test images.
     let metrics = workspace.json("run/metrics.jsonl");
