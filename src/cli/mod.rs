@@ -22,7 +22,7 @@ use crate::experiment::{ConfigError, RunError};
 use crate::plan::PlanError;
 use crate::train::{OptionError, TrainError};
 
-/// Exit code for what the user can mend: flags, files, devices that are not there.
+/// Exit code for what the user can mend before anything starts: flags, files, devices that are not there.
 const BAD_INPUT: u8 = 2;
 
 /// Parses the command line, does what it says, and returns the exit code. This is the one place that prints errors.
@@ -51,9 +51,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 fn is_bad_input(error: &anyhow::Error) -> bool {
     let device = |error: &DeviceError| matches!(error, DeviceError::NoAdapter(_) | DeviceError::OutOfMemory { .. });
     match error.downcast_ref::<TrainError>() {
-        Some(TrainError::Device(error)) => device(error),
         Some(TrainError::Data(_)) => true,
-        Some(TrainError::Observer(_) | TrainError::NotFinite { .. }) => false,
+        // The training was under way.
+        Some(TrainError::Device(_) | TrainError::Observer(_) | TrainError::NotFinite { .. }) => false,
         None => {
             error.is::<OptionError>()
                 || error.is::<DataError>()

@@ -18,7 +18,7 @@ use crate::train::{Engine, EvalRecord, Observer, Outcome, StepRecord, TraceRecor
 /// Trains a net.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let console = Console::new(args.json, args.quiet);
-    // Everything is checked before anything is written or opened.
+    // Everything is checked before anything is written.
     args.out.as_deref().map_or(Ok(()), RunDir::check)?;
     let data = DataSet::load(&args.model.data)?;
     let options = resolve(&args.model, &data)?;
@@ -26,8 +26,6 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let initial = initial_weights(args, &options, &net)?;
     let chosen = choose::open(&DeviceChoice::from(args.model.device.as_str()), args.model.backend)?;
     let plan = plan(&net, &options, &data, chosen.device.as_ref())?;
-    announce(console, &net, &options, &plan, chosen.device.as_ref(), chosen.note.as_deref());
-
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         init_weights: args.init.as_deref().map(absolute),
@@ -35,9 +33,13 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         device: DeviceEntry::from(chosen.device.info()),
         settings: options.clone(),
     };
+    // Gone again if the run does not start.
+    let mut run_dir = RunDir::create(args.out.as_deref(), &config)?;
+    announce(console, &net, &options, &plan, chosen.device.as_ref(), chosen.note.as_deref());
     let engine = Engine::new(chosen.device, plan, options.eval_batch, &data)?;
     let mut trainer = Trainer::new(engine, &options, &data)?;
-    let mut run_dir = RunDir::create(args.out.as_deref(), &config)?;
+    run_dir.keep();
+
     let batches = (data.train.len() - options.validation) as u64 / u64::from(options.batch_size);
     let mut watchers = Watchers {
         progress: Progress::new(console, options.steps, options.steps.div_ceil(batches)),
@@ -46,14 +48,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     let result = trainer.run(&initial, &mut watchers);
     watchers.progress.finish();
-    match result {
-        Ok(outcome) => {
-            run_dir.save_last(&outcome.weights)?;
-            conclude(console, &outcome, &run_dir);
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
+    conclude(console, &result?, &run_dir);
+    Ok(())
 }
 
 fn initial_weights(args: &TrainArgs, options: &TrainOptions, net: &ResNet) -> anyhow::Result<Weights> {
@@ -171,6 +167,10 @@ impl Observer for Watchers<'_> {
         self.run_dir.eval(record)?;
         self.tell(|stdout| stdout.eval(record));
         self.progress.eval(record)
+    }
+
+    fn last(&mut self, weights: &Weights) -> io::Result<()> {
+        self.run_dir.last(weights)
     }
 
     fn best(&mut self, weights: &Weights) -> io::Result<()> {

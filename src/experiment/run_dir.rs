@@ -65,14 +65,16 @@ struct TimingLine {
     images_per_second: f64,
 }
 
-/// The directory of a run that goes on; writes what the run tells.
+/// The directory of a run that goes on; writes what the run tells. Dropped before [`Self::keep`], it leaves nothing
+/// behind.
 pub struct RunDir {
-    path: PathBuf,
     metrics: JsonLines<File>,
     timing: JsonLines<File>,
     trace: Option<JsonLines<File>>,
     /// sdgpu's note in files of weights: the settings, and nothing of the machine, so that equal runs give equal files.
     note: String,
+    /// Last, because some systems remove no file that is open.
+    folder: NewFolder,
 }
 
 impl RunDir {
@@ -90,65 +92,102 @@ impl RunDir {
     /// Creates the directory `out`, or else `runs/<arch>-<model>-<n>` with the first free n, and writes `config.toml`.
     pub fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self, RunError> {
         let RunConfig { settings, trace, .. } = config;
-        let path = match out {
-            Some(out) => {
-                if let Some(parent) = out.parent() {
-                    fs::create_dir_all(parent).map_err(write_error(parent))?;
-                }
-                claim(out)?;
-                out.to_path_buf()
-            }
-            None => claim_numbered(Path::new("runs"), &format!("{}-{}", settings.arch, settings.model.name()))?,
+        let unwritable = |error| RunError::Write { path: "config.toml".into(), error };
+        let text = toml::to_string(config).map_err(io::Error::other).map_err(unwritable)?;
+        let note = serde_json::to_string(settings).map_err(io::Error::from).map_err(unwritable)?;
+
+        let folder = match out {
+            Some(out) => NewFolder::create(out)?,
+            None => numbered(Path::new("runs"), &format!("{}-{}", settings.arch, settings.model.name()))?,
         };
-        let create = |name: &str| {
-            let file = path.join(name);
-            File::create(&file).map(JsonLines::new).map_err(write_error(&file))
-        };
-        fs::create_dir(path.join("weights")).map_err(write_error(&path))?;
-        let text = toml::to_string(config)
-            .map_err(|error| RunError::Write { path: path.join("config.toml"), error: io::Error::other(error) })?;
-        fs::write(path.join("config.toml"), text).map_err(write_error(&path))?;
+        let path = |name: &str| folder.path.join(name);
+        let create_dir = |name: &str| fs::create_dir(path(name)).map_err(write_error(&path(name)));
+        let create = |name: &str| File::create(path(name)).map(JsonLines::new).map_err(write_error(&path(name)));
+        fs::write(path("config.toml"), text).map_err(write_error(&path("config.toml")))?;
+        create_dir("weights")?;
         if *trace {
-            fs::create_dir(path.join("trace")).map_err(write_error(&path))?;
+            create_dir("trace")?;
         }
         Ok(Self {
             metrics: create("metrics.jsonl")?,
             timing: create("timing.jsonl")?,
             trace: trace.then(|| create("trace/steps.jsonl")).transpose()?,
-            note: serde_json::to_string(settings).unwrap_or_default(),
-            path,
+            note,
+            folder,
         })
+    }
+
+    /// Lets the directory stay, from now on.
+    pub fn keep(&mut self) {
+        self.folder.keep();
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.folder.path
     }
 
-    /// Writes the last weights.
-    pub fn save_last(&self, weights: &Weights) -> Result<(), RunError> {
-        save_weights(&self.path.join("weights/last.safetensors"), weights, &self.note)
+    fn save(&self, name: &str, weights: &Weights) -> io::Result<()> {
+        save_weights(&self.path().join(name), weights, &self.note).map_err(io::Error::other)
     }
 }
 
-/// Creates the folder `path`, which must not exist.
-fn claim(path: &Path) -> Result<(), RunError> {
-    fs::create_dir(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => RunError::Exists(path.to_path_buf()),
-        _ => RunError::Write { path: path.to_path_buf(), error },
-    })
+/// A folder that was created, with those of its parents that were missing. Dropped, it goes again with all that it
+/// holds, and they go if they are empty, unless it is to be kept.
+struct NewFolder {
+    path: PathBuf,
+    created: bool,
+    /// In the order of their creation.
+    parents: Vec<PathBuf>,
+}
+
+impl NewFolder {
+    /// Creates `path`, which must not exist.
+    fn create(path: &Path) -> Result<Self, RunError> {
+        let mut folder = Self { path: path.to_path_buf(), created: false, parents: Vec::new() };
+        let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
+        let missing: Vec<&Path> = parents.take_while(|parent| !parent.is_dir()).collect();
+        for &parent in missing.iter().rev() {
+            match fs::create_dir(parent) {
+                Ok(()) => folder.parents.push(parent.to_path_buf()),
+                // Somebody else was faster.
+                Err(_) if parent.is_dir() => {}
+                Err(error) => return Err(RunError::Write { path: parent.to_path_buf(), error }),
+            }
+        }
+        fs::create_dir(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => RunError::Exists(path.to_path_buf()),
+            _ => RunError::Write { path: path.to_path_buf(), error },
+        })?;
+        folder.created = true;
+        Ok(folder)
+    }
+
+    fn keep(&mut self) {
+        self.created = false;
+        self.parents.clear();
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        // What can't be removed stays: there is an error to report already, and it is another one.
+        if self.created {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+        for parent in self.parents.iter().rev() {
+            let _ = fs::remove_dir(parent);
+        }
+    }
 }
 
 /// Creates the first free `<parent>/<name>-<n>`.
-fn claim_numbered(parent: &Path, name: &str) -> Result<PathBuf, RunError> {
-    fs::create_dir_all(parent).map_err(write_error(parent))?;
+fn numbered(parent: &Path, name: &str) -> Result<NewFolder, RunError> {
     let mut number = 1u32;
     loop {
-        let path = parent.join(format!("{name}-{number}"));
-        match claim(&path) {
+        match NewFolder::create(&parent.join(format!("{name}-{number}"))) {
             Err(RunError::Exists(_)) => number += 1,
-            Err(error) => return Err(error),
-            Ok(()) => return Ok(path),
+            result => return result,
         }
     }
 }
@@ -174,10 +213,7 @@ pub fn read_weights(path: &Path) -> Result<(Weights, Option<TrainOptions>), RunE
 
 impl Observer for RunDir {
     fn initial(&mut self, weights: &Weights) -> io::Result<()> {
-        if self.trace.is_none() {
-            return Ok(());
-        }
-        save_weights(&self.path.join("trace/initial.safetensors"), weights, &self.note).map_err(io::Error::other)
+        if self.trace.is_some() { self.save("trace/initial.safetensors", weights) } else { Ok(()) }
     }
 
     fn trace(&mut self, record: &TraceRecord) -> io::Result<()> {
@@ -195,7 +231,35 @@ impl Observer for RunDir {
         self.metrics.eval(record)
     }
 
+    fn last(&mut self, weights: &Weights) -> io::Result<()> {
+        self.save("weights/last.safetensors", weights)
+    }
+
     fn best(&mut self, weights: &Weights) -> io::Result<()> {
-        save_weights(&self.path.join("weights/best.safetensors"), weights, &self.note).map_err(io::Error::other)
+        self.save("weights/best.safetensors", weights)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_with_what_was_created_for_it_unless_it_is_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("there/a/b/run");
+        fs::create_dir(root.path().join("there")).unwrap();
+
+        let folder = NewFolder::create(&path).unwrap();
+        fs::write(path.join("file"), "").unwrap();
+        assert!(matches!(NewFolder::create(&path), Err(RunError::Exists(_))));
+        assert!(path.join("file").exists(), "what is somebody else's stays");
+        // Another run comes into a parent.
+        fs::create_dir(root.path().join("there/a/other")).unwrap();
+        drop(folder);
+        assert!(!root.path().join("there/a/b").exists() && root.path().join("there/a/other").exists());
+
+        NewFolder::create(&path).unwrap().keep();
+        assert!(path.exists());
     }
 }

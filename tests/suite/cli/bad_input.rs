@@ -191,6 +191,27 @@ fn run_directories_that_cannot_be() {
         std::os::unix::fs::symlink("nowhere", workspace.path("dangling")).unwrap();
         refuse_all(&workspace, TRAIN, &[("--out dangling", "dangling exists already; ")]);
     }
+    // No file system takes so long a name; the parents must go again.
+    let long = "x".repeat(1000);
+    refuse_all(
+        &workspace,
+        TRAIN,
+        &[(&format!("--out new/folders/{long}"), &format!("can't write new/folders/{long}: "))],
+    );
+}
+
+/// The CPU device asks for more than the shell allows; where the machine has less, the plan is refused.
+#[cfg(target_os = "linux")]
+#[test]
+fn trainings_that_run_out_of_memory_before_they_start() {
+    let workspace = Workspace::new();
+    let train = workspace.command("train --model resnet --device cpu --steps 1 --batch-size 4000 --out new/run");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -v 1000000 && exec \"$0\" \"$@\""]).arg(train.get_program()).args(train.get_args());
+    limited.env("RAYON_NUM_THREADS", "2").current_dir(workspace.path("."));
+    let ran = workspace.run(&mut limited);
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(2), 1), "{ran}");
+    assert!(ran.stderr.contains("MiB") && workspace.names().is_empty(), "{ran}");
 }
 
 #[cfg(target_os = "linux")]
