@@ -1,6 +1,6 @@
 //! The command line: one file per sub-command, and what they share.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,7 +27,11 @@ const BAD_INPUT: u8 = 2;
 
 /// Parses the command line, does what it says, and returns the exit code. This is the one place that prints errors.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return misused(&error),
+    };
+    let result = match command {
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Devices { backend } => devices::run(backend),
@@ -37,11 +41,34 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads on: that is no fault.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sdgpu: {}", one_line(&error));
-            ExitCode::from(if is_bad_input(&error) { BAD_INPUT } else { 1 })
-        }
+        Err(error) => fail(&format!("{error:#}"), if is_bad_input(&error) { BAD_INPUT } else { 1 }),
     }
+}
+
+/// Help and version as clap prints them; what it refuses in one line.
+fn misused(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match error.kind() {
+        DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { BAD_INPUT } else { 0 })
+        }
+        _ => fail(&first_paragraph(&error.to_string()), BAD_INPUT),
+    }
+}
+
+/// The first paragraph of clap's `message` as one line: a sentence, and after a colon the arguments that it is about.
+fn first_paragraph(message: &str) -> String {
+    let mut lines = message.trim_start_matches("error: ").lines().map(str::trim).take_while(|line| !line.is_empty());
+    let sentence = lines.next().unwrap_or_default();
+    let arguments: Vec<&str> = lines.collect();
+    if arguments.is_empty() { sentence.into() } else { format!("{sentence} {}", arguments.join(", ")) }
+}
+
+/// Prints `message` as one line. A closed pipe does not change the exit code.
+fn fail(message: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "sdgpu: {}", message.replace('\n', " "));
+    ExitCode::from(code)
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -64,10 +91,6 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
                 || error.downcast_ref::<DeviceError>().is_some_and(device)
         }
     }
-}
-
-fn one_line(error: &anyhow::Error) -> String {
-    format!("{error:#}").replace('\n', " ")
 }
 
 /// What is wrong with the command line beyond single flags.

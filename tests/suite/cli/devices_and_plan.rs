@@ -125,6 +125,13 @@ fn a_closed_pipe_is_no_fault() {
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran}");
         assert!(ran.stdout.starts_with(first), "expected: {first}\n{ran}");
     }
+    // Errors keep their exit codes where nobody reads them.
+    for (arguments, code) in [("eval nowhere", 2), ("train --bogus", 2), (&format!("{TRAIN} --lr 1e30 --quiet"), 1)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = workspace.command(arguments).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments}");
+    }
     // The training went on to its end.
     for run in ["text", "json"] {
         assert_eq!(workspace.json(&format!("{run}/metrics.jsonl")).len(), 12 + 8);
