@@ -15,9 +15,12 @@ mod resolve;
 mod train;
 
 use args::{Cli, Command};
+use console::Console;
 
 use crate::data::DataError;
-use crate::device::DeviceError;
+use crate::device::choose::{self, Chosen, DeviceChoice};
+use crate::device::gpu::Backend;
+use crate::device::{Device, DeviceError};
 use crate::experiment::{ConfigError, RunError};
 use crate::plan::PlanError;
 use crate::train::{OptionError, TrainError};
@@ -63,6 +66,24 @@ fn first_paragraph(message: &str) -> String {
     let sentence = lines.next().unwrap_or_default();
     let arguments: Vec<&str> = lines.collect();
     if arguments.is_empty() { sentence.into() } else { format!("{sentence} {}", arguments.join(", ")) }
+}
+
+/// Opens the device that the flags `--device` and `--backend` ask for.
+fn open_device(device: &str, backend: Option<Backend>) -> anyhow::Result<Chosen> {
+    let choice = DeviceChoice::from(device);
+    if choice == DeviceChoice::Cpu && backend.is_some() {
+        return Err(BadInput("--backend has no effect with --device cpu; leave it out".into()).into());
+    }
+    Ok(choose::open(&choice, backend)?)
+}
+
+/// Says which device is used, and why if that needs saying.
+fn show_device(console: Console, device: &dyn Device, note: Option<&str>) {
+    let info = device.info();
+    console.line(format!("device     {}: {} ({}, {})", info.kind, info.name, info.backend, info.driver));
+    if let Some(note) = note {
+        console.line(format!("           {note}"));
+    }
 }
 
 /// Prints `message` as one line. A closed pipe does not change the exit code.

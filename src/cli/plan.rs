@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use super::BadInput;
 use super::args::PlanArgs;
 use super::resolve::resolve;
 use super::train::plan;
+use super::{BadInput, open_device};
 use crate::data::DataSet;
-use crate::device::choose::{self, DeviceChoice};
 use crate::plan::{DispatchRow, Gates, Plan};
 
 /// Shows a step without running it.
@@ -16,7 +15,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let data = DataSet::load(&args.model.data)?;
     let options = resolve(&args.model, &data)?;
     let net = options.net(data.train.channels, data.classes)?;
-    let device = choose::open(&DeviceChoice::from(args.model.device.as_str()), args.model.backend)?.device;
+    let device = open_device(&args.model.device, args.model.backend)?.device;
     let plan = plan(&net, &options, &data, device.as_ref())?;
     let blocks = plan.blocks.len();
     let gates = args.gates.clone().unwrap_or_else(|| Gates::all(blocks));

@@ -12,6 +12,8 @@ use crate::train::{EvalRecord, Observer, StepRecord, WhichWeights};
 const SMOOTHING: f64 = 2.0 / 21.0;
 /// Time between plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Least time between evaluations on the way that are shown.
+const EVALUATION_EVERY: Duration = Duration::from_secs(1);
 
 /// Shows a run while it goes on.
 pub struct Progress {
@@ -23,6 +25,7 @@ pub struct Progress {
     accuracy: f64,
     seconds: f64,
     last_line: Instant,
+    last_evaluation: Option<Instant>,
 }
 
 impl Progress {
@@ -33,7 +36,17 @@ impl Progress {
             let style = ProgressStyle::with_template("{bar:24} {msg}");
             style.map(|style| bar.with_style(style)).unwrap_or_else(|_| ProgressBar::hidden())
         });
-        Self { console, bar, steps, epochs, loss: 0.0, accuracy: 0.0, seconds: 0.0, last_line: Instant::now() }
+        Self {
+            console,
+            bar,
+            steps,
+            epochs,
+            loss: 0.0,
+            accuracy: 0.0,
+            seconds: 0.0,
+            last_line: Instant::now(),
+            last_evaluation: None,
+        }
     }
 
     /// Takes the bar away.
@@ -89,6 +102,11 @@ impl Observer for Progress {
     }
 
     fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
+        let on_the_way = record.weights == WhichWeights::Last && record.step < self.steps;
+        if on_the_way && self.last_evaluation.is_some_and(|last| last.elapsed() < EVALUATION_EVERY) {
+            return Ok(());
+        }
+        self.last_evaluation = Some(Instant::now());
         let which = if record.weights == WhichWeights::Best { "best weights, of " } else { "" };
         self.line(&format!(
             "{:10} {which}step {}: accuracy {:.2} %, loss {:.4} ({} images)",

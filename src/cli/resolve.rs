@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::BadInput;
 use super::args::{ModelArgs, Preset};
 use crate::data::DataSet;
 use crate::model::init::Init;
@@ -9,7 +10,7 @@ use crate::model::resnet::NormSettings;
 use crate::model::survival::Rule;
 use crate::plan::BranchScale;
 use crate::train::{
-    DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions, check_flag,
+    DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OptimizerKind, TrainOptions, check_flag,
 };
 
 /// Evaluations of a run, unless `--eval-every` says otherwise.
@@ -79,8 +80,8 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
     }
 }
 
-/// The settings that `args` ask for, on `data`; errors at the first that is out of its range.
-pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionError> {
+/// The settings that `args` ask for, on `data`; errors at the first that is out of its range or has no effect.
+pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions> {
     let (mut options, length) = preset(args.preset, args.model);
     let twelfth = if args.preset == Preset::Seed { 0 } else { data.train.len() / 12 };
     options.data = location(&args.data);
@@ -111,16 +112,17 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionE
         options.survival_last = 1.0 - rate;
         options.branch_scale = BranchScale::Train;
     }
-    if let Some(epochs) = args.epochs {
-        check_flag("epochs", epochs, epochs > 0, "at least 1")?;
-    }
     // A default must not stand in the way of a small run or a small data set, here and below.
     let train_images = data.train.len().saturating_sub(options.validation) as u64;
     options.batch_size = args.batch_size.unwrap_or(options.batch_size.min(train_images as u32));
     let batches = train_images.checked_div(options.batch_size.into()).unwrap_or(0);
+    if let Some(epochs) = args.epochs {
+        let most = MOST_STEPS / batches.max(1);
+        check_flag("epochs", epochs, (1..=most).contains(&epochs), &format!("from 1 to {most}"))?;
+    }
     options.steps = match (args.steps, args.epochs, length) {
         (Some(steps), _, _) | (None, None, Length::Steps(steps)) => steps,
-        (None, Some(epochs), _) | (None, None, Length::Epochs(epochs)) => epochs.saturating_mul(batches),
+        (None, Some(epochs), _) | (None, None, Length::Epochs(epochs)) => epochs * batches,
     };
     if options.eval_every == 0 {
         // At most an epoch apart, and no closer than the evaluations are long.
@@ -132,7 +134,31 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> Result<TrainOptions, OptionE
     let evaluated = data.test.len().max(options.validation) as u32;
     options.eval_batch = args.eval_batch.unwrap_or(options.eval_batch.min(evaluated));
     options.check(data.train.len(), data.test.len())?;
+    check_effects(args, &options)?;
     Ok(options)
+}
+
+/// Errors at the first flag in `args` that changes nothing beside what `options` have come to.
+fn check_effects(args: &ModelArgs, options: &TrainOptions) -> Result<(), BadInput> {
+    let adam = options.optimizer == OptimizerKind::Adam;
+    let plain = options.model == Model::Resnet;
+    let uniform = options.survival == Rule::Uniform;
+    let without_effect = [
+        ("eval-every", args.eval_every.is_some(), !options.evaluates(), "--validation 0"),
+        ("momentum", args.momentum.is_some(), adam, "--optimizer adam"),
+        ("nesterov", args.nesterov, adam, "--optimizer adam"),
+        ("survival", args.survival.is_some(), plain, "--model resnet"),
+        ("survival-first", args.survival_first.is_some(), plain, "--model resnet"),
+        ("survival-last", args.survival_last.is_some(), plain, "--model resnet"),
+        ("branch-scale", args.branch_scale.is_some(), plain, "--model resnet"),
+        ("dropped-update", args.dropped_update.is_some(), plain, "--model resnet"),
+        ("drop-path", args.drop_path.is_some(), plain, "--model resnet"),
+        ("survival-first", args.survival_first.is_some(), uniform, "--survival uniform"),
+    ];
+    match without_effect.into_iter().find(|(_, given, idle, _)| *given && *idle) {
+        Some((flag, _, _, beside)) => Err(BadInput(format!("--{flag} has no effect with {beside}; leave it out"))),
+        None => Ok(()),
+    }
 }
 
 /// `source` as it is found from any folder: a run may be evaluated from another one.

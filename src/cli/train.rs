@@ -6,9 +6,9 @@ use super::args::TrainArgs;
 use super::console::{Console, duration, thousands};
 use super::progress::Progress;
 use super::resolve::{absolute, resolve};
+use super::{open_device, show_device};
 use crate::data::DataSet;
 use crate::device::Device;
-use crate::device::choose::{self, DeviceChoice};
 use crate::experiment::{DeviceEntry, JsonLines, RunConfig, RunDir, RunError, read_weights};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
@@ -24,7 +24,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let options = resolve(&args.model, &data)?;
     let net = options.net(data.train.channels, data.classes)?;
     let initial = initial_weights(args, &options, &net)?;
-    let chosen = choose::open(&DeviceChoice::from(args.model.device.as_str()), args.model.backend)?;
+    let chosen = open_device(&args.model.device, args.model.backend)?;
     let plan = plan(&net, &options, &data, chosen.device.as_ref())?;
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -35,7 +35,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     // Gone again if the run does not start.
     let mut run_dir = RunDir::create(args.out.as_deref(), &config)?;
-    announce(console, &net, &options, &plan, chosen.device.as_ref(), chosen.note.as_deref());
+    announce(console, &net, &options, &data, &plan, chosen.device.as_ref(), chosen.note.as_deref());
     let engine = Engine::new(chosen.device, plan, options.eval_batch, &data)?;
     let mut trainer = Trainer::new(engine, &options, &data)?;
     run_dir.keep();
@@ -74,15 +74,24 @@ fn announce(
     console: Console,
     net: &ResNet,
     options: &TrainOptions,
+    data: &DataSet,
     plan: &Plan,
     device: &dyn Device,
     note: Option<&str>,
 ) {
-    let info = device.info();
-    console.line(format!("device     {}: {} ({}, {})", info.kind, info.name, info.backend, info.driver));
-    if let Some(note) = note {
-        console.line(format!("           {note}"));
-    }
+    show_device(console, device, note);
+    let (train, test) = (&data.train, &data.test);
+    console.line(format!(
+        "data       {}: {} training, {} validation and {} test images of {}x{}x{}, {} classes",
+        options.data,
+        thousands(train.len() - options.validation),
+        thousands(options.validation),
+        thousands(test.len()),
+        train.height,
+        train.width,
+        train.channels,
+        data.classes,
+    ));
     let blocks = plan.blocks.len();
     console.line(format!(
         "net        {} {}, {} parameters, {:.1} of {blocks} blocks expected in a step",
@@ -98,10 +107,12 @@ fn announce(
         plan.expected_flop() / 1e9,
         plan.storage.bytes() as f64 / f64::from(1 << 20),
     ));
-    console.line(format!(
-        "training   {} steps, an evaluation every {}, seed {}",
-        options.steps, options.eval_every, options.seed
-    ));
+    let evaluations = match options.eval_every {
+        _ if !options.evaluates() => "no evaluation on the way".into(),
+        every if every < options.steps => format!("an evaluation every {every}"),
+        _ => "an evaluation after the last".into(),
+    };
+    console.line(format!("training   {} steps, {evaluations}, seed {}", options.steps, options.seed));
 }
 
 /// How it went.

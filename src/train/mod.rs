@@ -11,7 +11,8 @@ mod trainer;
 pub use engine::{Engine, Report, Score, Step};
 pub use optimizer::UpdateRows;
 pub use options::{
-    DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, OptionError, TrainOptions, check_flag,
+    DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OptimizerKind, OptionError, TrainOptions,
+    check_flag,
 };
 pub use record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
 pub use schedule::learning_rate;

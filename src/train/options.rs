@@ -199,6 +199,11 @@ impl TrainOptions {
         check_flag("nesterov", self.nesterov, nesterov, "used with a --momentum above 0")
     }
 
+    /// Whether there are evaluations on the way.
+    pub fn evaluates(&self) -> bool {
+        self.evaluate_on == EvaluateOn::TestBatch || self.validation > 0
+    }
+
     /// The net, for images of `in_channels` channels and `classes` classes.
     pub fn net(&self, in_channels: u32, classes: u32) -> Result<ResNet, OptionError> {
         let mut net = ResNet::named(&self.arch, in_channels, classes)?;
@@ -246,8 +251,8 @@ impl TrainOptions {
     }
 }
 
-/// Steps are counted in 32 bits on the device.
-const MOST_STEPS: u64 = u32::MAX as u64;
+/// The longest run: steps are counted in 32 bits on the device.
+pub const MOST_STEPS: u64 = u32::MAX as u64;
 
 /// The device knows the learning rate, and its quotient by Adam's bias correction, in f32: an infinite one would spoil
 /// the weights in an update that has no fault to find.

@@ -103,7 +103,8 @@ fn run_directory_holds_what_is_promised() {
 #[test]
 fn without_validation_images_nothing_is_chosen() {
     let workspace = Workspace::with_tiny();
-    workspace.sdgpu(&format!("{TRAIN} --validation 0 --out run"));
+    let ran = workspace.sdgpu(&format!("{TRAIN} --validation 0 --out run"));
+    assert!(ran.stdout.contains("\ntraining   14 steps, no evaluation on the way, seed 0\n"), "{ran}");
     assert_eq!(workspace.names_in("run/weights"), ["last.safetensors"]);
     let metrics = workspace.json("run/metrics.jsonl");
     assert_eq!(metrics.len(), 14 + 1, "7 batches of 8 in each epoch, and the test");
@@ -124,6 +125,13 @@ fn stdout_and_stderr_carry_what_was_asked_for() {
 
     let ran = workspace.sdgpu(&format!("{TRAIN} --out text"));
     assert_eq!(ran.stderr, "", "{ran}");
+    assert!(ran.stdout.contains("\ntraining   12 steps, an evaluation every 2, seed 0\n"), "{ran}");
+    let data = "/tiny: 55 training, 5 validation and 20 test images of 9x9x1, 3 classes\n";
+    assert!(ran.stdout.replace('\\', "/").contains(data), "{ran}");
+    // No evaluation within a second of another; the tests are shown whatever their time.
+    let shown = |start: &str| ran.stdout.lines().filter(|line| line.starts_with(start)).count();
+    assert!((2..=6).contains(&shown("validation step")), "{ran}");
+    assert_eq!(shown("test       "), 2, "{ran}");
     for expected in ["device     cpu: ", "net        resnet8 stochastic, ", "test accuracy ", "run directory text"] {
         assert!(ran.stdout.contains(expected), "expected: {expected}\n{ran}");
     }
