@@ -3,83 +3,67 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
-use super::BadInput;
 use super::args::EvalArgs;
+use super::console::Console;
+use super::{BadInput, open_device, show_device};
 use crate::data::DataSet;
-use crate::device::choose::{self, DeviceChoice};
-use crate::experiment::{JsonLines, RunConfig, RunError, read_weights};
+use crate::experiment::{JsonLines, RunConfig, RunError, TestLine, read_weights};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::{BranchScale, DataSizes, Plan, PlanOptions, Split};
 use crate::train::{Engine, OptionError, Score, TrainOptions, check_flag};
 
-/// A result as a line of JSON.
-#[derive(Serialize)]
-struct EvalLine {
-    kind: &'static str,
-    split: &'static str,
-    weights: String,
-    loss: f64,
-    accuracy: f64,
-    images: usize,
-}
-
 /// Tests weights on the test images.
 pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
-    let (files, settings) = find(&args.target)?;
+    let (candidates, settings) = find(&args.target)?;
+    if let (Some(arch), Some(settings)) = (&args.arch, &settings)
+        && *arch != settings.arch
+    {
+        let (target, trained) = (args.target.display(), &settings.arch);
+        return Err(BadInput(format!("{target} is of {trained}, not of {arch}; leave --arch out")).into());
+    }
     let data_source = args.data.as_deref().or(settings.as_ref().map(|settings| settings.data.as_str()));
     let data = DataSet::load(data_source.unwrap_or(DataSet::EMBEDDED))?;
-    let net = match (&args.arch, &settings) {
-        (None, Some(settings)) => settings.net(data.train.channels, data.classes)?,
-        (Some(arch), _) => ResNet::named(arch, data.train.channels, data.classes).map_err(OptionError::from)?,
+    let net = match (&settings, &args.arch) {
+        (Some(settings), _) => settings.net(data.train.channels, data.classes)?,
+        (None, Some(arch)) => ResNet::named(arch, data.train.channels, data.classes).map_err(OptionError::from)?,
         (None, None) => {
             let file = args.target.display();
             return Err(BadInput(format!("{file} does not say which net it is for; give --arch")).into());
         }
     };
-    let survival = match &settings {
-        Some(settings) if args.arch.is_none() => settings.survival_probabilities(net.blocks.len())?,
-        _ => vec![1.0; net.blocks.len()],
+    // Without settings, the net is taken for a plain one: every branch counts in full.
+    let blocks = net.blocks.len();
+    let (survival, branch_scale) = match &settings {
+        Some(settings) => (settings.survival_probabilities(blocks)?, settings.branch_scale),
+        None => (vec![1.0; blocks], BranchScale::Eval),
     };
-    let branch_scale = settings.as_ref().map_or(BranchScale::Eval, |settings| settings.branch_scale);
     let test_images = data.test.len();
     let eval_batch = args.eval_batch.unwrap_or(500.min(test_images as u32));
     let range = format!("from 1 to the {test_images} test images");
     check_flag("eval-batch", eval_batch, (1..=test_images).contains(&(eval_batch as usize)), &range)?;
-    for Candidate { name, path, weights } in files {
-        let weights = weights.fit(&net).map_err(|error| RunError::Weights { path: path.clone(), error })?;
-        let score = score(args, &net, &weights, &data, survival.clone(), branch_scale, eval_batch)?;
+    let candidates: Vec<Candidate> = candidates.into_iter().map(|file| file.fit(&net)).collect::<Result<_, _>>()?;
+
+    let chosen = open_device(&args.device, args.backend)?;
+    let sizes = DataSizes { height: data.test.height, width: data.test.width, train: 0, test: test_images };
+    let limits = chosen.device.limits();
+    let options = PlanOptions { data: sizes, training: None, eval_batch, survival, branch_scale, limits };
+    let plan = Plan::new(&net, &options)?;
+    show_device(Console::new(false, args.json), chosen.device.as_ref(), chosen.note.as_deref());
+    let mut engine = Engine::new(chosen.device, plan, eval_batch, &data)?;
+    let indices: Vec<u32> = (0..test_images as u32).collect();
+    for Candidate { name, path, weights } in candidates {
+        engine.load(&weights)?;
+        let Score { loss, accuracy, images } = engine.evaluate(Split::Test, &indices)?;
         let mut stdout = io::stdout();
-        let Score { loss, accuracy, images } = score;
         if args.json {
             let weights = path.display().to_string();
-            JsonLines::new(stdout).write(&EvalLine { kind: "eval", split: "test", weights, loss, accuracy, images })?;
+            JsonLines::new(stdout).write(&TestLine { split: "test", weights, loss, accuracy, images })?;
         } else {
             writeln!(stdout, "{name}: test accuracy {:.2} %, loss {loss:.4} ({images} images)", 100.0 * accuracy)?;
         }
     }
     Ok(())
-}
-
-fn score(
-    args: &EvalArgs,
-    net: &ResNet,
-    weights: &Weights,
-    data: &DataSet,
-    survival: Vec<f64>,
-    branch_scale: BranchScale,
-    eval_batch: u32,
-) -> anyhow::Result<Score> {
-    let device = choose::open(&DeviceChoice::from(args.device.as_str()), args.backend)?.device;
-    let sizes = DataSizes { height: data.test.height, width: data.test.width, train: 0, test: data.test.len() };
-    let limits = device.limits();
-    let options = PlanOptions { data: sizes, training: None, eval_batch, survival, branch_scale, limits };
-    let mut engine = Engine::new(device, Plan::new(net, &options)?, eval_batch, data)?;
-    engine.load(weights)?;
-    let indices: Vec<u32> = (0..data.test.len() as u32).collect();
-    Ok(engine.evaluate(Split::Test, &indices)?)
 }
 
 /// Weights to be tested.
@@ -95,6 +79,15 @@ impl Candidate {
     fn read(name: String, path: PathBuf) -> Result<(Self, Option<TrainOptions>), RunError> {
         let (weights, settings) = read_weights(&path)?;
         Ok((Self { name, path, weights }, settings))
+    }
+
+    /// Orders its weights as `net` has them.
+    fn fit(self, net: &ResNet) -> Result<Self, RunError> {
+        let Self { name, path, weights } = self;
+        match weights.fit(net) {
+            Ok(weights) => Ok(Self { name, path, weights }),
+            Err(error) => Err(RunError::Weights { path, error }),
+        }
     }
 }
 

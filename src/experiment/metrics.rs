@@ -14,6 +14,22 @@ enum MetricsLine<'a> {
     Eval { split: &'a str, step: u64, loss: f64, accuracy: f64, images: usize },
 }
 
+/// The test of a file of weights, as a line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename = "eval")]
+pub struct TestLine {
+    /// `test`.
+    pub split: &'static str,
+    /// The file.
+    pub weights: String,
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of correct predictions.
+    pub accuracy: f64,
+    /// Number of images.
+    pub images: usize,
+}
+
 /// Writes a run's metrics to a file or a pipe.
 pub struct JsonLines<W> {
     writer: W,

@@ -5,5 +5,5 @@ mod metrics;
 mod run_dir;
 
 pub use config::{ConfigError, DeviceEntry, RunConfig};
-pub use metrics::JsonLines;
+pub use metrics::{JsonLines, TestLine};
 pub use run_dir::{RunDir, RunError, read_weights, save_weights};

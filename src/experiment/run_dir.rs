@@ -42,6 +42,14 @@ pub enum RunError {
         /// The system's words.
         error: io::Error,
     },
+    /// The note in a file of weights is not what this version writes.
+    #[error("{path}: its settings are from another version of sdgpu ({error})")]
+    Note {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        error: serde_json::Error,
+    },
     /// A file of weights is not usable.
     #[error("{path}: {error}")]
     Weights {
@@ -208,7 +216,8 @@ pub fn read_weights(path: &Path) -> Result<(Weights, Option<TrainOptions>), RunE
     let bytes = fs::read(path).map_err(|error| RunError::Read { path: path.to_path_buf(), error })?;
     let (weights, note) =
         Weights::from_safetensors(&bytes).map_err(|error| RunError::Weights { path: path.to_path_buf(), error })?;
-    Ok((weights, note.and_then(|note| serde_json::from_str(&note).ok())))
+    let settings = note.map(|note| serde_json::from_str(&note)).transpose();
+    Ok((weights, settings.map_err(|error| RunError::Note { path: path.to_path_buf(), error })?))
 }
 
 impl Observer for RunDir {

@@ -15,6 +15,9 @@ fn a_run_is_tested_as_it_tested_itself() {
         workspace.sdgpu(&format!("{TRAIN} {settings} --out run"));
         let [best, last] = reported(&workspace);
         let ran = workspace.sdgpu("eval run --device cpu --json");
+        assert_eq!(ran.stderr, "", "{ran}");
+        // What the run says already changes nothing.
+        assert_eq!(workspace.sdgpu("eval run --device cpu --json --arch resnet8").stdout, ran.stdout);
         let lines = json_lines(&ran.stdout);
         assert_eq!(lines.len(), 2, "{ran}");
         for (line, (name, report)) in lines.iter().zip([("last", last), ("best", best)]) {
@@ -38,6 +41,8 @@ fn the_note_in_a_file_of_weights_says_what_net_it_is_for() {
     assert_eq!(json_lines(&ran.stdout)[0]["accuracy"], last["accuracy"], "{ran}");
     let ran = workspace.sdgpu("eval w --device cpu --eval-batch 7 --data tiny");
     let percent = 100.0 * last["accuracy"].as_f64().unwrap();
-    assert!(ran.stdout.starts_with(&format!("w: test accuracy {percent:.2} %, loss ")), "{ran}");
-    assert!(ran.stdout.ends_with(" (20 images)\n") && ran.stderr.is_empty(), "{ran}");
+    let (device, result) = ran.stdout.split_once('\n').unwrap();
+    assert!(device.starts_with("device     cpu: "), "{ran}");
+    assert!(result.starts_with(&format!("w: test accuracy {percent:.2} %, loss ")), "{ran}");
+    assert!(result.ends_with(" (20 images)\n") && ran.stderr.is_empty(), "{ran}");
 }
