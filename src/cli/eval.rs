@@ -12,7 +12,7 @@ use crate::device::choose::{self, DeviceChoice};
 use crate::experiment::{JsonLines, RunConfig, RunError, read_weights};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
-use crate::plan::{BranchScale, DataSizes, Plan, PlanOptions, Split};
+use crate::plan::{BranchScale, DataSizes, ImageFile, Plan, PlanOptions};
 use crate::train::{Engine, OptionError, Score, TrainOptions, check_flag};
 
 /// A result as a line of JSON.
@@ -79,7 +79,7 @@ fn score(
     let mut engine = Engine::new(device, Plan::new(net, &options)?, eval_batch, data)?;
     engine.load(weights)?;
     let indices: Vec<u32> = (0..data.test.len() as u32).collect();
-    Ok(engine.evaluate(Split::Test, &indices)?)
+    Ok(engine.evaluate(ImageFile::Test, &indices)?)
 }
 
 /// Weights to be tested.

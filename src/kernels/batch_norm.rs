@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::relu::relu;
 use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, shader};
+use super::{element_workgroups, lanes, params, report, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
 shader! { STATISTICS: "batch_norm_statistics", reads: 1, writes: 1, params: Statistics }
@@ -515,7 +515,7 @@ impl Kernel for Commit {
         let [batch, group_of, control, report] = bindings.reads else { unreachable!("checked by the plan's tests") };
         let batch: &[f32] = bytemuck::cast_slice(batch);
         let running: &mut [f32] = bytemuck::cast_slice_mut(bindings.writes[0]);
-        if report[3] != 0 {
+        if report[report::NOT_FINITE] != 0 {
             return;
         }
         for ((batch, running), &group) in batch.chunks(GRANULE).zip(running.chunks_mut(GRANULE)).zip(group_of.iter()) {

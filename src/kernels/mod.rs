@@ -21,6 +21,7 @@ mod lanes;
 pub mod linear;
 pub mod pool;
 pub mod relu;
+pub mod report;
 pub mod sgd;
 pub mod shortcut;
 pub mod softmax_cross_entropy;
@@ -66,6 +67,8 @@ const SHARED: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
+    ("control", include_str!("../../shaders/shared/control.wgsl")),
+    ("report", include_str!("../../shaders/shared/report.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
     ("taps", include_str!("../../shaders/shared/taps.wgsl")),
     ("update", include_str!("../../shaders/shared/update.wgsl")),

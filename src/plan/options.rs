@@ -112,7 +112,7 @@ pub enum PlanError {
     /// A value exceeds the device's largest binding.
     #[error(
         "{what} needs {} MiB, and this device binds at most {} MiB at once{}",
-        needed_words >> 18, limit_words >> 18, advice(*largest_batch)
+        needed_words >> 18, limit_words >> 18, advice(mend.as_ref())
     )]
     TooLarge {
         /// The value.
@@ -121,13 +121,13 @@ pub enum PlanError {
         needed_words: usize,
         /// Words that the device can bind.
         limit_words: usize,
-        /// The largest batch size that fits, where the batch is to blame and one fits.
-        largest_batch: Option<u32>,
+        /// What would fit, if anything does.
+        mend: Option<Mend>,
     },
     /// All values together exceed the device's memory.
     #[error(
         "{arch} needs {} MiB with these batch sizes, and this device has {} MiB free{}",
-        needed_words >> 18, total_words >> 18, advice(*largest_batch)
+        needed_words >> 18, total_words >> 18, advice(mend.as_ref())
     )]
     OutOfMemory {
         /// The net.
@@ -136,14 +136,24 @@ pub enum PlanError {
         needed_words: usize,
         /// Words that the device has free.
         total_words: usize,
-        /// The largest batch size that fits, if one does.
-        largest_batch: Option<u32>,
+        /// What would fit, if anything does.
+        mend: Option<Mend>,
     },
 }
 
-fn advice(largest_batch: Option<u32>) -> String {
-    match largest_batch {
-        Some(batch) => format!("; the largest batch size that fits is {batch}"),
-        None => "; no batch size fits".into(),
-    }
+/// The largest batch sizes that fit; `None` where what was asked for does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mend {
+    /// For `--batch-size`.
+    pub batch_size: Option<u32>,
+    /// For `--eval-batch`.
+    pub eval_batch: Option<u32>,
+}
+
+fn advice(mend: Option<&Mend>) -> String {
+    let Some(mend) = mend else { return "; no batch size fits".into() };
+    let flag = |name: &str, batch: Option<u32>| batch.map(|batch| format!("--{name} {batch}"));
+    let flags = [flag("batch-size", mend.batch_size), flag("eval-batch", mend.eval_batch)];
+    let flags: Vec<String> = flags.into_iter().flatten().collect();
+    format!("; the largest that fits is {}", flags.join(" "))
 }

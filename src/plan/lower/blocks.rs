@@ -1,9 +1,8 @@
 //! Residual blocks: branch, shortcut, sum, and what replaces the sum when the block is dropped.
 
-use super::layers::{Activation, ConvNorm};
+use super::layers::{Activation, Added, ConvNorm};
 use super::{Builder, Mode, push};
 use crate::dispatch::ValueId;
-use crate::kernels::conv::Addend;
 use crate::kernels::{batch_norm, relu, shortcut};
 use crate::model::resnet::Shortcut;
 use crate::plan::{BlockPlan, BranchScale, DroppedOutput, Operand, PlanError, Runs, Segment, Template};
@@ -44,7 +43,7 @@ impl<'a> Builder<'a> {
         for (place, conv) in net.blocks[index].branch.iter().enumerate() {
             let layer = self.conv_norm(list, &prefix, conv, current)?;
             if place + 1 < net.blocks[index].branch.len() {
-                current = self.apply(list, &layer, true);
+                current = layer.activation(self.apply(list, &layer, true), true);
                 between.push(current);
             }
             layers.push(layer);
@@ -77,7 +76,8 @@ impl<'a> Builder<'a> {
             }
             Shortcut::Projection(conv) => {
                 let layer = self.conv_norm(list, &prefix, conv, input)?;
-                Ok((self.apply(list, &layer, false), Some(layer)))
+                let output = layer.activation(self.apply(list, &layer, false), false);
+                Ok((output, Some(layer)))
             }
         }
     }
@@ -143,7 +143,7 @@ impl<'a> Builder<'a> {
             }
             (Some(to), Some(layer)) => {
                 let dz = self.norm_backward(&mut around.backward, layer, gradient, trunk_output, 1.0);
-                self.input_gradient(&mut around.backward, layer, dz, (Addend::None, dz.into(), dz.into()), to.into());
+                self.input_gradient(&mut around.backward, layer, dz, Added::Nothing, to.into());
             }
         }
 
@@ -156,22 +156,23 @@ impl<'a> Builder<'a> {
             if place > 0 {
                 let words = self.words(between[place - 1].height, between[place - 1].width, layer.conv.in_channels);
                 let dx = self.pooled(format!("{name}.{} input gradient", layer.conv.name), words);
-                let none = (Addend::None, dz.into(), dz.into());
-                self.input_gradient(&mut branch.backward, layer, dz, none, dx.into());
+                self.input_gradient(&mut branch.backward, layer, dz, Added::Nothing, dx.into());
                 (dy, mask) = (dx.into(), between[place - 1].operand);
             } else {
                 // What comes through the shortcut is added where the branch's gradient is written.
-                let addend = match shortcut_gradient {
-                    None => (Addend::Masked, gradient, Operand::Value(output)),
-                    Some(shortcut) => (Addend::Plain, shortcut.into(), dz.into()),
+                let added = match shortcut_gradient {
+                    None => Added::Masked(gradient, Operand::Value(output)),
+                    Some(shortcut) => Added::Plain(shortcut.into()),
                 };
-                self.input_gradient(&mut branch.backward, layer, dz, addend, target);
+                self.input_gradient(&mut branch.backward, layer, dz, added, target);
             }
         }
 
         let dropped_output = match (shortcut.non_negative, shortcut.operand) {
             (true, Operand::Value(value)) => DroppedOutput::Shortcut(value),
             (true, _) => DroppedOutput::Input,
+            // Backward, a dropped identity hands its gradient on as it is: right only where no ReLU stands between.
+            (false, Operand::Trunk(_)) => unreachable!("the trunk is never negative: every block ends in a ReLU"),
             (false, operand) => {
                 let elements = last.pixels * last.conv.out_channels;
                 push(&mut bypass.forward, format!("{name} relu"), relu::Relu::new(elements), [operand], [output]);

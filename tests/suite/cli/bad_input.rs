@@ -213,8 +213,8 @@ fn devices_that_are_not_there() {
 fn nets_that_do_not_fit_the_adapter() {
     let workspace = Workspace::new();
     let train = "train --model resnet --arch resnet20 --device llvmpipe --batch-size 20000";
-    let expected = "conv1 output needs 957 MiB, and this device binds at most 128 MiB at once; the largest batch size \
-                    that fits is 2674";
+    let expected = "conv1 output needs 957 MiB, and this device binds at most 128 MiB at once; the largest that \
+                    fits is --batch-size 2674";
     refuse_saying(&workspace, &mut workspace.command(train), expected);
     let plan = train.replace("train", "plan");
     let too_large = workspace.command(&plan.replace("20000", "2675")).output().unwrap();

@@ -298,7 +298,7 @@ fn a_step_that_is_not_finite_stops_the_run_and_spares_the_weights() {
         assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
         let metrics = workspace.json(&format!("{optimizer}/metrics.jsonl"));
         let step = of_kind(&metrics, "train").len() + 1;
-        let start = format!("sdgpu: step {step}: the loss or a gradient is not finite; ");
+        let start = format!("sdgpu: step {step}: the loss, a gradient or a weight is not finite; ");
         let rest = ran.stderr.strip_prefix(&start).unwrap_or_else(|| panic!("expected: {start}\n{ran}"));
         let (value, rest) = rest.split_once(", element ").unwrap_or_else(|| panic!("{ran}"));
         assert!(value.contains("conv") || value.contains("bn"), "{ran}");
