@@ -103,7 +103,7 @@ pub struct Shader {
     pub params: &'static [Field],
 }
 
-/// What a dispatch costs, for reports and for the scheduler; exact up to border effects.
+/// What a dispatch costs, for reports; exact up to border effects.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
     /// Floating-point operations, a multiply-add counting as two.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::dispatch::{Kernel, Label, Storage, ValueId};
 
 mod display;
+mod error;
 mod gates;
 mod lower;
 mod memory;
@@ -20,8 +21,9 @@ mod options;
 mod schedule;
 
 pub use display::DispatchRow;
+pub use error::{Mend, PlanError};
 pub use gates::{Gates, InvalidGates};
-pub use options::{BranchScale, DataSizes, Mend, Optimizer, PlanError, PlanOptions, TrainingOptions};
+pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
 
 /// A value of the plan.
 #[derive(Clone, Debug)]
@@ -147,7 +149,7 @@ pub enum DroppedOutput {
 #[derive(Clone, Debug)]
 pub struct ParameterValue {
     /// The parameter.
-    pub parameter: crate::model::resnet::Parameter,
+    pub parameter: crate::model::parameters::Parameter,
     /// Its value.
     pub value: ValueId,
     /// Its gradient, or the batch's statistic; not there in a plan for inference.

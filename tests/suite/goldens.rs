@@ -100,7 +100,7 @@ impl<'a> Golden<'a> {
     }
 
     fn weights(&self, prefix: &str, net: &ResNet) -> Weights {
-        let tensor = |parameter: &sdgpu::model::resnet::Parameter| Tensor {
+        let tensor = |parameter: &sdgpu::model::parameters::Parameter| Tensor {
             name: parameter.name.clone(),
             shape: self.file.tensor(&format!("{prefix}/{}", parameter.name)).expect("a tensor").shape().to_vec(),
             values: self.floats(&format!("{prefix}/{}", parameter.name)),

@@ -1,11 +1,12 @@
 //! Lowering: from the description of a net to the templates of its plan.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Template, Value, memory};
 use crate::dispatch::{Kernel, Storage, ValueId};
+use crate::kernels::report;
 use crate::kernels::update::control_words;
-use crate::kernels::{report, shared};
 use crate::model::resnet::{ResNet, Shortcut};
 
 mod blocks;
@@ -256,7 +257,7 @@ fn push<R: Into<Operand>, W: Into<Operand>>(
 ) {
     list.push(Template {
         label: label.into().into(),
-        kernel: shared(kernel),
+        kernel: Arc::new(kernel),
         reads: reads.into_iter().map(Into::into).collect(),
         writes: writes.into_iter().map(Into::into).collect(),
     });

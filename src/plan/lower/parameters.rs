@@ -4,7 +4,7 @@ use super::{Builder, limit_words, push};
 use crate::dispatch::ValueId;
 use crate::kernels::update::GRANULE;
 use crate::kernels::{adam, batch_norm, finite, sgd};
-use crate::model::resnet::Parameter;
+use crate::model::parameters::Parameter;
 use crate::plan::{Interface, Optimizer, ParameterValue, Place, Template};
 
 /// The granules of a parameter, in words.
