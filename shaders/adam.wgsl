@@ -6,7 +6,9 @@
 // report: [4], word 3 nonzero once a value was not finite: then nothing changes
 // Grid: one thread per word. Twin: kernels/adam.rs
 //!import grid
+//!import control
 //!import update
+//!import report
 
 struct Params {
     words: u32,
@@ -32,7 +34,7 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    if report[3] != 0u {
+    if report[REPORT_NOT_FINITE] != 0u {
         return;
     }
     for (var i = workgroup_index(id, count) * 256u + lane; i < p.words; i += workgroup_total(count) * 256u) {

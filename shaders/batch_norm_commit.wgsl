@@ -4,7 +4,9 @@
 // A dropped block's statistics stay as they are; so do all after a value that is not finite.
 // Grid: one thread per word. Twin: kernels/batch_norm.rs
 //!import grid
+//!import control
 //!import update
+//!import report
 
 struct Params {
     words: u32,
@@ -26,7 +28,7 @@ fn main(
 ) {
     for (var i = workgroup_index(id, count) * 256u + lane; i < p.words; i += workgroup_total(count) * 256u) {
         let mode = control[control_row(group_of[i / 64u])];
-        if mode == UPDATE_GRADIENT && report[3] == 0u {
+        if mode == UPDATE_GRADIENT && report[REPORT_NOT_FINITE] == 0u {
             running[i] = fma(p.momentum, batch[i] - running[i], running[i]);
         }
     }

@@ -4,6 +4,7 @@
 // Grid: one thread per four elements, which share a block of random words. Twin: kernels/dropout.rs
 //!import grid
 //!import philox
+//!import control
 
 struct Params {
     elements: u32,
@@ -22,10 +23,10 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let seed = vec2<u32>(control[2], control[3]);
+    let seed = vec2<u32>(control[CONTROL_SEED], control[CONTROL_SEED + 1u]);
     let blocks = (p.elements + 3u) / 4u;
     for (var block = workgroup_index(id, count) * 256u + lane; block < blocks; block += workgroup_total(count) * 256u) {
-        let words = philox(seed, STREAM_DROPOUT, control[1], block);
+        let words = philox(seed, STREAM_DROPOUT, control[CONTROL_STEP], block);
         let end = min(4u * block + 4u, p.elements);
         for (var i = 4u * block; i < end; i += 1u) {
             y[i] = select(0.0, p.scale * x[i], unit(words[i % 4u]) >= p.probability);

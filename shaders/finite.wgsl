@@ -1,8 +1,9 @@
-// finite: sets report[3] to 1 if any value is NaN or infinite, and leaves it otherwise
+// finite: sets report[REPORT_NOT_FINITE] to 1 if any value is NaN or infinite, and leaves it otherwise
 // values: [words]; report: [4]
 // Grid: one thread per word. Twin: kernels/finite.rs
 //!import grid
 //!import finite
+//!import report
 
 struct Params {
     words: u32,
@@ -20,7 +21,7 @@ fn main(
 ) {
     for (var i = workgroup_index(id, count) * 256u + lane; i < p.words; i += workgroup_total(count) * 256u) {
         if !is_finite(values[i]) {
-            atomicStore(&report[3], 1u);
+            atomicStore(&report[REPORT_NOT_FINITE], 1u);
         }
     }
 }

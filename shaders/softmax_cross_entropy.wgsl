@@ -8,6 +8,8 @@
 // Grid: one workgroup, one thread per row. Twin: kernels/softmax_cross_entropy.rs
 //!import grid
 //!import finite
+//!import report
+//!import control
 
 struct Params {
     batch: u32,
@@ -74,7 +76,7 @@ fn main(
     if workgroup_index(id, count) > 0u {
         return;
     }
-    let valid = control[0];
+    let valid = control[CONTROL_IMAGES];
     let share = 1.0 / f32(valid);
     var sum = Tally(0.0, 0u, 0u);
     for (var row = lane; row < p.batch; row += LANES) {
@@ -100,11 +102,11 @@ fn main(
     }
     if lane == 0u {
         let total = tallies[0];
-        report[0] = select(bitcast<u32>(total.losses), NAN, total.broken > 0u);
-        report[1] = total.correct;
-        report[2] = valid;
+        report[REPORT_LOSS] = select(bitcast<u32>(total.losses), NAN, total.broken > 0u);
+        report[REPORT_CORRECT] = total.correct;
+        report[REPORT_IMAGES] = valid;
         if total.broken > 0u || !is_finite(total.losses) {
-            report[3] = 1u;
+            report[REPORT_NOT_FINITE] = 1u;
         }
     }
 }

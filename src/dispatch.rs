@@ -5,6 +5,7 @@
 //! lists, a device runs them, and neither knows the other.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Number of invocations in one workgroup of every element-wise shader.
@@ -102,7 +103,7 @@ pub struct Shader {
     pub params: &'static [Field],
 }
 
-/// What a dispatch costs, for reports and for the scheduler; exact up to border effects.
+/// What a dispatch costs, for reports; exact up to border effects.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
     /// Floating-point operations, a multiply-add counting as two.
@@ -132,6 +133,15 @@ pub trait Kernel: Parameters + Send + Sync + fmt::Debug {
     }
     /// What it costs.
     fn cost(&self) -> Cost;
+    /// Which words of the value that it writes as number `write` are integers: two devices must agree on them exactly.
+    fn integers(&self, write: usize) -> Range<usize> {
+        let _ = write;
+        0..0
+    }
+    /// Bytes that it must move, where those are fewer than the values bound have: a gather reads a few images of many.
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
     /// Does the same work on the CPU, on the current rayon pool; the result does not depend on its size.
     fn twin(&self, bindings: Bindings<'_, '_>);
 }

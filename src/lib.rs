@@ -8,11 +8,12 @@ pub mod experiment;
 
 pub mod train;
 
-pub mod model;
+pub mod device;
 pub mod plan;
 
 pub mod data;
-pub mod device;
+pub mod model;
+
 pub mod kernels;
 
 pub mod dispatch;

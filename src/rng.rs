@@ -24,8 +24,11 @@ pub enum Stream {
 
 /// Four random words: `index / 4` is the block that holds the number `index`.
 pub fn philox(seed: u64, stream: Stream, step: u32, block: u32) -> [u32; 4] {
-    let mut counter = [block, 0, step, stream as u32];
-    let mut key = [seed as u32, (seed >> 32) as u32];
+    rounds([block, 0, step, stream as u32], [seed as u32, (seed >> 32) as u32])
+}
+
+/// The ten rounds.
+fn rounds(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
         let a = u64::from(counter[0]) * 0xD251_1F53;
         let b = u64::from(counter[2]) * 0xCD9E_8D57;
@@ -64,14 +67,11 @@ pub fn permutation(seed: u64, stream: Stream, step: u32, count: usize) -> Vec<u3
 mod tests {
     use super::*;
 
-    /// Known answers from the authors' Random123 distribution: counters and keys of all zeros and all ones.
+    /// Known answers from the authors' Random123 distribution: counters and keys of all zeros and of all ones.
     #[test]
     fn philox_gives_the_published_answers() {
-        let zeros = {
-            // stream 0, step 0, block 0, seed 0
-            philox(0, Stream::Init, 0, 0)
-        };
-        assert_eq!(zeros, [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(philox(0, Stream::Init, 0, 0), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(rounds([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
     }
 
     #[test]

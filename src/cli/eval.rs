@@ -10,7 +10,7 @@ use crate::data::DataSet;
 use crate::experiment::{JsonLines, RunConfig, RunError, TestLine, read_weights};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
-use crate::plan::{BranchScale, DataSizes, Plan, PlanOptions, Split};
+use crate::plan::{BranchScale, DataSizes, ImageFile, Plan, PlanOptions};
 use crate::train::{Engine, OptionError, Score, TrainOptions, check_flag};
 
 /// Tests weights on the test images.
@@ -54,7 +54,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let indices: Vec<u32> = (0..test_images as u32).collect();
     for Candidate { name, path, weights } in candidates {
         engine.load(&weights)?;
-        let Score { loss, accuracy, images } = engine.evaluate(Split::Test, &indices)?;
+        let Score { loss, accuracy, images } = engine.evaluate(ImageFile::Test, &indices)?;
         let mut stdout = io::stdout();
         if args.json {
             let weights = path.display().to_string();

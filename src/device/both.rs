@@ -22,11 +22,15 @@ impl BothDevices {
     }
 
     fn compare(&mut self, dispatch: &Dispatch) -> Result<(), DeviceError> {
-        for &value in &dispatch.writes {
+        for (write, &value) in dispatch.writes.iter().enumerate() {
             let (got, wanted) = (self.gpu.read(value)?, self.cpu.read(value)?);
             let tolerance = Tolerance::new(dispatch, &wanted);
+            let integers = dispatch.kernel.integers(write);
+            let agree = |index, got, expected| {
+                if integers.contains(&index) { got == expected } else { tolerance.allows(got, expected) }
+            };
             let pairs = got.iter().zip(&wanted).enumerate();
-            let mut wrong = pairs.filter(|(_, (got, expected))| !tolerance.allows(**got, **expected));
+            let mut wrong = pairs.filter(|&(index, (&got, &expected))| !agree(index, got, expected));
             if let Some((index, (got, expected))) = wrong.next() {
                 let others = wrong.count();
                 return Err(DeviceError::Mismatch(format!(
@@ -68,7 +72,6 @@ impl Tolerance {
         self.unit * (self.scale + expected.abs())
     }
 
-    /// Integers are compared as the tiny f32 that share their bits: no two are within the bound.
     fn allows(&self, got: u32, expected: u32) -> bool {
         let (a, b) = (f64::from(f32::from_bits(got)), f64::from(f32::from_bits(expected)));
         got == expected || (a.is_nan() && b.is_nan()) || (a - b).abs() <= self.bound(b)

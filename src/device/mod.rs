@@ -79,7 +79,8 @@ pub trait Device {
     /// Overwrites the first `words.len()` words of `value`, after everything that was submitted before.
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError>;
 
-    /// Submits `list`, to be run in order. May return before it is done.
+    /// Takes `list`, to be run in order after everything before. May return before it is done, or even begun: the next
+    /// [`Self::write`] or [`Self::request`] submits what is still waiting.
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError>;
 
     /// Asks for what `value` holds after everything submitted so far; does not wait.

@@ -5,7 +5,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, shader};
+use super::{element_workgroups, lanes, params, report, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
 shader! { ADAM: "adam", reads: 4, writes: 3, params: Adam }
@@ -56,7 +56,7 @@ impl Kernel for Adam {
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
         let ([gradients, ..], [parameters, first_moment, second_moment]) = bindings.f32::<4, 3>();
-        if report[3] != 0 {
+        if report[report::NOT_FINITE] != 0 {
             return;
         }
         let task = lanes::task(GRANULE);

@@ -3,15 +3,15 @@
 //! Ioffe and Szegedy 2015, with PyTorch's conventions: the batch is normalised with its biased variance, the
 //! running variance is unbiased, and `momentum` is the weight of the new batch.
 //!
-//! Statistics are (mean, sum of squared deviations) of fixed chunks of pixels, merged by [Chan's
-//! formula](Moments::merge). The chunks depend on the tensor's shape alone, so results do too.
+//! Statistics are (mean, sum of squared deviations) of fixed chunks of pixels, merged by Chan's formula. The chunks
+//! depend on the tensor's shape alone, so results do too.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::relu::relu;
 use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, shader};
+use super::{element_workgroups, lanes, params, report, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
 shader! { STATISTICS: "batch_norm_statistics", reads: 1, writes: 1, params: Statistics }
@@ -84,7 +84,7 @@ fn chunk_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]) {
             *sum += x;
         }
     }
-    lanes::gather(&sums, mean);
+    lanes::sum(&sums, mean);
     for mean in mean.iter_mut() {
         *mean /= pixels;
     }
@@ -95,7 +95,7 @@ fn chunk_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]) {
             *sum += (x - mean) * (x - mean);
         }
     }
-    lanes::gather(&sums, m2);
+    lanes::sum(&sums, m2);
 }
 
 /// Count, mean and sum of squared deviations of a set of numbers.
@@ -380,8 +380,8 @@ fn backward_reduce(dy: &[f32], mask: &[f32], x: &[f32], mean: &[f32], rstd: &[f3
         }
     }
     let (g, gx) = partial.split_at_mut(partial.len() / 2);
-    lanes::gather(&sum_g, g);
-    lanes::gather(&sum_gx, gx);
+    lanes::sum(&sum_g, g);
+    lanes::sum(&sum_gx, gx);
 }
 
 params! {
@@ -515,7 +515,7 @@ impl Kernel for Commit {
         let [batch, group_of, control, report] = bindings.reads else { unreachable!("checked by the plan's tests") };
         let batch: &[f32] = bytemuck::cast_slice(batch);
         let running: &mut [f32] = bytemuck::cast_slice_mut(bindings.writes[0]);
-        if report[3] != 0 {
+        if report[report::NOT_FINITE] != 0 {
             return;
         }
         for ((batch, running), &group) in batch.chunks(GRANULE).zip(running.chunks_mut(GRANULE)).zip(group_of.iter()) {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{element_workgroups, lanes, params, shader};
+use super::{element_workgroups, lanes, params, shader, update};
 use crate::dispatch::{Bindings, Cost, Kernel};
 use crate::rng::{self, Stream};
 
@@ -51,7 +51,7 @@ impl Kernel for Dropout {
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let control = bindings.reads[1];
         let ([x, _], [y]) = bindings.f32();
-        let (step, seed) = (control[1], u64::from(control[2]) | u64::from(control[3]) << 32);
+        let (step, seed) = (control[update::CONTROL_STEP], update::seed(control));
         let task = lanes::task(BLOCK);
         x.par_chunks(task)
             .zip(y.par_chunks_mut(task))

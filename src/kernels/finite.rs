@@ -1,9 +1,11 @@
 //! Watches for values that are not finite, so that they are found before they spoil the weights.
 
+use std::ops::Range;
+
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::{element_workgroups, lanes, params, shader};
+use super::{element_workgroups, lanes, params, report, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
 shader! { FINITE: "finite", reads: 1, writes: 1, params: Finite }
@@ -30,16 +32,25 @@ impl Kernel for Finite {
     fn cost(&self) -> Cost {
         Cost { flop: 0.0, terms: 1.0, loads: f64::from(self.words) }
     }
+    fn integers(&self, _: usize) -> Range<usize> {
+        report::INTEGERS
+    }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         if bindings.reads[0].par_chunks(lanes::task(1)).any(any_not_finite) {
-            bindings.writes[0][3] = 1;
+            bindings.writes[0][report::NOT_FINITE] = 1;
         }
     }
 }
 
-/// Whether the exponent of any of these f32 is all ones. Looks at all of them, which vectorises.
+/// Whether these bits are those of a NaN or an infinity: an exponent of all ones.
+#[inline(always)]
+pub(crate) fn is_not_finite(bits: u32) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    bits & EXPONENT == EXPONENT
+}
+
+/// Whether any of these f32 is NaN or infinite. Looks at all of them, which vectorises.
 #[multiversion(targets("x86_64+avx2+fma"))]
 fn any_not_finite(words: &[u32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    words.iter().fold(false, |any, word| any | (word & EXPONENT == EXPONENT))
+    words.iter().fold(false, |any, &bits| any | is_not_finite(bits))
 }

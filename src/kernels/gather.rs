@@ -37,6 +37,10 @@ impl Kernel for Gather {
         let elements = f64::from(self.batch) * f64::from(self.pixels) * f64::from(self.channels);
         Cost { flop: 3.0 * elements, terms: 1.0, loads: 4.0 * elements }
     }
+    fn bytes(&self) -> Option<u64> {
+        // The batch's images as bytes, and as f32.
+        Some(5 * u64::from(self.batch) * u64::from(self.pixels) * u64::from(self.channels))
+    }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let (images, indices) = (bindings.reads[0], bindings.reads[1]);
         let ([_, _, normalization], [x]) = bindings.f32();

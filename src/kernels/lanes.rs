@@ -25,7 +25,7 @@ pub(crate) fn spread(coefficients: &[f32]) -> Vec<f32> {
 }
 
 /// Adds up the lanes' accumulators channel by channel, in order, into `sums`.
-pub(crate) fn gather(lanes: &[f32], sums: &mut [f32]) {
+pub(crate) fn sum(lanes: &[f32], sums: &mut [f32]) {
     sums.fill(0.0);
     for row in lanes.chunks(sums.len()) {
         for (sum, lane) in sums.iter_mut().zip(row) {

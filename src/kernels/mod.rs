@@ -1,6 +1,6 @@
 //! What a GPU or a CPU can be asked to compute: one file per family of kernels.
 //!
-//! A kernel is a parameter struct that implements [`Kernel`]: it names its shader in
+//! A kernel is a parameter struct that implements [`Kernel`](crate::dispatch::Kernel): it names its shader in
 //! `shaders/`, says how large the grid is and what it costs, and holds the same computation in Rust, its
 //! *twin*. A family's shaders begin with the family's name: `batch_norm_apply.wgsl` belongs to
 //! `batch_norm.rs`.
@@ -9,7 +9,7 @@
 //! `pixels = batch * height * width`; convolution weights are `[kernel_height, kernel_width, in_channels,
 //! out_channels]`.
 
-use crate::dispatch::{Kernel, Shader};
+use crate::dispatch::Shader;
 
 pub mod adam;
 pub mod batch_norm;
@@ -21,6 +21,7 @@ mod lanes;
 pub mod linear;
 pub mod pool;
 pub mod relu;
+pub mod report;
 pub mod sgd;
 pub mod shortcut;
 pub mod softmax_cross_entropy;
@@ -66,6 +67,8 @@ const SHARED: &[(&str, &str)] = &[
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
+    ("control", include_str!("../../shaders/shared/control.wgsl")),
+    ("report", include_str!("../../shaders/shared/report.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
     ("taps", include_str!("../../shaders/shared/taps.wgsl")),
     ("update", include_str!("../../shaders/shared/update.wgsl")),
@@ -158,9 +161,4 @@ pub(crate) use {params, scalar, shader};
 /// Workgroups of [`crate::dispatch::WORKGROUP`] threads for one thread per element.
 pub(crate) fn element_workgroups(elements: u32) -> u32 {
     elements.div_ceil(crate::dispatch::WORKGROUP)
-}
-
-/// Lets a kernel stand where any may: `Arc<dyn Kernel>`.
-pub fn shared(kernel: impl Kernel + 'static) -> std::sync::Arc<dyn Kernel> {
-    std::sync::Arc::new(kernel)
 }

@@ -72,6 +72,11 @@ impl MaxShape {
 pub struct MaxForward(MaxShape);
 
 impl MaxForward {
+    /// Height and width of `y`.
+    pub fn out_size(&self) -> [u32; 2] {
+        [self.0.out_height, self.0.out_width]
+    }
+
     /// On a tensor `[batch, height, width, channels]`, with `padding` at most half of `kernel`.
     pub fn new(batch: u32, height: u32, width: u32, channels: u32, kernel: u32, stride: u32, padding: u32) -> Self {
         Self(MaxShape::new(batch, height, width, channels, kernel, stride, padding))
@@ -85,6 +90,9 @@ impl Kernel for MaxForward {
     fn cost(&self) -> Cost {
         let taps = f64::from(self.0.outputs()) * f64::from(self.0.kernel * self.0.kernel);
         Cost { flop: taps, terms: 1.0, loads: taps }
+    }
+    fn integers(&self, write: usize) -> Range<usize> {
+        if write == 1 { 0..usize::MAX } else { 0..0 }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([x], [y, argmax]) = bindings.f32();

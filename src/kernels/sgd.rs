@@ -5,7 +5,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, shader};
+use super::{element_workgroups, lanes, params, report, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
 shader! { SGD: "sgd", reads: 4, writes: 2, params: Sgd }
@@ -45,7 +45,7 @@ impl Kernel for Sgd {
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
         let ([gradients, ..], [parameters, momentum_buffer]) = bindings.f32::<4, 2>();
-        if report[3] != 0 {
+        if report[report::NOT_FINITE] != 0 {
             return;
         }
         let task = lanes::task(GRANULE);

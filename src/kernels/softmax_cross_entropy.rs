@@ -1,8 +1,10 @@
 //! The loss and its gradient, in one kernel.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::{params, shader};
+use super::{params, report, shader, update};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
 shader! { SOFTMAX_CROSS_ENTROPY: "softmax_cross_entropy", reads: 4, writes: 2, params: SoftmaxCrossEntropy }
@@ -67,11 +69,18 @@ impl Kernel for SoftmaxCrossEntropy {
         let (batch, classes) = (f64::from(self.batch), f64::from(self.classes));
         Cost { flop: 9.0 * batch * classes, terms: batch + classes, loads: 4.0 * batch * classes }
     }
+    fn integers(&self, write: usize) -> Range<usize> {
+        if write == 1 { report::INTEGERS } else { 0..0 }
+    }
+    fn bytes(&self) -> Option<u64> {
+        // Logits and their gradient; of the labels, only the batch's.
+        Some(4 * u64::from(self.batch) * (2 * u64::from(self.classes) + 2))
+    }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let [labels, indices, control] = [1, 2, 3].map(|i| bindings.reads[i]);
         let ([logits, ..], [dlogits, report]) = bindings.f32::<4, 2>();
         let report: &mut [u32] = bytemuck::cast_slice_mut(report);
-        let (valid, classes) = (control[0] as usize, self.classes as usize);
+        let (valid, classes) = (control[update::CONTROL_IMAGES] as usize, self.classes as usize);
         let share = 1.0 / valid as f32;
         let (dlogits, rest) = dlogits.split_at_mut(valid * classes);
         rest.fill(0.0);
@@ -82,11 +91,11 @@ impl Kernel for SoftmaxCrossEntropy {
             .map(|((logits, dlogits), &image)| self.row(logits, labels[image as usize] as usize, share, dlogits))
             .collect();
         let losses: f32 = rows.iter().map(|(loss, _)| loss).sum();
-        report[0] = losses.to_bits();
-        report[1] = rows.iter().filter(|(_, correct)| *correct).count() as u32;
-        report[2] = control[0];
+        report[report::LOSS] = losses.to_bits();
+        report[report::CORRECT] = rows.iter().filter(|(_, correct)| *correct).count() as u32;
+        report[report::IMAGES] = control[update::CONTROL_IMAGES];
         if !losses.is_finite() {
-            report[3] = 1;
+            report[report::NOT_FINITE] = 1;
         }
     }
 }

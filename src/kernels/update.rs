@@ -15,7 +15,13 @@ pub const GRADIENT: u32 = 1;
 /// Group mode: parameters and moments stay as they are.
 pub const SKIP: u32 = 2;
 
-/// Words before the first row: images in the batch, step, seed (low word, high word).
+/// Word of `control` with the number of images in the batch that count.
+pub const CONTROL_IMAGES: usize = 0;
+/// Word with the number of the step.
+pub const CONTROL_STEP: usize = 1;
+/// Word with the low half of the seed; the high half follows.
+pub const CONTROL_SEED: usize = 2;
+/// Words before the first row.
 pub const CONTROL_HEADER: usize = 4;
 /// Words in a row: the mode, then two optimiser coefficients as f32 bits (see the optimiser), then one unused.
 pub const CONTROL_ROW: usize = 4;
@@ -23,6 +29,22 @@ pub const CONTROL_ROW: usize = 4;
 /// Words in the `control` value of a net with `groups` groups.
 pub fn control_words(groups: usize) -> usize {
     CONTROL_HEADER + CONTROL_ROW * groups
+}
+
+/// The words of `control` for a batch of `images` images that count, with the groups' `rows`.
+pub fn control(images: u32, step: u32, seed: u64, rows: &[u32]) -> Vec<u32> {
+    let mut words = vec![0; CONTROL_HEADER];
+    words[CONTROL_IMAGES] = images;
+    words[CONTROL_STEP] = step;
+    words[CONTROL_SEED] = seed as u32;
+    words[CONTROL_SEED + 1] = (seed >> 32) as u32;
+    words.extend(rows);
+    words
+}
+
+/// The seed in `control`.
+pub(crate) fn seed(control: &[u32]) -> u64 {
+    u64::from(control[CONTROL_SEED]) | u64::from(control[CONTROL_SEED + 1]) << 32
 }
 
 /// The row of `group` in `control`.

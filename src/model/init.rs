@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::resnet::ParameterKind;
+use super::parameters::ParameterKind;
 use crate::rng::{self, Stream};
 
 /// How convolution and linear weights begin. Norms begin as gamma 1, beta 0, mean 0, variance 1 in either case.

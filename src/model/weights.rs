@@ -7,7 +7,7 @@ use super::init::{self, Init};
 use super::resnet::ResNet;
 
 /// The key under which sdgpu keeps its own note in a file, as one JSON text.
-pub const METADATA_KEY: &str = "sdgpu";
+const METADATA_KEY: &str = "sdgpu";
 
 /// A named tensor in the order of files.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ impl Weights {
     /// Initial weights of `net`.
     pub fn initial(net: &ResNet, init: Init, seed: u64) -> Self {
         let parameters = net.parameters();
-        let tensor = |(index, parameter): (usize, &super::resnet::Parameter)| Tensor {
+        let tensor = |(index, parameter): (usize, &super::parameters::Parameter)| Tensor {
             name: parameter.name.clone(),
             shape: parameter.kind.shape(),
             values: init::values(init, parameter.kind, seed, index as u32, net.features()),

@@ -1,12 +1,14 @@
 //! What `sdgpu plan` shows of a plan: dispatches with their costs, values with their lives.
 
+use std::collections::BTreeSet;
+
 use super::{Gates, Operand, Place, Plan, Runs, Template, memory};
-use crate::dispatch::{Cost, Dispatch};
+use crate::dispatch::{Cost, Dispatch, ValueId};
 
 /// One dispatch with what it costs.
 #[derive(Clone, Debug)]
 pub struct DispatchRow {
-    /// The segment that it belongs to, or `update` or `inference`.
+    /// The segment that it belongs to, or `update`.
     pub segment: String,
     /// Its name.
     pub label: String,
@@ -16,7 +18,7 @@ pub struct DispatchRow {
     pub workgroups: u32,
     /// What it costs.
     pub cost: Cost,
-    /// Bytes of the values that it reads and writes.
+    /// Bytes that it must move at least: those of the values that it reads and writes.
     pub bytes: u64,
 }
 
@@ -35,29 +37,22 @@ impl DispatchRow {
 impl Plan {
     /// The dispatches of a step under `gates`, with its update.
     pub fn step_rows(&self, gates: &Gates) -> Vec<DispatchRow> {
-        let runs = |runs: Runs| match runs {
-            Runs::Always => true,
-            Runs::Kept(block) => gates.survives(block),
-            Runs::Dropped(block) => !gates.survives(block),
-        };
-        let segments = || self.segments.iter().filter(|segment| runs(segment.runs));
-        let names = segments()
-            .flat_map(|segment| segment.forward.iter().map(|_| segment.name.as_str()))
-            .chain(segments().rev().flat_map(|segment| segment.backward.iter().map(|_| segment.name.as_str())))
-            .chain(self.update.iter().map(|_| "update"));
+        let names = self.templates(gates).map(|(segment, _)| segment.name.as_str());
+        let names = names.chain(self.update.iter().map(|_| "update"));
         let dispatches = self.schedule(gates).into_iter().chain(self.schedule_update());
         names.zip(dispatches).map(|(name, dispatch)| self.row(name, &dispatch)).collect()
     }
 
     fn row(&self, segment: &str, dispatch: &Dispatch) -> DispatchRow {
-        let values = dispatch.reads.iter().chain(&dispatch.writes);
+        let values: BTreeSet<ValueId> = dispatch.reads.iter().chain(&dispatch.writes).copied().collect();
+        let bound = values.iter().map(|&value| 4 * self.storage.region(value).words as u64).sum();
         DispatchRow {
             segment: segment.to_string(),
             label: dispatch.label.to_string(),
             shader: dispatch.kernel.shader().name,
             workgroups: dispatch.kernel.workgroups(),
             cost: dispatch.kernel.cost(),
-            bytes: values.map(|&value| 4 * self.storage.region(value).words as u64).sum(),
+            bytes: dispatch.kernel.bytes().unwrap_or(bound),
         }
     }
 

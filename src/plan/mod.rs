@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::dispatch::{Kernel, Label, Storage, ValueId};
 
 mod display;
+mod error;
 mod gates;
 mod lower;
 mod memory;
@@ -20,8 +21,9 @@ mod options;
 mod schedule;
 
 pub use display::DispatchRow;
+pub use error::{Mend, PlanError};
 pub use gates::{Gates, InvalidGates};
-pub use options::{BranchScale, DataSizes, Optimizer, PlanError, PlanOptions, TrainingOptions};
+pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
 
 /// A value of the plan.
 #[derive(Clone, Debug)]
@@ -97,6 +99,17 @@ pub enum Runs {
     Dropped(usize),
 }
 
+impl Runs {
+    /// Whether it is encoded under `gates`.
+    fn under(self, gates: &Gates) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Kept(block) => gates.survives(block),
+            Self::Dropped(block) => !gates.survives(block),
+        }
+    }
+}
+
 /// A part of the net that is encoded as a whole or not at all.
 #[derive(Clone, Debug)]
 pub struct Segment {
@@ -136,7 +149,7 @@ pub enum DroppedOutput {
 #[derive(Clone, Debug)]
 pub struct ParameterValue {
     /// The parameter.
-    pub parameter: crate::model::resnet::Parameter,
+    pub parameter: crate::model::parameters::Parameter,
     /// Its value.
     pub value: ValueId,
     /// Its gradient, or the batch's statistic; not there in a plan for inference.
@@ -160,15 +173,13 @@ pub struct Interface {
     pub control: ValueId,
     /// What a step reports: sum of losses (f32 bits), correct predictions, images, and whether a value was not finite.
     pub report: ValueId,
-    /// Logits of a training batch.
-    pub logits: ValueId,
     /// Logits of an evaluation batch.
     pub eval_logits: ValueId,
 }
 
-/// Which images an evaluation reads.
+/// Where an evaluation's images are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
+pub enum ImageFile {
     /// The training file, where the validation images are too.
     Train,
     /// The test file.
@@ -196,10 +207,12 @@ pub struct Plan {
     pub interface: Interface,
     /// Contents of the tables that say which group each granule belongs to, written once.
     pub group_tables: Vec<(ValueId, Vec<u32>)>,
+    /// Sizes of the data that lies on the device.
+    pub data: DataSizes,
     /// Survival probability of each block.
     pub survival: Vec<f64>,
-    /// Output of the stem: the trunk before the first block.
-    stem_output: ValueId,
+    /// Output of the stem: the trunk before the first block; `None` in a plan for inference.
+    stem_output: Option<ValueId>,
     /// For each input of a block, and of the head, the buffers that its gradient can be written to.
     gradient_buffers: Vec<[ValueId; 2]>,
     /// First and last use of each pooled value on the plan's time line, for display.

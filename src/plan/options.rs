@@ -1,7 +1,6 @@
-//! What a plan is made for, and why it can be refused.
+//! What a plan is made for.
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::dispatch::Limits;
 
@@ -79,71 +78,4 @@ pub struct PlanOptions {
     pub branch_scale: BranchScale,
     /// Limits of the device.
     pub limits: Limits,
-}
-
-/// Why a plan is refused.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum PlanError {
-    /// A convolution's or pool's window is larger than the padded image.
-    #[error("images of {height}x{width} are too small for {arch}: nothing is left at {layer}")]
-    ImageTooSmall {
-        /// The net.
-        arch: String,
-        /// Image height.
-        height: u32,
-        /// Image width.
-        width: u32,
-        /// Where.
-        layer: String,
-    },
-    /// Batch norm over a single value.
-    #[error(
-        "batch size {batch} is too small for {arch}: {layer} normalises one value a channel, and batch norm needs at \
-         least two; use --batch-size 2 or more"
-    )]
-    SingleValue {
-        /// The net.
-        arch: String,
-        /// The batch size.
-        batch: u32,
-        /// Where.
-        layer: String,
-    },
-    /// A value exceeds the device's largest binding.
-    #[error(
-        "{what} needs {} MiB, and this device binds at most {} MiB at once{}",
-        needed_words >> 18, limit_words >> 18, advice(*largest_batch)
-    )]
-    TooLarge {
-        /// The value.
-        what: String,
-        /// Words that it needs.
-        needed_words: usize,
-        /// Words that the device can bind.
-        limit_words: usize,
-        /// The largest batch size that fits, where the batch is to blame and one fits.
-        largest_batch: Option<u32>,
-    },
-    /// All values together exceed the device's memory.
-    #[error(
-        "{arch} needs {} MiB with these batch sizes, and this device has {} MiB free{}",
-        needed_words >> 18, total_words >> 18, advice(*largest_batch)
-    )]
-    OutOfMemory {
-        /// The net.
-        arch: String,
-        /// Words that all buffers need.
-        needed_words: usize,
-        /// Words that the device has free.
-        total_words: usize,
-        /// The largest batch size that fits, if one does.
-        largest_batch: Option<u32>,
-    },
-}
-
-fn advice(largest_batch: Option<u32>) -> String {
-    match largest_batch {
-        Some(batch) => format!("; the largest batch size that fits is {batch}"),
-        None => "; no batch size fits".into(),
-    }
 }

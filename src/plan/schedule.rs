@@ -1,6 +1,6 @@
 //! The scheduler: from gates to the list of dispatches of a step.
 
-use super::{DroppedOutput, Gates, Operand, Plan, Runs, Split, Template};
+use super::{DroppedOutput, Gates, ImageFile, Operand, Plan, Segment, Template};
 use crate::dispatch::{Dispatch, ValueId};
 
 /// What each trunk operand stands for in one step.
@@ -14,34 +14,35 @@ struct Trunk {
 impl Plan {
     /// Forward and backward pass of one training step, in order; only what survives under `gates`.
     pub fn schedule(&self, gates: &Gates) -> Vec<Dispatch> {
-        let trunk = self.resolve_trunk(gates);
-        let runs = |runs: Runs| match runs {
-            Runs::Always => true,
-            Runs::Kept(block) => gates.survives(block),
-            Runs::Dropped(block) => !gates.survives(block),
-        };
-        let segments = || self.segments.iter().filter(|segment| runs(segment.runs));
-        let forward = segments().flat_map(|segment| &segment.forward);
-        let backward = segments().rev().flat_map(|segment| &segment.backward);
-        forward.chain(backward).map(|template| self.resolve(template, Some(&trunk), Split::Train)).collect()
+        let Some(trunk) = self.resolve_trunk(gates) else { return Vec::new() };
+        self.templates(gates).map(|(_, template)| self.resolve(template, Some(&trunk), ImageFile::Train)).collect()
+    }
+
+    /// The templates of a step's forward and backward pass, in order, each with its segment.
+    pub(super) fn templates(&self, gates: &Gates) -> impl Iterator<Item = (&Segment, &Template)> {
+        let segments = || self.segments.iter().filter(|segment| segment.runs.under(gates));
+        let forward = segments().flat_map(|segment| segment.forward.iter().map(move |template| (segment, template)));
+        let backward =
+            segments().rev().flat_map(|segment| segment.backward.iter().map(move |template| (segment, template)));
+        forward.chain(backward)
     }
 
     /// Finite check, optimiser and running statistics.
     pub fn schedule_update(&self) -> Vec<Dispatch> {
-        self.update.iter().map(|template| self.resolve(template, None, Split::Train)).collect()
+        self.update.iter().map(|template| self.resolve(template, None, ImageFile::Train)).collect()
     }
 
-    /// One evaluation batch of `split`.
-    pub fn schedule_inference(&self, split: Split) -> Vec<Dispatch> {
-        self.inference.iter().map(|template| self.resolve(template, None, split)).collect()
+    /// One evaluation batch of images in `file`.
+    pub fn schedule_inference(&self, file: ImageFile) -> Vec<Dispatch> {
+        self.inference.iter().map(|template| self.resolve(template, None, file)).collect()
     }
 
-    /// Follows the trunk through the blocks, forward and back.
+    /// Follows the trunk through the blocks, forward and back; a plan for inference has none.
     ///
     /// The gradient alternates between two buffers from one *surviving* block to the next: by the number of the block,
     /// a block would read and write the same buffer once its neighbour is dropped.
-    fn resolve_trunk(&self, gates: &Gates) -> Trunk {
-        let mut values = vec![self.stem_output];
+    fn resolve_trunk(&self, gates: &Gates) -> Option<Trunk> {
+        let mut values = vec![self.stem_output?];
         for (block, plan) in self.blocks.iter().enumerate() {
             values.push(match plan.dropped_output {
                 DroppedOutput::Input if !gates.survives(block) => values[block],
@@ -67,16 +68,16 @@ impl Plan {
             gradients.push(gradient);
         }
         gradients.reverse();
-        Trunk { values, gradients }
+        Some(Trunk { values, gradients })
     }
 
-    fn resolve(&self, template: &Template, trunk: Option<&Trunk>, split: Split) -> Dispatch {
+    fn resolve(&self, template: &Template, trunk: Option<&Trunk>, file: ImageFile) -> Dispatch {
         let resolve = |operand: &Operand| match (*operand, trunk) {
             (Operand::Value(value), _) => value,
             (Operand::Trunk(block), Some(trunk)) => trunk.values[block],
             (Operand::TrunkGradient(block), Some(trunk)) => trunk.gradients[block],
-            (Operand::Images, _) => self.interface.images[split as usize],
-            (Operand::Labels, _) => self.interface.labels[split as usize],
+            (Operand::Images, _) => self.interface.images[file as usize],
+            (Operand::Labels, _) => self.interface.labels[file as usize],
             (Operand::Trunk(_) | Operand::TrunkGradient(_), None) => {
                 unreachable!("only training's segments name the trunk: {}", template.label)
             }
@@ -95,7 +96,7 @@ impl Plan {
             Operand::Value(value) => vec![value],
             Operand::Images => self.interface.images.to_vec(),
             Operand::Labels => self.interface.labels.to_vec(),
-            Operand::Trunk(0) => vec![self.stem_output],
+            Operand::Trunk(0) => self.stem_output.into_iter().collect(),
             Operand::Trunk(index) => {
                 let block = &self.blocks[index - 1];
                 let mut values = match block.dropped_output {

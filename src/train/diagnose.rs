@@ -2,6 +2,7 @@
 
 use crate::device::{Device, DeviceError};
 use crate::dispatch::Dispatch;
+use crate::kernels::finite::is_not_finite;
 use crate::plan::Plan;
 
 /// Runs `list` dispatch by dispatch and describes the first value written that holds a NaN or an infinity.
@@ -16,8 +17,7 @@ pub(super) fn first_not_finite(
         device.run(std::slice::from_ref(dispatch))?;
         for &value in &dispatch.writes {
             let words = device.read(value)?;
-            let bad = |&bits: &u32| bits & 0x7F80_0000 == 0x7F80_0000;
-            if let Some(index) = words.iter().position(bad) {
+            if let Some(index) = words.iter().position(|&bits| is_not_finite(bits)) {
                 let (name, found) = (&plan.values[value.index()].name, f32::from_bits(words[index]));
                 return Ok(Some(format!("{name}, element {index}, is {found} after `{}`", dispatch.label)));
             }

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use crate::data::{DataSet, evaluation_batches};
 use crate::device::{Device, DeviceError, Ticket};
 use crate::dispatch::{Dispatch, ValueId};
-use crate::kernels::update;
+use crate::kernels::{report, update};
 use crate::model::weights::{Tensor, Weights};
-use crate::plan::{Gates, Place, Plan, Split};
+use crate::plan::{Gates, ImageFile, Place, Plan};
 
 /// Read-backs that may be under way at once: enough to keep a GPU busy, few enough to bound what waits in its queue.
 pub(super) const IN_FLIGHT: usize = 4;
@@ -63,12 +63,12 @@ pub struct Report {
 
 impl Report {
     fn new(words: &[u32]) -> Self {
-        let loss = f32::from_bits(words[0]);
+        let loss = f32::from_bits(words[report::LOSS]);
         Self {
             loss_sum: f64::from(loss),
-            correct: words[1],
-            images: words[2],
-            finite: words[3] == 0 && loss.is_finite(),
+            correct: words[report::CORRECT],
+            images: words[report::IMAGES],
+            finite: words[report::NOT_FINITE] == 0 && loss.is_finite(),
         }
     }
 }
@@ -76,7 +76,7 @@ impl Report {
 impl Engine {
     /// Prepares `device` for `plan`, with `data` on it; the weights are all zero until [`Self::load`].
     pub fn new(mut device: Box<dyn Device>, plan: Plan, eval_batch: u32, data: &DataSet) -> Result<Self, DeviceError> {
-        let mut dispatches = plan.schedule_inference(Split::Test);
+        let mut dispatches = plan.schedule_inference(ImageFile::Test);
         if !plan.segments.is_empty() {
             let blocks = plan.blocks.len();
             dispatches.extend(plan.schedule(&Gates::all(blocks)));
@@ -86,14 +86,10 @@ impl Engine {
         }
         device.prepare(&plan.storage, &dispatches.iter().collect::<Vec<_>>())?;
         let interface = &plan.interface;
-        for (set, images, labels) in [
-            (&data.train, interface.images[0], interface.labels[0]),
-            (&data.test, interface.images[1], interface.labels[1]),
-        ] {
-            if plan.storage.region(images).words > 1 {
-                device.write(images, &set.packed_words())?;
-                device.write(labels, &set.label_words())?;
-            }
+        let planned = [(plan.data.train, &data.train), (plan.data.test, &data.test)];
+        for (file, (_, images)) in planned.into_iter().enumerate().filter(|(_, (count, _))| *count > 0) {
+            device.write(interface.images[file], &images.packed_words())?;
+            device.write(interface.labels[file], &images.label_words())?;
         }
         device.write(interface.normalization, bytemuck::cast_slice(&data.normalization()))?;
         for (table, groups) in &plan.group_tables {
@@ -113,9 +109,7 @@ impl Engine {
 
     /// Uploads a step's batch and what the step needs to know.
     pub(super) fn upload(&mut self, step: &Step<'_>) -> Result<(), DeviceError> {
-        let images = step.indices.len() as u32;
-        let mut control = vec![images, step.number, step.seed as u32, (step.seed >> 32) as u32];
-        control.extend(step.rows);
+        let control = update::control(step.indices.len() as u32, step.number, step.seed, step.rows);
         self.device.write(self.plan.interface.indices, step.indices)?;
         self.device.write(self.plan.interface.control, &control)
     }
@@ -133,7 +127,7 @@ impl Engine {
         for chunk in chunks {
             self.device.write(chunk, &vec![0; self.plan.values[chunk.index()].words])?;
         }
-        self.device.write(self.plan.interface.report, &[0; 4])
+        self.device.write(self.plan.interface.report, &[0; report::WORDS])
     }
 
     /// Puts `weights`, in the order of the plan's parameters, on the device.
@@ -187,16 +181,16 @@ impl Engine {
         }
     }
 
-    /// Evaluates the weights on the device on the images `indices` of `split`, each once. The loss is not finite where
+    /// Evaluates the weights on the device on the images `indices` of `file`, each once. The loss is not finite where
     /// the logits overflow, as they can before running statistics have settled.
-    pub fn evaluate(&mut self, split: Split, indices: &[u32]) -> Result<Score, DeviceError> {
-        let list = self.plan.schedule_inference(split);
+    pub fn evaluate(&mut self, file: ImageFile, indices: &[u32]) -> Result<Score, DeviceError> {
+        let list = self.plan.schedule_inference(file);
         let groups = self.plan.blocks.len() + 1;
         let mut control = vec![0; update::control_words(groups)];
         let mut waiting: VecDeque<Ticket> = VecDeque::new();
         let mut reports = Vec::new();
         for batch in evaluation_batches(indices, self.eval_batch) {
-            control[0] = batch.valid as u32;
+            control[update::CONTROL_IMAGES] = batch.valid as u32;
             self.device.write(self.plan.interface.eval_indices, &batch.indices)?;
             self.device.write(self.plan.interface.control, &control)?;
             self.device.run(&list)?;
@@ -210,7 +204,7 @@ impl Engine {
         }
         if reports.iter().any(|report| !report.finite) {
             // An overflow in inference spoils no weights: the next step must not take it for its own.
-            self.device.write(self.plan.interface.report, &[0; 4])?;
+            self.device.write(self.plan.interface.report, &[0; report::WORDS])?;
         }
         let images: usize = reports.iter().map(|report| report.images as usize).sum();
         let mean = |sum: f64| sum / images.max(1) as f64;

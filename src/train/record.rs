@@ -30,8 +30,7 @@ pub struct StepRecord {
 }
 
 /// Which weights were evaluated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhichWeights {
     /// Those of the step.
     Last,

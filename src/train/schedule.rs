@@ -4,7 +4,8 @@ use super::options::LearningRateSchedule;
 
 /// The learning rate of step `step` (from 0) of `steps`, at most `lr`.
 ///
-/// Over the first `warmup` steps it rises in equal parts, `lr / warmup` at the first; the schedule runs over the rest.
+/// Over the first `warmup` steps it rises in equal parts, `lr / warmup` at the first. A cosine runs over the rest; the
+/// steps of `Step` are at 1/2 and 3/4 of the whole.
 pub fn learning_rate(schedule: LearningRateSchedule, lr: f64, warmup: u64, step: u64, steps: u64) -> f64 {
     if step < warmup {
         return lr * (step + 1) as f64 / warmup as f64;

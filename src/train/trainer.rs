@@ -15,7 +15,7 @@ use super::schedule::learning_rate;
 use crate::data::{DataError, DataSet, Sampler, random_batch, split};
 use crate::device::{DeviceError, Ticket};
 use crate::model::weights::Weights;
-use crate::plan::{Gates, Split};
+use crate::plan::{Gates, ImageFile};
 
 /// Why a run stopped early.
 #[derive(Debug, Error)]
@@ -214,11 +214,11 @@ impl<'a> Trainer<'a> {
     fn evaluate(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let (split_name, score) = match self.options.evaluate_on {
             EvaluateOn::Validation if self.validation.is_empty() => return Ok(()),
-            EvaluateOn::Validation => ("validation", self.engine.evaluate(Split::Train, &self.validation)?),
+            EvaluateOn::Validation => ("validation", self.engine.evaluate(ImageFile::Train, &self.validation)?),
             EvaluateOn::TestBatch => {
                 let batch = self.options.eval_batch as usize;
                 let indices = random_batch(self.test_images, batch, self.options.seed, step - 1);
-                ("test", self.engine.evaluate(Split::Test, &indices)?)
+                ("test", self.engine.evaluate(ImageFile::Test, &indices)?)
             }
         };
         let (loss, accuracy, images) = (score.loss, score.accuracy, score.images);
@@ -309,7 +309,7 @@ impl<'a> Trainer<'a> {
 
     fn test(&mut self, step: u64, weights: WhichWeights) -> Result<EvalRecord, TrainError> {
         let indices: Vec<u32> = (0..self.test_images as u32).collect();
-        let score = self.engine.evaluate(Split::Test, &indices)?;
+        let score = self.engine.evaluate(ImageFile::Test, &indices)?;
         let (loss, accuracy, images) = (score.loss, score.accuracy, score.images);
         Ok(EvalRecord { split: "test", step, weights, loss, accuracy, images })
     }

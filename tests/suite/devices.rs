@@ -128,22 +128,56 @@ fn both_devices_agree_on_every_dispatch_of_a_resnet50_step() {
     assert!(engine.report(ticket).expect("a report").finite);
 }
 
-#[test]
-fn a_wrong_kernel_is_found_by_name() {
+/// What `--device both` says of a training with `find` replaced in the shader `name`.
+fn difference(name: &'static str, find: &'static str, replace: &'static str) -> String {
     let request = GpuRequest {
-        sources: Some(Arc::new(|shader| {
+        sources: Some(Arc::new(move |shader| {
             let text = shader.wgsl()?;
-            let wrong = text.replace("relu(fma(p.scale,", "relu(fma(1.01 * p.scale,");
-            assert!(shader.name != "batch_norm_residual" || wrong != text, "the fault no longer applies");
-            Ok(wrong)
+            let wrong = text.replace(find, replace);
+            assert!(shader.name != name || wrong != text, "the fault no longer applies");
+            Ok(if shader.name == name { wrong } else { text })
         })),
         ..adapter::request()
     };
     let both = BothDevices::new(Box::new(adapter::open_with(&request)), CpuDevice::new().expect("the CPU device"));
     let (net, data) = (resnet8(), data(9));
     let mut engine = engine(Box::new(both), &net, &data, 8).expect("an engine");
-    let error = train(&mut engine, &net, 8, 4).expect_err("a difference").to_string();
+    train(&mut engine, &net, 8, 4).expect_err("a difference").to_string()
+}
+
+#[test]
+fn a_wrong_kernel_is_found_by_name() {
+    let error = difference("batch_norm_residual", "relu(fma(p.scale,", "relu(fma(1.01 * p.scale,");
     assert!(error.contains("sum (shader batch_norm_residual)"), "{error}");
+}
+
+/// A count is an integer, and off by one is wrong, however small beside the loss that it stands next to.
+#[test]
+fn a_wrong_count_is_found_by_name() {
+    let error = difference("softmax_cross_entropy", "= total.correct;", "= total.correct + 1u;");
+    assert!(error.contains("loss (shader softmax_cross_entropy)"), "{error}");
+}
+
+/// What a step that was not applied leaves behind must not stop the next one, which may not overwrite all of it.
+#[test]
+fn a_forgotten_step_stops_nothing() {
+    let (net, data) = (resnet8(), data(9));
+    let mut engine = engine(Box::new(CpuDevice::new().expect("the CPU device")), &net, &data, 8).expect("an engine");
+    for gradient in engine.plan.parameters.iter().filter_map(|planned| planned.gradient).collect::<Vec<_>>() {
+        let words = engine.plan.values[gradient.index()].words;
+        engine.device.write(gradient, &vec![f32::NAN.to_bits(); words]).expect("an upload");
+    }
+    let indices: Vec<u32> = (0..8).collect();
+    let gates = Gates(vec![false; 3]);
+    let rows = [1, 1e-3f32.to_bits(), 1f32.to_bits(), 0].repeat(4);
+    let step = Step { number: 0, seed: 0, indices: &indices, gates: &gates, rows: &rows };
+    let is_finite = |engine: &mut Engine| {
+        let ticket = engine.submit(&step).expect("a step");
+        engine.report(ticket).expect("a report").finite
+    };
+    assert!(!is_finite(&mut engine), "the stale gradients of dropped blocks are found");
+    engine.forget_step().expect("an upload");
+    assert!(is_finite(&mut engine));
 }
 
 /// The same gates need no new bind groups, and all draws together no more than the plan says.

@@ -100,7 +100,7 @@ impl<'a> Golden<'a> {
     }
 
     fn weights(&self, prefix: &str, net: &ResNet) -> Weights {
-        let tensor = |parameter: &sdgpu::model::resnet::Parameter| Tensor {
+        let tensor = |parameter: &sdgpu::model::parameters::Parameter| Tensor {
             name: parameter.name.clone(),
             shape: self.file.tensor(&format!("{prefix}/{}", parameter.name)).expect("a tensor").shape().to_vec(),
             values: self.floats(&format!("{prefix}/{}", parameter.name)),
@@ -178,7 +178,7 @@ fn check(bytes: &[u8], device: Box<dyn Device>) {
     assert_weights("after step 5,", &weights, &golden.weights("step5", &net), 5e-5);
 
     let indices: Vec<u32> = (0..settings.batch).collect();
-    engine.evaluate(sdgpu::plan::Split::Test, &indices).expect("an evaluation");
+    engine.evaluate(sdgpu::plan::ImageFile::Test, &indices).expect("an evaluation");
     let logits = engine.device.read(engine.plan.interface.eval_logits).expect("logits");
     assert_close("logits", bytemuck::cast_slice(&logits), &golden.floats("logits"), 3e-4);
 }

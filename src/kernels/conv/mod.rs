@@ -1,7 +1,7 @@
 //! Two-dimensional convolution over NHWC activations: forward and both gradients, for any kernel, stride and padding.
 //!
 //! The shaders are implicit matrix products: tiles of the matrix of windows are gathered into workgroup memory, and the
-//! matrix itself never exists. The twins, in [`cpu`], convolve directly.
+//! matrix itself never exists. The twins, in `cpu.rs`, convolve directly.
 
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};

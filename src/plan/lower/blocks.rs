@@ -1,9 +1,8 @@
 //! Residual blocks: branch, shortcut, sum, and what replaces the sum when the block is dropped.
 
-use super::layers::{Activation, ConvNorm};
+use super::layers::{Activation, Added, ConvNorm};
 use super::{Builder, Mode, push};
 use crate::dispatch::ValueId;
-use crate::kernels::conv::Addend;
 use crate::kernels::{batch_norm, relu, shortcut};
 use crate::model::resnet::Shortcut;
 use crate::plan::{BlockPlan, BranchScale, DroppedOutput, Operand, PlanError, Runs, Segment, Template};
@@ -44,7 +43,7 @@ impl<'a> Builder<'a> {
         for (place, conv) in net.blocks[index].branch.iter().enumerate() {
             let layer = self.conv_norm(list, &prefix, conv, current)?;
             if place + 1 < net.blocks[index].branch.len() {
-                current = self.apply(list, &layer, true);
+                current = layer.activation(self.apply(list, &layer, true), true);
                 between.push(current);
             }
             layers.push(layer);
@@ -77,7 +76,8 @@ impl<'a> Builder<'a> {
             }
             Shortcut::Projection(conv) => {
                 let layer = self.conv_norm(list, &prefix, conv, input)?;
-                Ok((self.apply(list, &layer, false), Some(layer)))
+                let output = layer.activation(self.apply(list, &layer, false), false);
+                Ok((output, Some(layer)))
             }
         }
     }
@@ -115,15 +115,15 @@ impl<'a> Builder<'a> {
             forward: Vec::new(),
             backward: Vec::new(),
         };
-        let mut branch = segment("branch", Runs::Kept(index));
-        let mut around = segment("shortcut", Runs::Always);
-        let mut sum = segment("sum", Runs::Kept(index));
-        let mut bypass = segment("bypass", Runs::Dropped(index));
+        let mut branch_segment = segment("branch", Runs::Kept(index));
+        let mut shortcut_segment = segment("shortcut", Runs::Always);
+        let mut sum_segment = segment("sum", Runs::Kept(index));
+        let mut bypass_segment = segment("bypass", Runs::Dropped(index));
 
-        let (layers, between) = self.branch(&mut branch.forward, index, input)?;
+        let (layers, between) = self.branch(&mut branch_segment.forward, index, input)?;
         let last = &layers[layers.len() - 1];
-        let (shortcut, projection) = self.shortcut(&mut around.forward, index, input)?;
-        let output = self.sum(&mut sum.forward, index, last, shortcut);
+        let (shortcut, projection) = self.shortcut(&mut shortcut_segment.forward, index, input)?;
+        let output = self.sum(&mut sum_segment.forward, index, last, shortcut);
 
         let (gradient, trunk_output) = (Operand::TrunkGradient(index + 1), Operand::Trunk(index + 1));
         let target = Operand::TrunkGradient(index);
@@ -139,11 +139,11 @@ impl<'a> Builder<'a> {
                 let channels = last.conv.out_channels;
                 let kernel = shortcut::Backward::new(self.batch, input.height, input.width, input.channels, channels);
                 let label = format!("{name} shortcut backward");
-                push(&mut around.backward, label, kernel, [gradient, trunk_output], [to]);
+                push(&mut shortcut_segment.backward, label, kernel, [gradient, trunk_output], [to]);
             }
             (Some(to), Some(layer)) => {
-                let dz = self.norm_backward(&mut around.backward, layer, gradient, trunk_output, 1.0);
-                self.input_gradient(&mut around.backward, layer, dz, (Addend::None, dz.into(), dz.into()), to.into());
+                let dz = self.norm_backward(&mut shortcut_segment.backward, layer, gradient, trunk_output, 1.0);
+                self.input_gradient(&mut shortcut_segment.backward, layer, dz, Added::Nothing, to.into());
             }
         }
 
@@ -151,34 +151,41 @@ impl<'a> Builder<'a> {
         let mut mask = Operand::Value(output);
         let mut scale = self.scale(index);
         for (place, layer) in layers.iter().enumerate().rev() {
-            let dz = self.norm_backward(&mut branch.backward, layer, dy, mask, scale);
+            let dz = self.norm_backward(&mut branch_segment.backward, layer, dy, mask, scale);
             scale = 1.0;
             if place > 0 {
                 let words = self.words(between[place - 1].height, between[place - 1].width, layer.conv.in_channels);
                 let dx = self.pooled(format!("{name}.{} input gradient", layer.conv.name), words);
-                let none = (Addend::None, dz.into(), dz.into());
-                self.input_gradient(&mut branch.backward, layer, dz, none, dx.into());
+                self.input_gradient(&mut branch_segment.backward, layer, dz, Added::Nothing, dx.into());
                 (dy, mask) = (dx.into(), between[place - 1].operand);
             } else {
                 // What comes through the shortcut is added where the branch's gradient is written.
-                let addend = match shortcut_gradient {
-                    None => (Addend::Masked, gradient, Operand::Value(output)),
-                    Some(shortcut) => (Addend::Plain, shortcut.into(), dz.into()),
+                let added = match shortcut_gradient {
+                    None => Added::Masked(gradient, Operand::Value(output)),
+                    Some(shortcut) => Added::Plain(shortcut.into()),
                 };
-                self.input_gradient(&mut branch.backward, layer, dz, addend, target);
+                self.input_gradient(&mut branch_segment.backward, layer, dz, added, target);
             }
         }
 
         let dropped_output = match (shortcut.non_negative, shortcut.operand) {
             (true, Operand::Value(value)) => DroppedOutput::Shortcut(value),
             (true, _) => DroppedOutput::Input,
+            // Backward, a dropped identity hands its gradient on as it is: right only where no ReLU stands between.
+            (false, Operand::Trunk(_)) => unreachable!("the trunk is never negative: every block ends in a ReLU"),
             (false, operand) => {
                 let elements = last.pixels * last.conv.out_channels;
-                push(&mut bypass.forward, format!("{name} relu"), relu::Relu::new(elements), [operand], [output]);
+                push(
+                    &mut bypass_segment.forward,
+                    format!("{name} relu"),
+                    relu::Relu::new(elements),
+                    [operand],
+                    [output],
+                );
                 DroppedOutput::Rectified
             }
         };
-        let parts = [branch, around, sum, bypass];
+        let parts = [branch_segment, shortcut_segment, sum_segment, bypass_segment];
         segments.extend(parts.into_iter().filter(|part| !part.forward.is_empty() || !part.backward.is_empty()));
         Ok((BlockPlan { output, dropped_output, shortcut_gradient }, last.activation(output, true)))
     }

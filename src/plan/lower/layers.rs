@@ -17,6 +17,15 @@ pub(super) struct Activation {
     pub non_negative: bool,
 }
 
+/// What comes to the gradient of a convolution's input another way.
+pub(super) enum Added {
+    Nothing,
+    /// This gradient.
+    Plain(Operand),
+    /// This gradient, through the ReLU whose output is the second.
+    Masked(Operand, Operand),
+}
+
 /// A convolution and its batch norm, lowered forward.
 pub(super) struct ConvNorm<'a> {
     pub conv: &'a Conv,
@@ -106,13 +115,13 @@ impl Builder<'_> {
     }
 
     /// Normalises a convolution's output, with or without ReLU.
-    pub(super) fn apply(&mut self, list: &mut Vec<Template>, layer: &ConvNorm<'_>, relu: bool) -> Activation {
+    pub(super) fn apply(&mut self, list: &mut Vec<Template>, layer: &ConvNorm<'_>, relu: bool) -> ValueId {
         let (name, channels) = (format!("{}{}", layer.prefix, layer.conv.norm), layer.conv.out_channels);
         let output = self.pooled(format!("{name} output"), self.words(layer.height, layer.width, channels));
         self.values[output.index()].non_negative = relu;
         let kernel = batch_norm::Apply::new(layer.pixels, channels, relu);
         push(list, format!("{name} apply"), kernel, self.norm_operands(layer), [output]);
-        layer.activation(output, relu)
+        output
     }
 
     /// Backward through a norm (with the ReLU behind it, whose output is `mask`) and the gradient of its convolution's
@@ -151,19 +160,25 @@ impl Builder<'_> {
         gradient
     }
 
-    /// The gradient of a convolution's input, from that of its output, plus what comes another way.
+    /// The gradient of a convolution's input, from that of its output, plus what is `added` on the way.
     pub(super) fn input_gradient(
         &mut self,
         list: &mut Vec<Template>,
         layer: &ConvNorm<'_>,
         dy: ValueId,
-        addend: (Addend, Operand, Operand),
+        added: Added,
         target: Operand,
     ) {
         let label = format!("{}{}", layer.prefix, layer.conv.name);
         let weight = self.parameter(&label, ".weight");
-        let (kind, addend, mask) = addend;
-        let kernel = conv::InputGradient::new(&layer.shape, kind);
-        push(list, format!("{label} input gradient"), kernel, [dy.into(), weight.into(), addend, mask], [target]);
+        // Every binding needs a value, though not every kernel reads it.
+        let unused = dy.into();
+        let (addend, [added, mask]) = match added {
+            Added::Nothing => (Addend::None, [unused; 2]),
+            Added::Plain(added) => (Addend::Plain, [added, unused]),
+            Added::Masked(added, mask) => (Addend::Masked, [added, mask]),
+        };
+        let kernel = conv::InputGradient::new(&layer.shape, addend);
+        push(list, format!("{label} input gradient"), kernel, [dy.into(), weight.into(), added, mask], [target]);
     }
 }

@@ -1,11 +1,12 @@
 //! Lowering: from the description of a net to the templates of its plan.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{Interface, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Template, Value, memory};
+use super::{Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Template, Value, memory};
 use crate::dispatch::{Kernel, Storage, ValueId};
+use crate::kernels::report;
 use crate::kernels::update::control_words;
-use crate::kernels::{linear, pool, shared, softmax_cross_entropy};
 use crate::model::resnet::{ResNet, Shortcut};
 
 mod blocks;
@@ -22,9 +23,8 @@ impl Plan {
     /// exceeds what the device can bind.
     pub fn new(net: &ResNet, options: &PlanOptions) -> Result<Self, PlanError> {
         build(net, options).map_err(|mut error| {
-            if let PlanError::TooLarge { largest_batch, .. } | PlanError::OutOfMemory { largest_batch, .. } = &mut error
-            {
-                *largest_batch = find_largest_batch(net, options);
+            if let PlanError::TooLarge { mend, .. } | PlanError::OutOfMemory { mend, .. } = &mut error {
+                *mend = find_mend(net, options);
             }
             error
         })
@@ -42,7 +42,7 @@ fn build(net: &ResNet, options: &PlanOptions) -> Result<Plan, PlanError> {
     let (needed_words, total_words) = (plan.storage.buffers.iter().sum(), options.limits.total_words);
     if needed_words > total_words {
         let arch = net.name.clone();
-        return Err(PlanError::OutOfMemory { arch, needed_words, total_words, largest_batch: None });
+        return Err(PlanError::OutOfMemory { arch, needed_words, total_words, mend: None });
     }
     Ok(plan)
 }
@@ -52,21 +52,38 @@ fn limit_words(options: &PlanOptions) -> usize {
 }
 
 fn too_large(what: &str, needed_words: usize, limit_words: usize) -> PlanError {
-    PlanError::TooLarge { what: what.to_string(), needed_words, limit_words, largest_batch: None }
+    PlanError::TooLarge { what: what.to_string(), needed_words, limit_words, mend: None }
 }
 
-/// The largest batch size for which the plan fits the device's limits.
-fn find_largest_batch(net: &ResNet, options: &PlanOptions) -> Option<u32> {
-    let fits = |batch: u32| {
+/// The largest batch sizes for which the plan fits the device's limits: of the training batch first, as if evaluation
+/// cost nothing, then of the evaluation batch beside it.
+fn find_mend(net: &ResNet, options: &PlanOptions) -> Option<Mend> {
+    let with = |batch: Option<u32>, eval_batch: u32| {
         let mut options = options.clone();
-        options.eval_batch = options.eval_batch.min(batch);
-        if let Some(training) = &mut options.training {
+        options.eval_batch = eval_batch;
+        if let (Some(training), Some(batch)) = (&mut options.training, batch) {
             training.batch = batch;
         }
         build(net, &options).is_ok()
     };
-    let asked = options.training.as_ref().map_or(options.eval_batch, |training| training.batch.max(options.eval_batch));
-    let (mut low, mut high) = (0, asked);
+    let batch_size = match &options.training {
+        Some(training) => Some(largest(training.batch, |batch| with(Some(batch), 1))?),
+        None => None,
+    };
+    let eval_batch = largest(options.eval_batch, |eval_batch| with(batch_size, eval_batch))?;
+    let changed = |found: u32, asked: u32| (found < asked).then_some(found);
+    Some(Mend {
+        batch_size: options.training.as_ref().and_then(|training| changed(batch_size?, training.batch)),
+        eval_batch: changed(eval_batch, options.eval_batch),
+    })
+}
+
+/// The largest number up to `most` that `fits`, if 1 does or `most` itself.
+fn largest(most: u32, fits: impl Fn(u32) -> bool) -> Option<u32> {
+    if fits(most) {
+        return Some(most);
+    }
+    let (mut low, mut high) = (0, most);
     while low + 1 < high {
         let middle = low + (high - low) / 2;
         if fits(middle) { low = middle } else { high = middle }
@@ -113,14 +130,12 @@ impl<'a> Builder<'a> {
         self.allocate_parameters(&interface);
         let mut blocks = Vec::new();
         let mut segments = Vec::new();
-        let mut stem_output = interface.logits;
+        let mut stem_output = None;
         let mut gradient_buffers = Vec::new();
-        if let Some(training) = &self.options.training {
+        if self.options.training.is_some() {
             self.mode = Mode::Training;
-            let (stem, trunk) = self.stem(interface.indices, &interface)?;
-            if let Operand::Value(value) = trunk.operand {
-                stem_output = value;
-            }
+            let (stem, output, trunk) = self.stem(interface.indices, &interface)?;
+            stem_output = Some(output);
             segments.push(stem);
             let mut trunk = Activation { operand: Operand::Trunk(0), ..trunk };
             gradient_buffers.push(self.gradient_buffers(0, trunk));
@@ -133,7 +148,8 @@ impl<'a> Builder<'a> {
                 });
                 blocks.push(block);
             }
-            segments.push(self.head(trunk, &interface, training));
+            let logits = self.pooled("logits", self.batch as usize * self.net.classes as usize);
+            segments.push(self.head(trunk, interface.indices, logits, &interface));
         }
         self.mode = Mode::Inference;
         self.batch = self.options.eval_batch;
@@ -148,6 +164,7 @@ impl<'a> Builder<'a> {
             parameters: self.parameter_list,
             interface,
             group_tables: self.group_tables,
+            data: self.options.data,
             survival: self.options.survival.clone(),
             stem_output,
             gradient_buffers,
@@ -195,8 +212,7 @@ impl<'a> Builder<'a> {
             indices: own("batch indices", batch),
             eval_indices: own("evaluation indices", eval_batch),
             control: own("control", control_words(groups)),
-            report: own("report", 4),
-            logits: own("logits", batch * classes),
+            report: own("report", report::WORDS),
             eval_logits: own("evaluation logits", eval_batch * classes),
         }
     }
@@ -218,7 +234,7 @@ impl<'a> Builder<'a> {
 
     /// One evaluation batch: every block, scaled by its rule; no dropout; running statistics.
     fn inference(&mut self, interface: &Interface) -> Result<Vec<Template>, PlanError> {
-        let (stem, mut trunk) = self.stem(interface.eval_indices, interface)?;
+        let (stem, _, mut trunk) = self.stem(interface.eval_indices, interface)?;
         let mut list = stem.forward;
         for index in 0..self.net.blocks.len() {
             let (layers, _) = self.branch(&mut list, index, trunk)?;
@@ -227,18 +243,7 @@ impl<'a> Builder<'a> {
             let output = self.sum(&mut list, index, last, shortcut);
             trunk = last.activation(output, true);
         }
-        let (batch, features, classes) = (self.batch, self.net.features(), self.net.classes);
-        let pooled = self.pooled("features", (batch * features) as usize);
-        let kernel = pool::GlobalForward::new(batch, trunk.height * trunk.width, features);
-        push(&mut list, "average pool forward", kernel, [trunk.operand], [pooled]);
-        let (weight, bias) = (self.parameter("fc", ".weight"), self.parameter("fc", ".bias"));
-        let kernel = linear::Forward::new(batch, features, classes);
-        push(&mut list, "fc forward", kernel, [pooled, weight, bias], [interface.eval_logits]);
-        let dlogits = self.pooled("logits gradient", (batch * classes) as usize);
-        let loss = softmax_cross_entropy::SoftmaxCrossEntropy::new(batch, classes, 0.0);
-        let reads =
-            [interface.eval_logits.into(), Operand::Labels, interface.eval_indices.into(), interface.control.into()];
-        push(&mut list, "loss", loss, reads, [dlogits, interface.report]);
+        list.extend(self.head(trunk, interface.eval_indices, interface.eval_logits, interface).forward);
         Ok(list)
     }
 }
@@ -252,7 +257,7 @@ fn push<R: Into<Operand>, W: Into<Operand>>(
 ) {
     list.push(Template {
         label: label.into().into(),
-        kernel: shared(kernel),
+        kernel: Arc::new(kernel),
         reads: reads.into_iter().map(Into::into).collect(),
         writes: writes.into_iter().map(Into::into).collect(),
     });

@@ -4,14 +4,29 @@ use super::{Builder, limit_words, push};
 use crate::dispatch::ValueId;
 use crate::kernels::update::GRANULE;
 use crate::kernels::{adam, batch_norm, finite, sgd};
+use crate::model::parameters::Parameter;
 use crate::plan::{Interface, Optimizer, ParameterValue, Place, Template};
 
-/// A flat buffer being filled with parameters, each on its own granules.
-struct Chunk {
-    values: ValueId,
-    gradients: Option<ValueId>,
-    words: usize,
-    groups: Vec<u32>,
+/// The granules of a parameter, in words.
+fn words(parameter: &Parameter) -> usize {
+    parameter.kind.elements().next_multiple_of(GRANULE)
+}
+
+/// Cuts `parameters` into runs of at most `limit` words; a parameter that is larger has a run of its own.
+fn chunks<'p>(parameters: &[&'p Parameter], limit: usize) -> Vec<Vec<&'p Parameter>> {
+    let mut chunks: Vec<Vec<&Parameter>> = Vec::new();
+    let mut filled = 0;
+    for &parameter in parameters {
+        match chunks.last_mut() {
+            Some(chunk) if filled + words(parameter) <= limit => chunk.push(parameter),
+            _ => {
+                chunks.push(vec![parameter]);
+                filled = 0;
+            }
+        }
+        filled += words(parameter);
+    }
+    chunks
 }
 
 impl Builder<'_> {
@@ -20,63 +35,61 @@ impl Builder<'_> {
         let parameters = self.net.parameters();
         let (mut checks, mut updates) = (Vec::new(), Vec::new());
         for trained in [true, false] {
-            let what = if trained { "parameters" } else { "running statistics" };
-            let derived = if trained { "gradients" } else { "batch statistics" };
-            let mut chunk: Option<Chunk> = None;
-            let limit = limit_words(self.options);
-            let mut chunks = Vec::new();
-            for parameter in parameters.iter().filter(|parameter| parameter.kind.is_trained() == trained) {
-                let elements = parameter.kind.elements();
-                let words = elements.next_multiple_of(GRANULE);
-                if let Some(full) = chunk.take_if(|chunk| chunk.words + words > limit) {
-                    chunks.push(full);
+            let chosen: Vec<&Parameter> = parameters.iter().filter(|p| p.kind.is_trained() == trained).collect();
+            for (number, chunk) in chunks(&chosen, limit_words(self.options)).iter().enumerate() {
+                let (values, gradients) = self.allocate_chunk(chunk, trained, number);
+                if let Some(gradients) = gradients {
+                    self.update_chunk(chunk, trained, values, gradients, interface, &mut checks, &mut updates);
                 }
-                if chunk.is_none() {
-                    chunk = Some(self.open_chunk(what, derived));
-                }
-                let Some(chunk) = &mut chunk else { continue };
-                let offset = chunk.words;
-                chunk.words += words;
-                chunk.groups.extend(std::iter::repeat_n(parameter.block.map_or(0, |b| b as u32 + 1), words / GRANULE));
-                let (values, gradients) = (chunk.values, chunk.gradients);
-                let value = self.value(&parameter.name, elements, Place::Part { of: values, offset });
-                let gradient = gradients.map(|of| {
-                    let name = format!("{} {}", parameter.name, if trained { "gradient" } else { "of the batch" });
-                    self.value(name, elements, Place::Part { of, offset })
-                });
-                let planned = ParameterValue { parameter: parameter.clone(), value, gradient };
-                self.parameters.insert(parameter.name.clone(), planned);
-            }
-            chunks.extend(chunk);
-            for chunk in chunks {
-                self.close_chunk(chunk, trained, interface, &mut checks, &mut updates);
             }
         }
-        // `take` in file order; the map is for lowering only.
         self.parameter_list = parameters.iter().map(|parameter| self.parameters[&parameter.name].clone()).collect();
         // Every check comes before every update, so that nothing moves if anything is not finite.
         self.update = checks;
         self.update.extend(updates);
     }
 
-    fn open_chunk(&mut self, what: &str, derived: &str) -> Chunk {
-        let values = self.value(what, 0, Place::Own);
-        let gradients = self.options.training.is_some().then(|| self.value(derived, 0, Place::Own));
-        Chunk { values, gradients, words: 0, groups: Vec::new() }
+    /// The flat buffer of a chunk's values and, in training, of their gradients.
+    fn allocate_chunk(&mut self, chunk: &[&Parameter], trained: bool, number: usize) -> (ValueId, Option<ValueId>) {
+        let (what, derived) =
+            if trained { ("parameters", "gradients") } else { ("running statistics", "batch statistics") };
+        let total = chunk.iter().map(|parameter| words(parameter)).sum();
+        let values = self.value(format!("{what} {number}"), total, Place::Own);
+        let training = self.options.training.is_some();
+        let gradients = training.then(|| self.value(format!("{derived} {number}"), total, Place::Own));
+        let mut offset = 0;
+        for &parameter in chunk {
+            let elements = parameter.kind.elements();
+            let value = self.value(&parameter.name, elements, Place::Part { of: values, offset });
+            let gradient = gradients.map(|of| {
+                let name = format!("{} {}", parameter.name, if trained { "gradient" } else { "of the batch" });
+                self.value(name, elements, Place::Part { of, offset })
+            });
+            let planned = ParameterValue { parameter: parameter.clone(), value, gradient };
+            self.parameters.insert(parameter.name.clone(), planned);
+            offset += words(parameter);
+        }
+        (values, gradients)
     }
 
-    fn close_chunk(
+    /// The check of a chunk's gradients, and its update.
+    fn update_chunk(
         &mut self,
-        chunk: Chunk,
+        chunk: &[&Parameter],
         trained: bool,
+        values: ValueId,
+        gradients: ValueId,
         interface: &Interface,
         checks: &mut Vec<Template>,
         updates: &mut Vec<Template>,
     ) {
-        let Chunk { values, gradients, words, groups } = chunk;
-        self.values[values.index()].words = words;
-        let (Some(gradients), Some(training)) = (gradients, &self.options.training) else { return };
-        self.values[gradients.index()].words = words;
+        let Some(training) = &self.options.training else { return };
+        let words = self.values[values.index()].words;
+        let group = |parameter: &&Parameter| {
+            let group = parameter.block.map_or(0, |block| block as u32 + 1);
+            std::iter::repeat_n(group, self::words(parameter) / GRANULE)
+        };
+        let groups: Vec<u32> = chunk.iter().flat_map(group).collect();
         let name = self.values[values.index()].name.clone();
         let table = self.value(format!("groups of the {name}"), groups.len(), Place::Own);
         self.group_tables.push((table, groups));
@@ -85,20 +98,20 @@ impl Builder<'_> {
         let reads = [gradients, table, interface.control, interface.report];
         if !trained {
             let commit = batch_norm::Commit::new(words as u32, self.net.norm.momentum);
-            push(updates, "commit running statistics", commit, reads, [values]);
+            push(updates, format!("commit {name}"), commit, reads, [values]);
             return;
         }
         match training.optimizer {
             Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
-                let first = self.value("adam first moment", words, Place::Own);
-                let second = self.value("adam second moment", words, Place::Own);
+                let first = self.value(format!("adam first moment of {name}"), words, Place::Own);
+                let second = self.value(format!("adam second moment of {name}"), words, Place::Own);
                 let adam = adam::Adam::new(words as u32, beta1, beta2, epsilon, weight_decay);
-                push(updates, "adam", adam, reads, [values, first, second]);
+                push(updates, format!("adam {name}"), adam, reads, [values, first, second]);
             }
             Optimizer::Sgd { momentum, nesterov, weight_decay } => {
-                let buffer = self.value("sgd momentum", words, Place::Own);
+                let buffer = self.value(format!("sgd momentum of {name}"), words, Place::Own);
                 let sgd = sgd::Sgd::new(words as u32, momentum, nesterov, weight_decay);
-                push(updates, "sgd", sgd, reads, [values, buffer]);
+                push(updates, format!("sgd {name}"), sgd, reads, [values, buffer]);
             }
         }
     }

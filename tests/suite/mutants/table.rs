@@ -89,7 +89,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant("batch_norm_backward_apply", "a mask of 0 lets gradients through", "mask[i] > 0.0", "mask[i] >= 0.0"),
     mutant("batch_norm_commit", "dropped blocks move too", "mode == UPDATE_GRADIENT", "mode != UPDATE_SKIP"),
-    mutant("batch_norm_commit", "a value that is not finite stops nothing", " && report[3] == 0u", ""),
+    mutant("batch_norm_commit", "a value that is not finite stops nothing", " && report[REPORT_NOT_FINITE] == 0u", ""),
     mutant("batch_norm_commit", "granules of 32 words", "i / 64u", "i / 32u"),
     mutant(
         "adam",
@@ -100,7 +100,12 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("adam", "epsilon under the root", "fma(sqrt(v), b, p.epsilon)", "b * sqrt(v + p.epsilon)"),
     mutant("adam", "a dropped block takes its stale gradient", "mode == UPDATE_ZERO", "mode == UPDATE_SKIP"),
     mutant("adam", "a skipped block moves", "mode == UPDATE_SKIP", "mode > UPDATE_SKIP"),
-    mutant("adam", "a value that is not finite stops nothing", "report[3] != 0u", "report[3] > 1u"),
+    mutant(
+        "adam",
+        "a value that is not finite stops nothing",
+        "report[REPORT_NOT_FINITE] != 0u",
+        "report[REPORT_NOT_FINITE] > 1u",
+    ),
     mutant("adam", "coefficients swapped", "bitcast<f32>(control[row + 1u])", "bitcast<f32>(control[row + 2u])"),
     mutant(
         "conv_forward",
@@ -225,7 +230,12 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("dropout", "one number too late", "words[i % 4u]", "words[(i + 1u) % 4u]"),
     mutant("dropout", "what is left is not scaled up", "p.scale * x[i]", "x[i]"),
     mutant("dropout", "nine rounds of Philox", "< 10u", "< 9u"),
-    mutant("dropout", "the seed's high word is left out", "control[2], control[3]", "control[2], 0u"),
+    mutant(
+        "dropout",
+        "the seed's high word is left out",
+        "control[CONTROL_SEED], control[CONTROL_SEED + 1u]",
+        "control[CONTROL_SEED], 0u",
+    ),
     mutant("dropout", "the last partial block of four is left out", "(p.elements + 3u) / 4u", "p.elements / 4u"),
     mutant("finite", "infinity passes", "!is_finite(values[i])", "is_nan(values[i])"),
     mutant("finite", "negative NaN passes", "!is_finite(values[i])", "bitcast<u32>(values[i]) - EXPONENT < 0x800000u"),
@@ -239,7 +249,7 @@ pub const MUTANTS: &[Mutant] = &[
         "finite",
         "what was found is forgotten",
         "if !is_finite(values[i]) {",
-        "if i == 0u { atomicStore(&report[3], 0u); } if !is_finite(values[i]) {",
+        "if i == 0u { atomicStore(&report[REPORT_NOT_FINITE], 0u); } if !is_finite(values[i]) {",
     ),
     mutant("gather", "bytes highest first", "8u * (at % 4u)", "8u * (3u - at % 4u)"),
     mutant(

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use sdgpu::dispatch::Kernel;
-use sdgpu::kernels::shared;
 
 use super::{POISON, relu};
 
@@ -154,7 +153,7 @@ pub struct Row {
 impl Row {
     /// Of `kernel`, because `why`.
     pub fn new(why: &'static str, kernel: impl Kernel + 'static) -> Self {
-        Self { why, kernel: shared(kernel), reads: vec![], writes: vec![] }
+        Self { why, kernel: Arc::new(kernel), reads: vec![], writes: vec![] }
     }
 
     /// The next value read.

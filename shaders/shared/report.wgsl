@@ -1,0 +1,6 @@
+// report: what a step or an evaluation batch tells the host. As in kernels/report.rs.
+
+const REPORT_LOSS = 0u;        // sum of the losses, f32 bits
+const REPORT_CORRECT = 1u;     // number of correct predictions
+const REPORT_IMAGES = 2u;      // number of images
+const REPORT_NOT_FINITE = 3u;  // nonzero once a value was not finite; stops all updates until the host clears it

@@ -1,0 +1,80 @@
+//! Why a plan can be refused, and what would be right.
+
+use thiserror::Error;
+
+/// Why a plan is refused.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// A convolution's or pool's window is larger than the padded image.
+    #[error("images of {height}x{width} are too small for {arch}: nothing is left at {layer}")]
+    ImageTooSmall {
+        /// The net.
+        arch: String,
+        /// Image height.
+        height: u32,
+        /// Image width.
+        width: u32,
+        /// Where.
+        layer: String,
+    },
+    /// Batch norm over a single value.
+    #[error(
+        "batch size {batch} is too small for {arch}: {layer} normalises one value a channel, and batch norm needs at \
+         least two; use --batch-size 2 or more"
+    )]
+    SingleValue {
+        /// The net.
+        arch: String,
+        /// The batch size.
+        batch: u32,
+        /// Where.
+        layer: String,
+    },
+    /// A value exceeds the device's largest binding.
+    #[error(
+        "{what} needs {} MiB, and this device binds at most {} MiB at once{}",
+        needed_words >> 18, limit_words >> 18, advice(mend.as_ref())
+    )]
+    TooLarge {
+        /// The value.
+        what: String,
+        /// Words that it needs.
+        needed_words: usize,
+        /// Words that the device can bind.
+        limit_words: usize,
+        /// What would fit, if anything does.
+        mend: Option<Mend>,
+    },
+    /// All values together exceed the device's memory.
+    #[error(
+        "{arch} needs {} MiB with these batch sizes, and this device has {} MiB free{}",
+        needed_words >> 18, total_words >> 18, advice(mend.as_ref())
+    )]
+    OutOfMemory {
+        /// The net.
+        arch: String,
+        /// Words that all buffers need.
+        needed_words: usize,
+        /// Words that the device has free.
+        total_words: usize,
+        /// What would fit, if anything does.
+        mend: Option<Mend>,
+    },
+}
+
+/// The largest batch sizes that fit; `None` where what was asked for does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mend {
+    /// For `--batch-size`.
+    pub batch_size: Option<u32>,
+    /// For `--eval-batch`.
+    pub eval_batch: Option<u32>,
+}
+
+fn advice(mend: Option<&Mend>) -> String {
+    let Some(mend) = mend else { return "; no batch size fits".into() };
+    let flag = |name: &str, batch: Option<u32>| batch.map(|batch| format!("--{name} {batch}"));
+    let flags = [flag("batch-size", mend.batch_size), flag("eval-batch", mend.eval_batch)];
+    let flags: Vec<String> = flags.into_iter().flatten().collect();
+    format!("; the largest that fits is {}", flags.join(" "))
+}
