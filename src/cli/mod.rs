@@ -56,16 +56,20 @@ fn misused(error: &clap::Error) -> ExitCode {
             let _ = error.print();
             ExitCode::from(if error.use_stderr() { BAD_INPUT } else { 0 })
         }
-        _ => fail(&first_paragraph(&error.to_string()), BAD_INPUT),
+        _ => fail(&summary(&error.to_string()), BAD_INPUT),
     }
 }
 
-/// The first paragraph of clap's `message` as one line: a sentence, and after a colon the arguments that it is about.
-fn first_paragraph(message: &str) -> String {
-    let mut lines = message.trim_start_matches("error: ").lines().map(str::trim).take_while(|line| !line.is_empty());
+/// What clap's `message` says as one line: its first paragraph, a sentence with the arguments that it is about, and what
+/// the user may have meant.
+fn summary(message: &str) -> String {
+    let mut lines = message.trim_start_matches("error: ").lines().map(str::trim);
     let sentence = lines.next().unwrap_or_default();
-    let arguments: Vec<&str> = lines.collect();
-    if arguments.is_empty() { sentence.into() } else { format!("{sentence} {}", arguments.join(", ")) }
+    let arguments: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let tip = lines.find_map(|line| line.strip_prefix("tip: ").filter(|tip| tip.contains("similar")));
+    let arguments = if arguments.is_empty() { String::new() } else { format!(" {}", arguments.join(", ")) };
+    let tip = tip.map(|tip| format!("; {tip}")).unwrap_or_default();
+    format!("{sentence}{arguments}{tip}")
 }
 
 /// Opens the device that the flags `--device` and `--backend` ask for.

@@ -131,7 +131,8 @@ fn flags_that_exclude_each_other_or_mean_nothing() {
         ("train --data tiny", "sdgpu: the following required arguments were not provided: --model <MODEL>\n"),
         ("train --epochs", "sdgpu: a value is required for '--epochs <N>' but none was supplied\n"),
         ("devices run", "sdgpu: unexpected argument 'run' found\n"),
-        ("trian", "sdgpu: unrecognized subcommand 'trian'\n"),
+        ("trian", "sdgpu: unrecognized subcommand 'trian'; a similar subcommand exists: 'train'\n"),
+        ("train --epoch 3", "sdgpu: unexpected argument '--epoch' found; a similar argument exists: '--epochs'\n"),
     ];
     for (arguments, expected) in cases {
         let ran = refuse(&workspace, &mut workspace.command(arguments));
