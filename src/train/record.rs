@@ -103,8 +103,6 @@ pub trait Observer {
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The last weights.
-    pub weights: Weights,
     /// The last weights on the test images.
     pub test: EvalRecord,
     /// The best weights on the test images, if any were chosen.

@@ -30,7 +30,7 @@ pub enum TrainError {
     #[error(transparent)]
     Observer(#[from] io::Error),
     /// A NaN or an infinity.
-    #[error("step {step}: the loss, a gradient or a weight is not finite; {first}. The last good weights are kept")]
+    #[error("step {step}: the loss, a gradient or a weight is not finite; {first}")]
     NotFinite {
         /// The step, from 1.
         step: u64,
@@ -200,13 +200,19 @@ impl<'a> Trainer<'a> {
         while let Some(later) = self.submitted.pop_front() {
             self.engine.report(later.ticket)?;
         }
-        observer.last(&self.finite_weights(step)?)?;
+        // A write that fails must not hide what happened.
+        let saved = self.finite_weights(step).and_then(|weights| Ok(observer.last(&weights)?));
         let rows = self.rows.skip();
         let (number, seed, indices) = (step as u32, self.options.seed, self.sampler.batch(step));
         self.engine.upload(&Step { number, seed, indices, gates, rows: &rows })?;
         let list = self.engine.plan.schedule(gates);
         let first = first_not_finite(self.engine.device.as_mut(), &self.engine.plan, &list)?;
         let first = first.unwrap_or_else(|| "a replay of the step found none".into());
+        let kept = match saved {
+            Ok(()) => "the weights of the step before are kept".to_string(),
+            Err(error) => format!("the weights of the step before could not be kept: {error}"),
+        };
+        let first = format!("{first}; {kept}");
         Ok(TrainError::NotFinite { step: step + 1, first })
     }
 
@@ -297,7 +303,6 @@ impl<'a> Trainer<'a> {
         self.all_gates.sort();
         let median = self.all_gates.get(self.all_gates.len() / 2);
         Ok(Outcome {
-            weights,
             test: last,
             best,
             time: start.elapsed(),
