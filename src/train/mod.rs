@@ -6,6 +6,7 @@ mod optimizer;
 mod options;
 mod record;
 mod schedule;
+mod skipping;
 mod trainer;
 
 pub use engine::{Engine, Report, Score, Step};

@@ -113,7 +113,7 @@ pub struct Outcome {
     pub step_time: Duration,
     /// Share of all blocks in all steps that ran.
     pub blocks_run: f64,
-    /// What the steps would have taken with all gates on, from timed steps whose update was not applied, and their
-    /// number; `None` if every gate was on anyway.
+    /// What the steps would have taken with all gates on, by measurements along the run of steps whose update was not
+    /// applied, and the number of measurements; `None` if every gate was on anyway.
     pub all_gates_time: Option<(Duration, usize)>,
 }

@@ -12,6 +12,7 @@ use super::optimizer::UpdateRows;
 use super::options::{EvaluateOn, Model, TrainOptions};
 use super::record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
 use super::schedule::learning_rate;
+use super::skipping::AllGatesTime;
 use crate::data::{DataError, DataSet, Sampler, random_batch, split};
 use crate::device::{DeviceError, Ticket};
 use crate::model::weights::Weights;
@@ -42,7 +43,7 @@ pub enum TrainError {
 /// Times in a run at which the weights are handed out and the cost of all blocks is measured.
 const MILESTONES: u64 = 6;
 /// Steps that are timed in a row.
-const TIMED_STEPS: u32 = 2;
+const TIMED_STEPS: u32 = 4;
 
 /// A step that was submitted and has not reported yet.
 struct Submitted {
@@ -66,8 +67,8 @@ pub struct Trainer<'a> {
     clock: Instant,
     step_time: Duration,
     blocks_run: u64,
-    /// Times of single steps with all gates on and no update.
-    all_gates: Vec<Duration>,
+    /// What the steps would have taken with all gates on.
+    all_gates: AllGatesTime,
     best: Option<(f64, u64, Weights)>,
 }
 
@@ -89,7 +90,7 @@ impl<'a> Trainer<'a> {
             clock: Instant::now(),
             step_time: Duration::ZERO,
             blocks_run: 0,
-            all_gates: Vec::new(),
+            all_gates: AllGatesTime::default(),
             best: None,
         })
     }
@@ -180,6 +181,7 @@ impl<'a> Trainer<'a> {
         let time = now - self.clock;
         self.clock = now;
         self.step_time += time;
+        self.all_gates.step_done();
         self.blocks_run += gates.survivors() as u64;
         let images = f64::from(report.images);
         observer.step(&StepRecord {
@@ -265,7 +267,7 @@ impl<'a> Trainer<'a> {
             finite &= self.engine.report(ticket)?.finite;
         }
         if finite {
-            self.all_gates.push(start.elapsed() / TIMED_STEPS);
+            self.all_gates.measured(start.elapsed() / TIMED_STEPS);
         } else {
             // All blocks together may overflow where those that survive do not.
             self.engine.forget_step()?;
@@ -300,15 +302,13 @@ impl<'a> Trainer<'a> {
         for record in best.iter().chain([&last]) {
             observer.eval(record)?;
         }
-        self.all_gates.sort();
-        let median = self.all_gates.get(self.all_gates.len() / 2);
         Ok(Outcome {
             test: last,
             best,
             time: start.elapsed(),
             step_time: self.step_time,
             blocks_run: self.blocks_run as f64 / (steps * blocks) as f64,
-            all_gates_time: median.map(|time| (time.mul_f64(steps as f64), self.all_gates.len())),
+            all_gates_time: self.all_gates.estimate(),
         })
     }
 
