@@ -130,7 +130,7 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions>
         options.eval_every = options.steps.div_ceil(EVALUATIONS).max(length).clamp(1, batches.max(1));
     }
     set(&mut options.eval_every, args.eval_every);
-    options.warmup_steps = args.warmup_steps.unwrap_or(options.warmup_steps.min(options.steps / 10));
+    options.warmup_steps = args.warmup_steps.unwrap_or(options.warmup_steps.min(options.steps / 2));
     let evaluated = data.test.len().max(options.validation) as u32;
     options.eval_batch = args.eval_batch.unwrap_or(options.eval_batch.min(evaluated));
     options.check(data.train.len(), data.test.len())?;
