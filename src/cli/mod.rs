@@ -60,8 +60,8 @@ fn misused(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// What clap's `message` says as one line: its first paragraph, a sentence with the arguments that it is about, and what
-/// the user may have meant.
+/// What clap's `message` says as one line: its first paragraph, a sentence with the arguments that it is about, and
+/// what the user may have meant.
 fn summary(message: &str) -> String {
     let mut lines = message.trim_start_matches("error: ").lines().map(str::trim);
     let sentence = lines.next().unwrap_or_default();

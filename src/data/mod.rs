@@ -102,8 +102,8 @@ impl DataSet {
     /// Name of the set inside the binary.
     pub const EMBEDDED: &str = "mnist";
 
-    /// Loads [`Self::EMBEDDED`], the set inside the binary, or a folder with the four [`FILES`], each of them plain or with
-    /// `.gz`. A folder that is called `mnist` itself can be given as `./mnist`.
+    /// Loads [`Self::EMBEDDED`], the set inside the binary, or a folder with the four [`FILES`], each of them plain
+    /// or with `.gz`. A folder that is called `mnist` itself can be given as `./mnist`.
     pub fn load(source: &str) -> Result<Self, DataError> {
         let folder = Path::new(source);
         let files = match source {

@@ -1,7 +1,7 @@
 //! Two devices at once: every dispatch runs on both, and the first difference stops the run by name.
 //!
-//! The tool for finding a wrong kernel or a wrong driver. After each dispatch the twin takes over what the GPU wrote, so
-//! that rounding differences do not add up and a difference is that of the one dispatch.
+//! The tool for finding a wrong kernel or a wrong driver. After each dispatch the twin takes over what the GPU wrote,
+//! so that rounding differences do not add up and a difference is that of the one dispatch.
 
 use super::cpu::CpuDevice;
 use super::{Device, DeviceError, DeviceInfo, Ticket};
@@ -34,8 +34,8 @@ impl BothDevices {
             if let Some((index, (got, expected))) = wrong.next() {
                 let others = wrong.count();
                 return Err(DeviceError::Mismatch(format!(
-                    "{} (shader {}): {} and the CPU differ at word {index} of {} of value {}: {:e} and {:e}, where {:e} \
-                     is allowed; {others} more words differ",
+                    "{} (shader {}): {} and the CPU differ at word {index} of {} of value {}: {:e} and {:e}, where \
+                     {:e} is allowed; {others} more words differ",
                     dispatch.label,
                     dispatch.kernel.shader().name,
                     self.info.name,

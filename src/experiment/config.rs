@@ -1,4 +1,5 @@
-//! `config.toml`: every setting of a run as it was resolved, what it began with and records, the version, and the device.
+//! `config.toml`: every setting of a run as it was resolved, what it began with and records, the version, and the
+//! device.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! Residual networks, as a description: what blocks there are, of which convolutions.
 //!
-//! He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016. Two families: the CIFAR nets of depth
-//! 6n + 2 (section 4.2, shortcut option A), and torchvision's ImageNet nets (v1.5: a bottleneck's stride sits on its 3x3
-//! convolution).
+//! He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016. Two families: the CIFAR nets of
+//! depth 6n + 2 (section 4.2, shortcut option A), and torchvision's ImageNet nets (v1.5: a bottleneck's stride sits
+//! on its 3x3 convolution).
 
 use thiserror::Error;
 

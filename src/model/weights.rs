@@ -31,7 +31,7 @@ pub enum WeightsError {
     #[error("not a safetensors file ({0}); weights are read from .safetensors with f32 tensors only")]
     Format(String),
     /// Tensors do not fit the net.
-    #[error("the weights do not fit {arch}: {}{}", .problems[..SHOWN.min(.problems.len())].join("; "), more(.problems.len()))]
+    #[error("the weights do not fit {arch}: {}", first_of(problems))]
     Mismatch {
         /// The net.
         arch: String,
@@ -43,8 +43,9 @@ pub enum WeightsError {
 /// Mismatches that an error lists.
 const SHOWN: usize = 3;
 
-fn more(problems: usize) -> String {
-    if problems > SHOWN { format!("; and {} more", problems - SHOWN) } else { String::new() }
+fn first_of(problems: &[String]) -> String {
+    let shown = problems[..SHOWN.min(problems.len())].join("; ");
+    if problems.len() > SHOWN { format!("{shown}; and {} more", problems.len() - SHOWN) } else { shown }
 }
 
 impl Weights {

@@ -278,7 +278,8 @@ pub(super) enum Order {
     Transposed,
 }
 
-/// The weights in panels of [`LANES`] columns: `[panels, taps, rows of a tap, LANES]`, with zeros beyond the last column.
+/// The weights in panels of [`LANES`] columns: `[panels, taps, rows of a tap, LANES]`, with zeros beyond the last
+/// column.
 pub(super) struct Panels {
     weights: Vec<Lanes>,
     depth: usize,
@@ -323,7 +324,8 @@ impl Panels {
     }
 }
 
-/// Calls `task` with `gradients`, `[pixels, columns]`, in panels: `[panels, pixels, LANES]`, zeros beyond the last column.
+/// Calls `task` with `gradients`, `[pixels, columns]`, in panels: `[panels, pixels, LANES]`, zeros beyond the last
+/// column.
 pub(super) fn in_panels<T>(gradients: &[f32], columns: usize, task: impl FnOnce(&[Lanes]) -> T) -> T {
     thread_local!(static PANELS: RefCell<Vec<Lanes>> = const { RefCell::new(Vec::new()) });
     PANELS.with_borrow_mut(|panels| {

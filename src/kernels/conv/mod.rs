@@ -100,8 +100,8 @@ impl Shape {
         (self.kernel_height, self.kernel_width, self.stride, self.padding) == (1, 1, 1, 0)
     }
 
-    /// Operations of the convolution, and of each of its gradients. As is usual, products with the padding count, though
-    /// the twins skip taps that meet nothing else.
+    /// Operations of the convolution, and of each of its gradients. As is usual, products with the padding count,
+    /// though the twins skip taps that meet nothing else.
     fn flop(&self) -> f64 {
         2.0 * f64::from(self.out_pixels()) * f64::from(self.window()) * f64::from(self.out_channels)
     }
