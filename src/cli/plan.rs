@@ -16,7 +16,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let options = resolve(&args.model, &data)?;
     let net = options.net(data.train.channels, data.classes)?;
     let device = open_device(&args.model.device, args.model.backend)?.device;
-    let plan = plan(&net, &options, &data, device.as_ref())?;
+    let plan = plan(&net, &options, &data, device.limits())?;
     let blocks = plan.blocks.len();
     let gates = args.gates.clone().unwrap_or_else(|| Gates::all(blocks));
     if gates.0.len() != blocks {

@@ -8,7 +8,8 @@ use super::progress::Progress;
 use super::resolve::{absolute, resolve};
 use super::{open_device, show_device};
 use crate::data::DataSet;
-use crate::device::Device;
+use crate::device::{Device, DeviceError};
+use crate::dispatch::Limits;
 use crate::experiment::{DeviceEntry, JsonLines, RunConfig, RunDir, RunError, read_weights};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
@@ -25,7 +26,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let net = options.net(data.train.channels, data.classes)?;
     let initial = initial_weights(args, &options, &net)?;
     let chosen = open_device(&args.model.device, args.model.backend)?;
-    let plan = plan(&net, &options, &data, chosen.device.as_ref())?;
+    let limits = chosen.device.limits();
+    let planned = plan(&net, &options, &data, limits)?;
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         init_weights: args.init.as_deref().map(absolute),
@@ -35,8 +37,15 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     // Gone again if the run does not start.
     let mut run_dir = RunDir::create(args.out.as_deref(), &config)?;
-    announce(console, &net, &options, &data, &plan, chosen.device.as_ref(), chosen.note.as_deref());
-    let engine = Engine::new(chosen.device, plan, options.eval_batch, &data)?;
+    announce(console, &net, &options, &data, &planned, chosen.device.as_ref(), chosen.note.as_deref());
+    let engine = Engine::new(chosen.device, planned, options.eval_batch, &data).map_err(|error| match error {
+        DeviceError::OutOfMemory { had_words, .. } => {
+            // Planned again for what there was, to say what would fit.
+            let limits = Limits { total_words: had_words, ..limits };
+            plan(&net, &options, &data, limits).err().unwrap_or_else(|| error.into())
+        }
+        error => error.into(),
+    })?;
     let mut trainer = Trainer::new(engine, &options, &data)?;
     run_dir.keep();
 
@@ -58,15 +67,15 @@ fn initial_weights(args: &TrainArgs, options: &TrainOptions, net: &ResNet) -> an
     Ok(weights.fit(net).map_err(|error| RunError::Weights { path: path.clone(), error })?)
 }
 
-/// The plan of `net` for `device`.
-pub(super) fn plan(net: &ResNet, options: &TrainOptions, data: &DataSet, device: &dyn Device) -> anyhow::Result<Plan> {
+/// The plan of `net` within `limits`.
+pub(super) fn plan(net: &ResNet, options: &TrainOptions, data: &DataSet, limits: Limits) -> anyhow::Result<Plan> {
     let sizes = DataSizes {
         height: data.train.height,
         width: data.train.width,
         train: data.train.len(),
         test: data.test.len(),
     };
-    Ok(Plan::new(net, &options.plan(net, sizes, device.limits())?)?)
+    Ok(Plan::new(net, &options.plan(net, sizes, limits)?)?)
 }
 
 /// What will happen, before it does.

@@ -91,12 +91,11 @@ impl Device for CpuDevice {
     fn prepare(&mut self, storage: &Storage, _: &[&Dispatch]) -> Result<(), DeviceError> {
         self.buffers.clear();
         self.read_backs.clear();
-        for &words in &storage.buffers {
+        for (index, &words) in storage.buffers.iter().enumerate() {
             let mut buffer = Vec::new();
-            buffer.try_reserve_exact(words).map_err(|_| DeviceError::OutOfMemory {
-                device: self.info.name.clone(),
-                needed: storage.bytes() >> 20,
-            })?;
+            buffer
+                .try_reserve_exact(words)
+                .map_err(|_| DeviceError::out_of_memory(&self.info.name, &storage.buffers, index))?;
             buffer.resize(words, 0);
             self.buffers.push(buffer);
         }

@@ -19,12 +19,17 @@ pub enum DeviceError {
     #[error("{0}")]
     NoAdapter(String),
     /// The device ran out of memory.
-    #[error("{device}: out of memory, allocating {needed} MiB; use a smaller --batch-size or --eval-batch")]
+    #[error(
+        "{device}: out of memory, allocating {} MiB, of which it had {}; use a smaller --batch-size or --eval-batch",
+        needed_words >> 18, had_words >> 18
+    )]
     OutOfMemory {
         /// Name of the device.
         device: String,
-        /// MiB that were asked for.
-        needed: u64,
+        /// Words that were asked for.
+        needed_words: usize,
+        /// Words that could be allocated.
+        had_words: usize,
     },
     /// The driver reset or removed the device.
     #[error("{device}: the device was lost ({reason}); the last weights that were saved are kept")]
@@ -45,6 +50,14 @@ pub enum DeviceError {
         /// The message.
         message: String,
     },
+}
+
+impl DeviceError {
+    /// The allocation of `buffers`, of so many words each, failed at the one with the number `failed`.
+    pub(crate) fn out_of_memory(device: &str, buffers: &[usize], failed: usize) -> Self {
+        let (needed_words, had_words) = (buffers.iter().sum(), buffers[..failed].iter().sum());
+        Self::OutOfMemory { device: device.to_string(), needed_words, had_words }
+    }
 }
 
 /// Who a device is.

@@ -258,7 +258,7 @@ fn watch(device: &wgpu::Device, name: &str) -> Arc<Mutex<Option<DeviceError>>> {
         record(
             &slot,
             match error {
-                wgpu::Error::OutOfMemory { .. } => DeviceError::OutOfMemory { device, needed: 0 },
+                wgpu::Error::OutOfMemory { .. } => DeviceError::OutOfMemory { device, needed_words: 0, had_words: 0 },
                 error => DeviceError::Refused { device, message: error.to_string() },
             },
         );
@@ -297,9 +297,7 @@ impl Device for GpuDevice {
         for (index, &words) in storage.buffers.iter().enumerate() {
             self.buffers.push(self.create_buffer(words, &format!("buffer {index}")));
             self.check().map_err(|error| match error {
-                DeviceError::OutOfMemory { device, .. } => {
-                    DeviceError::OutOfMemory { device, needed: storage.bytes() >> 20 }
-                }
+                DeviceError::OutOfMemory { device, .. } => DeviceError::out_of_memory(&device, &storage.buffers, index),
                 error => error,
             })?;
         }
