@@ -142,8 +142,8 @@ fn conclude(console: Console, outcome: &Outcome, run_dir: &RunDir) {
     if let Some((all_gates, samples)) = outcome.all_gates_time {
         let all_gates = all_gates.as_secs_f64();
         console.line(format!(
-            "skipping saved {:.1} s of {:.1} s ({:.0} %): the same steps with all gates on, by {samples} measurements along \
-             the run, of steps whose update was not applied",
+            "skipping saved {:.1} s of {:.1} s ({:.0} %): the same steps with all gates on, by {samples} measurements \
+             along the run, of steps whose update was not applied",
             all_gates - steps,
             all_gates,
             100.0 * (1.0 - steps / all_gates),

@@ -77,14 +77,10 @@ fn step(p: &Adam, control: &[u32], group_of: &[u32], gradients: &[f32], w: &mut 
     for (((gradient, w), (m, v)), &group) in
         gradients.chunks(GRANULE).zip(w.chunks_mut(GRANULE)).zip(moments).zip(group_of)
     {
-        let n = w.len();
-        let gradient = match update::mode(control, group) {
-            update::SKIP => continue,
-            update::ZERO => &[0.0; GRANULE][..n],
-            _ => gradient,
-        };
+        let Some(gradient) = update::effective_gradient(control, group, gradient) else { continue };
         let row = update::row(control, group);
         let (a, b) = (f32::from_bits(row[1]), f32::from_bits(row[2]));
+        let n = w.len();
         let (m, v) = (&mut m[..n], &mut v[..n]);
         for i in 0..n {
             let g = gradient[i] + p.weight_decay * w[i];

@@ -64,13 +64,9 @@ fn step(p: &Sgd, control: &[u32], group_of: &[u32], gradients: &[f32], w: &mut [
     for (((gradient, w), buffer), &group) in
         gradients.chunks(GRANULE).zip(w.chunks_mut(GRANULE)).zip(buffer.chunks_mut(GRANULE)).zip(group_of)
     {
-        let n = w.len();
-        let gradient = match update::mode(control, group) {
-            update::SKIP => continue,
-            update::ZERO => &[0.0; GRANULE][..n],
-            _ => gradient,
-        };
+        let Some(gradient) = update::effective_gradient(control, group, gradient) else { continue };
         let rate = f32::from_bits(update::row(control, group)[1]);
+        let n = w.len();
         let buffer = &mut buffer[..n];
         for i in 0..n {
             let g = gradient[i] + p.weight_decay * w[i];

@@ -52,6 +52,16 @@ pub(crate) fn row(control: &[u32], group: u32) -> &[u32] {
     &control[control_words(group as usize)..][..CONTROL_ROW]
 }
 
+/// The gradient that the optimiser sees for a granule of `group`: zeros if its block was dropped, `None` if the granule
+/// is to be left alone.
+pub(crate) fn effective_gradient<'a>(control: &[u32], group: u32, gradient: &'a [f32]) -> Option<&'a [f32]> {
+    match mode(control, group) {
+        SKIP => None,
+        ZERO => Some(&[0.0; GRANULE][..gradient.len()]),
+        _ => Some(gradient),
+    }
+}
+
 /// The mode of `group` in `control`.
 pub(crate) fn mode(control: &[u32], group: u32) -> u32 {
     row(control, group)[0]

@@ -152,7 +152,9 @@ fn convolve_in_tiles<const P: usize, const FUSED: bool>(
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn correlate(images: &[f32], windows: &Windows, gradients: &[Lanes], sizes: &Sizes, first_row: usize, dw: &mut [f32]) {
     match_target! {
-        "x86_64+avx512f+avx512vl+fma" => correlate_in_tiles::<16, true>(images, windows, gradients, sizes, first_row, dw),
+        "x86_64+avx512f+avx512vl+fma" => {
+            correlate_in_tiles::<16, true>(images, windows, gradients, sizes, first_row, dw)
+        }
         "x86_64+avx2+fma" => correlate_in_tiles::<6, true>(images, windows, gradients, sizes, first_row, dw),
         "aarch64+neon" => correlate_in_tiles::<6, true>(images, windows, gradients, sizes, first_row, dw),
         _ => correlate_in_tiles::<2, false>(images, windows, gradients, sizes, first_row, dw),
