@@ -1,7 +1,8 @@
 // batch_norm_apply: y = gamma * (x - mean) * rstd + beta, then ReLU if p.relu != 0
-// x, y: [pixels, channels]; statistics: [2, channels] (mean, rstd); gamma, beta: [channels]
+// x, y: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta)
 // Grid: one thread per element. Twin: kernels/batch_norm.rs
 //!import grid
+//!import norm
 //!import relu
 
 struct Params {
@@ -12,10 +13,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> statistics: array<f32>;
-@group(0) @binding(3) var<storage, read> gamma: array<f32>;
-@group(0) @binding(4) var<storage, read> beta: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> norm: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -25,9 +24,7 @@ fn main(
 ) {
     let elements = p.pixels * p.channels;
     for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
-        let c = i % p.channels;
-        let normalised = (x[i] - statistics[c]) * statistics[p.channels + c];
-        let value = fma(gamma[c], normalised, beta[c]);
+        let value = normalized(x[i], norm_of(i % p.channels, p.channels));
         y[i] = select(value, relu(value), p.relu != 0u);
     }
 }

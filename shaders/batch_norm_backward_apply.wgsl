@@ -1,24 +1,26 @@
 // batch_norm_backward_apply: dx = gamma * rstd * (g - (dbeta + xhat * dgamma) / pixels), with g and xhat as in
 // batch_norm_backward_reduce (Ioffe and Szegedy 2015, section 3, simplified).
-// dy, mask, x, dx: [pixels, channels]; statistics: [2, channels] (mean, rstd); gamma, dgamma, dbeta: [channels]
+// dy, mask, x, dx: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); dgamma, dbeta: [channels]
+// p.masked: 1, or 0 where dy came through the ReLU already; then the mask is not read.
 // Grid: one thread per element. Twin: kernels/batch_norm.rs
 //!import grid
+//!import norm
 
 struct Params {
     pixels: u32,
     channels: u32,
     scale: f32,
+    masked: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read> mask: array<f32>;
 @group(0) @binding(3) var<storage, read> x: array<f32>;
-@group(0) @binding(4) var<storage, read> statistics: array<f32>;
-@group(0) @binding(5) var<storage, read> gamma: array<f32>;
-@group(0) @binding(6) var<storage, read> dgamma: array<f32>;
-@group(0) @binding(7) var<storage, read> dbeta: array<f32>;
-@group(0) @binding(8) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(4) var<storage, read> norm: array<f32>;
+@group(0) @binding(5) var<storage, read> dgamma: array<f32>;
+@group(0) @binding(6) var<storage, read> dbeta: array<f32>;
+@group(0) @binding(7) var<storage, read_write> dx: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -30,9 +32,11 @@ fn main(
     let share = 1.0 / f32(p.pixels);
     for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
         let c = i % p.channels;
-        let rstd = statistics[p.channels + c];
-        let normalised = (x[i] - statistics[c]) * rstd;
-        let g = select(0.0, p.scale * dy[i], mask[i] > 0.0);
-        dx[i] = gamma[c] * rstd * (g - share * fma(normalised, dgamma[c], dbeta[c]));
+        let norm = norm_of(c, p.channels);
+        var g = p.scale * dy[i];
+        if p.masked != 0u && !(mask[i] > 0.0) {
+            g = 0.0;
+        }
+        dx[i] = norm.gamma * norm.rstd * (g - share * fma(standardized(x[i], norm), dgamma[c], dbeta[c]));
     }
 }

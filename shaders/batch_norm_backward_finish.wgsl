@@ -1,12 +1,11 @@
-// batch_norm_backward_finish: sums the chunks of batch_norm_backward_reduce.
+// batch_norm_backward_finish: sums the chunks of batch_norm_backward_reduce, or of conv_input_gradient.
 // partials: [chunks, 2, channels]; dgamma, dbeta: [channels]
 // Grid: one workgroup per channel. Twin: kernels/batch_norm.rs
 //!import grid
 
 struct Params {
-    pixels: u32,
+    chunks: u32,
     channels: u32,
-    chunk_pixels: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -24,10 +23,9 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let chunks = (p.pixels + p.chunk_pixels - 1u) / p.chunk_pixels;
     for (var channel = workgroup_index(id, count); channel < p.channels; channel += workgroup_total(count)) {
         var sum = vec2<f32>(0.0, 0.0);
-        for (var chunk = lane; chunk < chunks; chunk += LANES) {
+        for (var chunk = lane; chunk < p.chunks; chunk += LANES) {
             let first = 2u * chunk * p.channels + channel;
             sum += vec2<f32>(partials[first], partials[first + p.channels]);
         }

@@ -1,9 +1,10 @@
 // batch_norm_backward_reduce: sums over each chunk of pixels of g and of g * xhat, the gradients of beta and gamma,
 // where g = scale * dy where the ReLU behind let its input through (mask > 0), and xhat = (x - mean) * rstd.
-// dy, mask, x: [pixels, channels]; statistics: [2, channels] (mean, rstd); partials: [chunks, 2, channels]
+// dy, mask, x: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); partials: [chunks, 2, channels]
 // Grid: one workgroup per chunk and 16 channels: 16 threads along channels, 16 along pixels.
 // Twin: kernels/batch_norm.rs
 //!import grid
+//!import norm
 
 struct Params {
     pixels: u32,
@@ -16,7 +17,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read> mask: array<f32>;
 @group(0) @binding(3) var<storage, read> x: array<f32>;
-@group(0) @binding(4) var<storage, read> statistics: array<f32>;
+@group(0) @binding(4) var<storage, read> norm: array<f32>;
 @group(0) @binding(5) var<storage, read_write> partials: array<f32>;
 
 const LANES = 16u;
@@ -38,12 +39,11 @@ fn main(
         let end = min((chunk + 1u) * p.chunk_pixels, p.pixels);
         var sum = vec2<f32>(0.0, 0.0);
         if channel < p.channels {
-            let mean = statistics[channel];
-            let rstd = statistics[p.channels + channel];
+            let norm = norm_of(channel, p.channels);
             for (var pixel = chunk * p.chunk_pixels + local.y; pixel < end; pixel += LANES) {
                 let i = pixel * p.channels + channel;
                 let g = select(0.0, p.scale * dy[i], mask[i] > 0.0);
-                sum += vec2<f32>(g, g * (x[i] - mean) * rstd);
+                sum += vec2<f32>(g, g * standardized(x[i], norm));
             }
         }
         rows[lane] = sum;

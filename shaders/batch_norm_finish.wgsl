@@ -1,6 +1,6 @@
-// batch_norm_finish: merges the chunks of batch_norm_statistics into the batch's statistics.
-// partials: [chunks, 2, channels] (mean, m2)
-// statistics: [2, channels] (mean, 1 / sqrt(biased variance + epsilon)), for apply and backward
+// batch_norm_finish: merges the statistics of the chunks of a convolution's output into the batch's, and the norm.
+// partials: [chunks, 2, channels] (mean, m2); gamma, beta: [channels]
+// norm: [4, channels] (mean, 1 / sqrt(biased variance + epsilon), gamma, beta)
 // batch_mean, batch_var: [channels], the variance unbiased, for batch_norm_commit
 // Grid: one workgroup per channel. Twin: kernels/batch_norm.rs
 //!import grid
@@ -15,9 +15,11 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> partials: array<f32>;
-@group(0) @binding(2) var<storage, read_write> statistics: array<f32>;
-@group(0) @binding(3) var<storage, read_write> batch_mean: array<f32>;
-@group(0) @binding(4) var<storage, read_write> batch_var: array<f32>;
+@group(0) @binding(2) var<storage, read> gamma: array<f32>;
+@group(0) @binding(3) var<storage, read> beta: array<f32>;
+@group(0) @binding(4) var<storage, read_write> norm: array<f32>;
+@group(0) @binding(5) var<storage, read_write> batch_mean: array<f32>;
+@group(0) @binding(6) var<storage, read_write> batch_var: array<f32>;
 
 const LANES = 64u;
 
@@ -48,8 +50,10 @@ fn main(
         }
         if lane == 0u {
             let total = lanes[0];
-            statistics[channel] = total.mean;
-            statistics[p.channels + channel] = 1.0 / sqrt(total.m2 / total.count + p.epsilon);
+            norm[channel] = total.mean;
+            norm[p.channels + channel] = 1.0 / sqrt(total.m2 / total.count + p.epsilon);
+            norm[2u * p.channels + channel] = gamma[channel];
+            norm[3u * p.channels + channel] = beta[channel];
             batch_mean[channel] = total.mean;
             batch_var[channel] = total.m2 / (total.count - 1.0);
         }

@@ -1,8 +1,9 @@
 // batch_norm_residual: the end of a residual block, y = ReLU(scale * (gamma * (x - mean) * rstd + beta) + shortcut)
-// x, shortcut, y: [pixels, channels]; statistics: [2, channels] (mean, rstd); gamma, beta: [channels]
+// x, shortcut, y: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta)
 // scale: 1, or the survival probability p in inference, or 1 / p in training, by the rule in use.
 // Grid: one thread per element. Twin: kernels/batch_norm.rs
 //!import grid
+//!import norm
 //!import relu
 
 struct Params {
@@ -13,11 +14,9 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> statistics: array<f32>;
-@group(0) @binding(3) var<storage, read> gamma: array<f32>;
-@group(0) @binding(4) var<storage, read> beta: array<f32>;
-@group(0) @binding(5) var<storage, read> shortcut: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> norm: array<f32>;
+@group(0) @binding(3) var<storage, read> shortcut: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -27,8 +26,6 @@ fn main(
 ) {
     let elements = p.pixels * p.channels;
     for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
-        let c = i % p.channels;
-        let normalised = (x[i] - statistics[c]) * statistics[p.channels + c];
-        y[i] = relu(fma(p.scale, fma(gamma[c], normalised, beta[c]), shortcut[i]));
+        y[i] = relu(fma(p.scale, normalized(x[i], norm_of(i % p.channels, p.channels)), shortcut[i]));
     }
 }

@@ -2,10 +2,14 @@
 // the taps and, in each, the input channels, columns are output channels.
 // x: [batch, height, width, in_channels]; w: [kernel_height, kernel_width, in_channels, out_channels];
 // y: [batch, out_height, out_width, out_channels]
+// With p.normalized, x is read through a norm, [4, in_channels] (mean, rstd, gamma, beta), and a ReLU.
+// With p.statistics, partials: [chunks, 2, out_channels] are mean and squared deviations of each 64 output pixels.
 // Grid: one workgroup per tile of the product. Twin: kernels/conv/cpu.rs
 //!import grid
 //!import gemm
 //!import taps
+//!import norm
+//!import relu
 
 // A 1x1 kernel with stride 1 and no padding: rows of x are rows of the matrix.
 override POINTWISE: bool = false;
@@ -20,12 +24,16 @@ struct Params {
     kernel_width: u32,
     stride: u32,
     padding: u32,
+    normalized: u32,
+    statistics: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> w: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<storage, read> norm: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read_write> partials: array<f32>;
 
 // Of each row of the tile: y and x of its window's first tap, and the image. Rows beyond the last lie far outside.
 var<workgroup> windows: array<vec3<i32>, TILE_ROWS>;
@@ -41,20 +49,29 @@ fn window_of(row: u32, rows: u32, out_height: u32, out_width: u32) -> vec3<i32> 
     return vec3(corner, i32(row / (out_width * out_height)));
 }
 
+// x as the product takes it.
+fn load(at: u32, channel: u32) -> f32 {
+    if p.normalized == 0u {
+        return x[at];
+    }
+    return relu(normalized(x[at], norm_of(channel, p.in_channels)));
+}
+
 // x under a tap of the window of a row of the tile; zero in the padding.
 fn x_at(first_row: u32, row: u32, rows: u32, step: Step) -> f32 {
     if POINTWISE {
         if first_row + row >= rows {
             return 0.0;
         }
-        return x[(first_row + row) * p.in_channels + step.channel];
+        return load((first_row + row) * p.in_channels + step.channel, step.channel);
     }
     let window = windows[row];
     let at = vec2<u32>(window.xy + vec2<i32>(step.tap));
     if at.x >= p.height || at.y >= p.width {
         return 0.0;
     }
-    return x[((u32(window.z) * p.height + at.x) * p.width + at.y) * p.in_channels + step.channel];
+    let pixel = (u32(window.z) * p.height + at.x) * p.width + at.y;
+    return load(pixel * p.in_channels + step.channel, step.channel);
 }
 
 fn w_at(step: u32, channel: u32) -> f32 {
@@ -75,6 +92,34 @@ fn store_row(row: u32, column: u32, rows: u32, values: vec4<f32>) {
     store(row, column + COLUMNS, rows, values.y);
     store(row, column + 2u * COLUMNS, rows, values.z);
     store(row, column + 3u * COLUMNS, rows, values.w);
+}
+
+// Mean and squared deviations of each column of the tile, whose `sums` the threads have.
+fn store_statistics(sums: array<vec4<f32>, 4>, first_row: u32, rows: u32, column: u32, local: vec3<u32>) {
+    var values = sums;
+    var sum = vec4(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        if first_row + local.y + 16u * i < rows {
+            sum += values[i];
+        }
+    }
+    let mean = sum_rows(sum, local) / f32(min(TILE_ROWS, rows - first_row));
+    var m2 = vec4(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        if first_row + local.y + 16u * i < rows {
+            let deviation = values[i] - mean;
+            m2 = fma(deviation, deviation, m2);
+        }
+    }
+    m2 = sum_rows(m2, local);
+    for (var j = 0u; j < 4u; j++) {
+        let channel = column + COLUMNS * j;
+        if local.y == 0u && channel < p.out_channels {
+            let chunk = first_row / TILE_ROWS;
+            partials[2u * chunk * p.out_channels + channel] = mean[j];
+            partials[(2u * chunk + 1u) * p.out_channels + channel] = m2[j];
+        }
+    }
 }
 
 @compute @workgroup_size(COLUMNS, 16)
@@ -137,5 +182,8 @@ fn main(
         store_row(row + 16u, column, rows, sums[1]);
         store_row(row + 32u, column, rows, sums[2]);
         store_row(row + 48u, column, rows, sums[3]);
+        if p.statistics != 0u {
+            store_statistics(sums, first_row, rows, column, local);
+        }
     }
 }

@@ -1,13 +1,17 @@
-// conv_input_gradient: dx = transposed convolution of dy with w [+ addend [where mask > 0]], as implicit matrix products.
+// conv_input_gradient: dx = transposed convolution of dy with w, as implicit matrix products, then an epilogue.
 // With stride s, the input pixels (y, x) of one phase (y % s, x % s) meet the same taps, every s-th of the kernel's, so
 // each phase is a product of its own: rows are its input pixels, the depth runs over its taps and, in each, the output
 // channels, columns are input channels. Without taps the product is empty and zero.
 // dy: [batch, out_height, out_width, out_channels]; w: [kernel_height, kernel_width, in_channels, out_channels];
-// addend, mask, dx: [batch, height, width, in_channels]; p.addend: 0 no addend, 1 plain, 2 where mask > 0
+// addend, mask, x, dx: [batch, height, width, in_channels]
+// p.epilogue: 0 none; 1 the addend is added; 2 where mask > 0; 3 dx passes back through the ReLU behind a norm of x,
+// norm: [4, in_channels] (mean, rstd, gamma, beta), and partials: [chunks, 2, in_channels] are the sums of dx and of dx
+// times the normalised x over each 64 rows of a phase.
 // Grid: one workgroup per phase and tile of its product. Twin: kernels/conv/cpu.rs
 //!import grid
 //!import gemm
 //!import taps
+//!import norm
 
 // A 1x1 kernel with stride 1 and no padding: rows of dy are rows of the matrix.
 override POINTWISE: bool = false;
@@ -22,7 +26,7 @@ struct Params {
     kernel_width: u32,
     stride: u32,
     padding: u32,
-    addend: u32,
+    epilogue: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -30,10 +34,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<f32>;
 @group(0) @binding(3) var<storage, read> addend: array<f32>;
 @group(0) @binding(4) var<storage, read> mask: array<f32>;
-@group(0) @binding(5) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(5) var<storage, read> x: array<f32>;
+@group(0) @binding(6) var<storage, read> norm: array<f32>;
+@group(0) @binding(7) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(8) var<storage, read_write> partials: array<f32>;
 
-const PLAIN = 1u;
-const MASKED = 2u;
+const ADD = 1u;
+const ADD_MASKED = 2u;
+const RECTIFY = 3u;
 
 // Of each row of the tile: y and x of the output pixel that meets it in the phase's first tap, the image, and its own
 // pixel in dx. Rows without a pixel lie far outside, with pixel -1.
@@ -80,7 +88,7 @@ fn store(pixel: i32, column: u32, sum: f32) {
     if pixel >= 0 && column < p.in_channels {
         let at = u32(pixel) * p.in_channels + column;
         var value = sum;
-        if p.addend == PLAIN || (p.addend == MASKED && mask[at] > 0.0) {
+        if p.epilogue == ADD || (p.epilogue == ADD_MASKED && mask[at] > 0.0) {
             value += addend[at];
         }
         dx[at] = value;
@@ -93,6 +101,42 @@ fn store_row(row: u32, column: u32, sums: vec4<f32>) {
     store(pixel, column + COLUMNS, sums.y);
     store(pixel, column + 2u * COLUMNS, sums.z);
     store(pixel, column + 3u * COLUMNS, sums.w);
+}
+
+// The gradient of one word, back through the ReLU, and its product with the normalised x; both are zero outside.
+fn rectify(pixel: i32, column: u32, sum: f32) -> vec2<f32> {
+    if pixel < 0 || column >= p.in_channels {
+        return vec2(0.0);
+    }
+    let at = u32(pixel) * p.in_channels + column;
+    let norm = norm_of(column, p.in_channels);
+    let dy = select(0.0, sum, normalized(x[at], norm) > 0.0);
+    dx[at] = dy;
+    return vec2(dy, dy * standardized(x[at], norm));
+}
+
+// Stores the tile, whose `sums` the threads have, back through the ReLU, and the sums of its columns as a chunk's.
+fn store_rectified(sums: array<vec4<f32>, 4>, chunk: u32, first_column: u32, local: vec3<u32>) {
+    var values = sums;
+    var dy_sum = vec4(0.0);
+    var product_sum = vec4(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        let pixel = sources[local.y + 16u * i].w;
+        for (var j = 0u; j < 4u; j++) {
+            let rectified = rectify(pixel, first_column + local.x + COLUMNS * j, values[i][j]);
+            dy_sum[j] += rectified.x;
+            product_sum[j] += rectified.y;
+        }
+    }
+    dy_sum = sum_rows(dy_sum, local);
+    product_sum = sum_rows(product_sum, local);
+    for (var j = 0u; j < 4u; j++) {
+        let column = first_column + local.x + COLUMNS * j;
+        if local.y == 0u && column < p.in_channels {
+            partials[2u * chunk * p.in_channels + column] = dy_sum[j];
+            partials[(2u * chunk + 1u) * p.in_channels + column] = product_sum[j];
+        }
+    }
 }
 
 @compute @workgroup_size(COLUMNS, 16)
@@ -156,10 +200,14 @@ fn main(
             workgroupBarrier();
         }
         let column = first_column + local.x;
-        store_row(local.y, column, sums[0]);
-        store_row(local.y + 16u, column, sums[1]);
-        store_row(local.y + 32u, column, sums[2]);
-        store_row(local.y + 48u, column, sums[3]);
+        if p.epilogue == RECTIFY {
+            store_rectified(sums, tile / column_tiles, first_column, local);
+        } else {
+            store_row(local.y, column, sums[0]);
+            store_row(local.y + 16u, column, sums[1]);
+            store_row(local.y + 32u, column, sums[2]);
+            store_row(local.y + 48u, column, sums[3]);
+        }
         workgroupBarrier();
     }
 }

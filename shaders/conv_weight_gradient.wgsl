@@ -2,10 +2,13 @@
 // implicit matrix products: rows are taps and, in each, input channels, the depth runs over the split's output pixels,
 // columns are output channels.
 // x: [batch, height, width, in_channels]; dy: [batch, out_height, out_width, out_channels];
+// With p.normalized, x is read through a norm, [4, in_channels] (mean, rstd, gamma, beta), and a ReLU.
 // partials: [splits, kernel_height * kernel_width * in_channels, out_channels]
 // Grid: one workgroup per split and tile of its product. Twin: kernels/conv/cpu.rs
 //!import grid
 //!import gemm
+//!import norm
+//!import relu
 
 // A 1x1 kernel with stride 1 and no padding: rows of x are columns of the left matrix.
 override POINTWISE: bool = false;
@@ -20,13 +23,15 @@ struct Params {
     kernel_width: u32,
     stride: u32,
     padding: u32,
+    normalized: u32,
     images_per_split: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(3) var<storage, read> norm: array<f32>;
+@group(0) @binding(4) var<storage, read_write> partials: array<f32>;
 
 // Of each row of the tile: y and x of its tap from the window's first input pixel, which may lie in the padding, and
 // the input channel. Rows beyond the last lie far outside.
@@ -43,13 +48,21 @@ fn tap_of(row: u32, rows: u32) -> vec3<i32> {
     return vec3(at, i32(row % p.in_channels));
 }
 
+// x as the product takes it.
+fn load(at: u32, channel: u32) -> f32 {
+    if p.normalized == 0u {
+        return x[at];
+    }
+    return relu(normalized(x[at], norm_of(channel, p.in_channels)));
+}
+
 // x under the tap of a row of the tile, for an output pixel; zero in the padding.
 fn x_at(first_row: u32, row: u32, pixel: u32, out_height: u32, out_width: u32) -> f32 {
     if POINTWISE {
         if first_row + row >= p.in_channels {
             return 0.0;
         }
-        return x[pixel * p.in_channels + first_row + row];
+        return load(pixel * p.in_channels + first_row + row, first_row + row);
     }
     let image = pixel / (out_height * out_width);
     let window = vec2(pixel / out_width % out_height, pixel % out_width) * p.stride;
@@ -58,7 +71,8 @@ fn x_at(first_row: u32, row: u32, pixel: u32, out_height: u32, out_width: u32) -
     if at.x >= p.height || at.y >= p.width {
         return 0.0;
     }
-    return x[((image * p.height + at.x) * p.width + at.y) * p.in_channels + u32(tap.z)];
+    let channel = u32(tap.z);
+    return load(((image * p.height + at.x) * p.width + at.y) * p.in_channels + channel, channel);
 }
 
 fn dy_at(pixel: u32, channel: u32) -> f32 {

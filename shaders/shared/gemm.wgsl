@@ -23,6 +23,19 @@ fn store_right(step: u32, column: u32, values: vec4<f32>) {
     right[step * (COLUMNS + 1u) + column] = values;
 }
 
+// Sums over the tile's rows, of each of the thread's columns: of its own rows `mine` has the sums. In fixed order: the
+// thread's rows first, then threads ascending. All threads of a workgroup must call it, and all have the result.
+fn sum_rows(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
+    left[local.y * COLUMNS + local.x] = mine;
+    workgroupBarrier();
+    var sum = vec4(0.0);
+    for (var y = 0u; y < 16u; y++) {
+        sum += left[y * COLUMNS + local.x];
+    }
+    workgroupBarrier();
+    return sum;
+}
+
 // The sums with the products of the tiles added, in ascending order of the depth.
 fn multiply_tiles(sums: array<vec4<f32>, 4>, local: vec3<u32>) -> array<vec4<f32>, 4> {
     var result = sums;

@@ -3,8 +3,10 @@
 //! Ioffe and Szegedy 2015, with PyTorch's conventions: the batch is normalised with its biased variance, the
 //! running variance is unbiased, and `momentum` is the weight of the new batch.
 //!
-//! Statistics are (mean, sum of squared deviations) of fixed chunks of pixels, merged by Chan's formula. The chunks
-//! depend on the tensor's shape alone, so results do too.
+//! The statistics of a batch come from the convolution that makes it: (mean, sum of squared deviations) of fixed chunks
+//! of pixels, merged here by Chan's formula. The chunks depend on the tensor's shape alone, so results do too. What a
+//! norm does to its input is one value, the *norm*: `[4, channels]`, mean, 1 / deviation, gamma and beta. Convolutions
+//! that follow apply it as they load, with a ReLU; where the result is needed itself, `Apply` and `Residual` write it.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -14,68 +16,39 @@ use super::update::{self, GRANULE};
 use super::{element_workgroups, lanes, params, report, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { STATISTICS: "batch_norm_statistics", reads: 1, writes: 1, params: Statistics }
-shader! { FINISH: "batch_norm_finish", reads: 1, writes: 3, params: Finish }
-shader! { RUNNING: "batch_norm_running", reads: 2, writes: 1, params: Running }
-shader! { APPLY: "batch_norm_apply", reads: 4, writes: 1, params: Apply }
-shader! { RESIDUAL: "batch_norm_residual", reads: 5, writes: 1, params: Residual }
+shader! { FINISH: "batch_norm_finish", reads: 3, writes: 3, params: Finish }
+shader! { RUNNING: "batch_norm_running", reads: 4, writes: 1, params: Running }
+shader! { APPLY: "batch_norm_apply", reads: 2, writes: 1, params: Apply }
+shader! { RESIDUAL: "batch_norm_residual", reads: 3, writes: 1, params: Residual }
 shader! { BACKWARD_REDUCE: "batch_norm_backward_reduce", reads: 4, writes: 1, params: BackwardReduce }
 shader! { BACKWARD_FINISH: "batch_norm_backward_finish", reads: 1, writes: 2, params: BackwardFinish }
-shader! { BACKWARD_APPLY: "batch_norm_backward_apply", reads: 7, writes: 1, params: BackwardApply }
+shader! { BACKWARD_APPLY: "batch_norm_backward_apply", reads: 6, writes: 1, params: BackwardApply }
 shader! { COMMIT: "batch_norm_commit", reads: 4, writes: 1, params: Commit }
 
-/// Pixels in a chunk of the statistics.
+/// Pixels in a chunk of [`BackwardReduce`].
 pub const CHUNK_PIXELS: u32 = 512;
 
-/// Words in the partial sums of `pixels` x `channels`: two per chunk and channel.
-pub fn partial_words(pixels: u32, channels: u32) -> usize {
-    2 * pixels.div_ceil(CHUNK_PIXELS) as usize * channels as usize
+/// Chunks that [`BackwardReduce`] makes of `pixels`.
+pub fn chunks(pixels: u32) -> u32 {
+    pixels.div_ceil(CHUNK_PIXELS)
+}
+
+/// Words in the partial sums of `chunks` x `channels`: two per chunk and channel.
+pub fn partial_words(chunks: u32, channels: u32) -> usize {
+    2 * chunks as usize * channels as usize
+}
+
+/// Words of a norm over `channels`.
+pub fn norm_words(channels: u32) -> usize {
+    4 * channels as usize
 }
 
 /// Channels that one workgroup of the chunked reductions covers.
 const CHANNEL_TILE: u32 = 16;
 
-params! {
-    /// `x -> partials`: mean and squared deviations of each chunk.
-    pub struct Statistics {
-        /// batch x height x width
-        pixels: u32,
-        /// Channels of `x`.
-        channels: u32,
-        /// Pixels in a chunk.
-        chunk_pixels: u32,
-    }
-}
-
-impl Statistics {
-    /// Of a tensor `[pixels, channels]`.
-    pub fn new(pixels: u32, channels: u32) -> Self {
-        Self { pixels, channels, chunk_pixels: CHUNK_PIXELS }
-    }
-}
-
-impl Kernel for Statistics {
-    fn workgroups(&self) -> u32 {
-        self.pixels.div_ceil(self.chunk_pixels) * self.channels.div_ceil(CHANNEL_TILE)
-    }
-    fn cost(&self) -> Cost {
-        let elements = f64::from(self.pixels) * f64::from(self.channels);
-        Cost { flop: 4.0 * elements, terms: f64::from(self.chunk_pixels), loads: elements }
-    }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([x], [partials]) = bindings.f32();
-        let channels = self.channels as usize;
-        let chunk = self.chunk_pixels as usize * channels;
-        x.par_chunks(chunk).zip(partials.par_chunks_mut(2 * channels)).for_each(|(x, partial)| {
-            let (mean, m2) = partial.split_at_mut(channels);
-            chunk_moments(x, mean, m2);
-        });
-    }
-}
-
 /// Mean and sum of squared deviations of each channel of `x`, in two passes.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn chunk_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]) {
+pub(super) fn chunk_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]) {
     let channels = mean.len();
     let pixels = (x.len() / channels) as f32;
     let mut sums = vec![0.0f32; lanes::width(channels)];
@@ -98,26 +71,22 @@ fn chunk_moments(x: &[f32], mean: &mut [f32], m2: &mut [f32]) {
     lanes::sum(&sums, m2);
 }
 
-/// Count, mean and sum of squared deviations of a set of numbers.
-#[derive(Clone, Copy, Default)]
-struct Moments {
-    count: f32,
-    mean: f32,
-    m2: f32,
-}
-
-impl Moments {
-    /// The union of both sets (Chan, Golub and LeVeque 1979).
-    fn merge(self, other: Self) -> Self {
-        let count = self.count + other.count;
-        let share = other.count / count;
-        let delta = other.mean - self.mean;
-        Self { count, mean: self.mean + delta * share, m2: self.m2 + other.m2 + delta * delta * self.count * share }
+/// Merges the moments of `count` numbers a channel into `moments`, those of `total` numbers: `[2, channels]`, mean and
+/// squared deviations (Chan, Golub and LeVeque 1979).
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(super) fn merge_moments(moments: &mut [f32], total: f32, other: &[f32], count: f32) {
+    let share = count / (total + count);
+    let (means, m2s) = moments.split_at_mut(other.len() / 2);
+    let (other_means, other_m2s) = other.split_at(other.len() / 2);
+    for (((mean, m2), other_mean), other_m2) in means.iter_mut().zip(m2s).zip(other_means).zip(other_m2s) {
+        let delta = other_mean - *mean;
+        *mean += delta * share;
+        *m2 += other_m2 + delta * delta * total * share;
     }
 }
 
 params! {
-    /// `partials -> statistics, batch_mean, batch_var`.
+    /// `partials, gamma, beta -> norm, batch_mean, batch_var`, from the statistics that a convolution made.
     pub struct Finish {
         /// batch x height x width, at least 2.
         pixels: u32,
@@ -131,9 +100,9 @@ params! {
 }
 
 impl Finish {
-    /// Of the partials of a tensor `[pixels, channels]`.
+    /// Of the statistics of a convolution's output `[pixels, channels]`.
     pub fn new(pixels: u32, channels: u32, epsilon: f32) -> Self {
-        Self { pixels, channels, chunk_pixels: CHUNK_PIXELS, epsilon }
+        Self { pixels, channels, chunk_pixels: super::conv::CHUNK_PIXELS, epsilon }
     }
 }
 
@@ -142,30 +111,32 @@ impl Kernel for Finish {
         self.channels
     }
     fn cost(&self) -> Cost {
-        let partials = partial_words(self.pixels, self.channels) as f64;
+        let partials = partial_words(self.pixels.div_ceil(self.chunk_pixels), self.channels) as f64;
         Cost { flop: 5.0 * partials, terms: f64::from(self.pixels), loads: partials }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([partials], [statistics, batch_mean, batch_var]) = bindings.f32();
+        let ([partials, gamma, beta], [norm, batch_mean, batch_var]) = bindings.f32();
         let channels = self.channels as usize;
+        let (mut moments, mut total) = (vec![0.0; 2 * channels], 0);
+        for chunk in partials.chunks(2 * channels) {
+            let count = self.chunk_pixels.min(self.pixels - total);
+            merge_moments(&mut moments, total as f32, chunk, count as f32);
+            total += count;
+        }
+        let (mean, m2) = moments.split_at(channels);
+        norm[2 * channels..][..channels].copy_from_slice(gamma);
+        norm[3 * channels..].copy_from_slice(beta);
         for c in 0..channels {
-            let mut total = Moments::default();
-            let mut left = self.pixels;
-            for chunk in partials.chunks(2 * channels) {
-                let count = left.min(self.chunk_pixels);
-                left -= count;
-                total = total.merge(Moments { count: count as f32, mean: chunk[c], m2: chunk[channels + c] });
-            }
-            statistics[c] = total.mean;
-            statistics[channels + c] = 1.0 / (total.m2 / total.count + self.epsilon).sqrt();
-            batch_mean[c] = total.mean;
-            batch_var[c] = total.m2 / (total.count - 1.0);
+            norm[c] = mean[c];
+            norm[channels + c] = 1.0 / (m2[c] / total as f32 + self.epsilon).sqrt();
+            batch_mean[c] = mean[c];
+            batch_var[c] = m2[c] / (total as f32 - 1.0);
         }
     }
 }
 
 params! {
-    /// `running_mean, running_var -> statistics`, for inference.
+    /// `running_mean, running_var, gamma, beta -> norm`, for inference.
     pub struct Running {
         /// Channels.
         channels: u32,
@@ -187,40 +158,53 @@ impl Kernel for Running {
     }
     fn cost(&self) -> Cost {
         let channels = f64::from(self.channels);
-        Cost { flop: 3.0 * channels, terms: 1.0, loads: 2.0 * channels }
+        Cost { flop: 3.0 * channels, terms: 1.0, loads: 4.0 * channels }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([running_mean, running_var], [statistics]) = bindings.f32();
-        let (mean, rstd) = statistics.split_at_mut(self.channels as usize);
+        let ([running_mean, running_var, gamma, beta], [norm]) = bindings.f32();
+        let [mean, rstd, norm_gamma, norm_beta] = rows(norm);
         mean.copy_from_slice(running_mean);
+        norm_gamma.copy_from_slice(gamma);
+        norm_beta.copy_from_slice(beta);
         for (rstd, var) in rstd.iter_mut().zip(running_var) {
             *rstd = 1.0 / (var + self.epsilon).sqrt();
         }
     }
 }
 
-/// Mean, 1 / deviation, gamma and beta of every channel, repeated over the lanes.
-struct Affine {
+/// The four rows of a norm.
+fn rows(norm: &mut [f32]) -> [&mut [f32]; 4] {
+    let channels = norm.len() / 4;
+    let (mean, rest) = norm.split_at_mut(channels);
+    let (rstd, rest) = rest.split_at_mut(channels);
+    let (gamma, beta) = rest.split_at_mut(channels);
+    [mean, rstd, gamma, beta]
+}
+
+/// A norm, each channel's numbers repeated over the lanes.
+pub(super) struct Norm {
     mean: Vec<f32>,
     rstd: Vec<f32>,
     gamma: Vec<f32>,
     beta: Vec<f32>,
 }
 
-impl Affine {
-    fn new(statistics: &[f32], gamma: &[f32], beta: &[f32]) -> Self {
-        let (mean, rstd) = statistics.split_at(gamma.len());
-        Self {
-            mean: lanes::spread(mean),
-            rstd: lanes::spread(rstd),
-            gamma: lanes::spread(gamma),
-            beta: lanes::spread(beta),
-        }
+impl Norm {
+    /// From the value `[4, channels]`.
+    pub fn new(norm: &[f32]) -> Self {
+        let channels = norm.len() / 4;
+        let row = |index: usize| lanes::spread(&norm[index * channels..][..channels]);
+        Self { mean: row(0), rstd: row(1), gamma: row(2), beta: row(3) }
+    }
+
+    /// Elements in the lanes: the unit in which rows of pixels are worked on.
+    fn width(&self) -> usize {
+        self.mean.len()
     }
 }
 
 params! {
-    /// `x, statistics, gamma, beta -> y`: normalise, scale and shift, then ReLU if asked.
+    /// `x, norm -> y`: normalise, scale and shift, then ReLU if asked.
     pub struct Apply {
         /// batch x height x width
         pixels: u32,
@@ -247,21 +231,22 @@ impl Kernel for Apply {
         Cost { flop: 4.0 * elements, terms: 1.0, loads: 5.0 * elements }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([x, statistics, gamma, beta], [y]) = bindings.f32();
-        let affine = Affine::new(statistics, gamma, beta);
+        let ([x, norm], [y]) = bindings.f32();
+        let norm = Norm::new(norm);
         let task = lanes::task(self.channels as usize);
         x.par_chunks(task).zip(y.par_chunks_mut(task)).for_each(|(x, y)| {
-            apply(x, &affine, if self.relu != 0 { 0.0 } else { f32::NEG_INFINITY }, y);
+            apply(x, &norm, self.relu != 0, y);
         });
     }
 }
 
+/// `y = norm(x)`, then ReLU if asked; whole pixels.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn apply(x: &[f32], affine: &Affine, floor: f32, y: &mut [f32]) {
-    let width = affine.mean.len();
-    for (x, y) in x.chunks(width).zip(y.chunks_mut(width)) {
-        let (mean, rstd) = (&affine.mean[..x.len()], &affine.rstd[..x.len()]);
-        let (gamma, beta) = (&affine.gamma[..x.len()], &affine.beta[..x.len()]);
+pub(super) fn apply(x: &[f32], norm: &Norm, relu: bool, y: &mut [f32]) {
+    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    for (x, y) in x.chunks(norm.width()).zip(y.chunks_mut(norm.width())) {
+        let (mean, rstd) = (&norm.mean[..x.len()], &norm.rstd[..x.len()]);
+        let (gamma, beta) = (&norm.gamma[..x.len()], &norm.beta[..x.len()]);
         for i in 0..x.len() {
             let value = (x[i] - mean[i]) * rstd[i] * gamma[i] + beta[i];
             y[i] = if value < floor { floor } else { value };
@@ -269,8 +254,21 @@ fn apply(x: &[f32], affine: &Affine, floor: f32, y: &mut [f32]) {
     }
 }
 
+/// `dy`, a gradient behind norm and ReLU, becomes the gradient between them, from the norm's input `x`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(super) fn rectify_gradient(x: &[f32], norm: &Norm, dy: &mut [f32]) {
+    for (x, dy) in x.chunks(norm.width()).zip(dy.chunks_mut(norm.width())) {
+        let (mean, rstd) = (&norm.mean[..x.len()], &norm.rstd[..x.len()]);
+        let (gamma, beta) = (&norm.gamma[..x.len()], &norm.beta[..x.len()]);
+        for i in 0..x.len() {
+            let value = (x[i] - mean[i]) * rstd[i] * gamma[i] + beta[i];
+            dy[i] = if value > 0.0 { dy[i] } else { 0.0 };
+        }
+    }
+}
+
 params! {
-    /// `x, statistics, gamma, beta, shortcut -> y`: the end of a residual block,
+    /// `x, norm, shortcut -> y`: the end of a residual block,
     /// `y = ReLU(scale * batch_norm(x) + shortcut)`.
     pub struct Residual {
         /// batch x height x width
@@ -298,22 +296,22 @@ impl Kernel for Residual {
         Cost { flop: 6.0 * elements, terms: 2.0, loads: 6.0 * elements }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([x, statistics, gamma, beta, shortcut], [y]) = bindings.f32();
-        let affine = Affine::new(statistics, gamma, beta);
+        let ([x, norm, shortcut], [y]) = bindings.f32();
+        let norm = Norm::new(norm);
         let task = lanes::task(self.channels as usize);
         x.par_chunks(task)
             .zip(shortcut.par_chunks(task))
             .zip(y.par_chunks_mut(task))
-            .for_each(|((x, shortcut), y)| residual(x, &affine, self.scale, shortcut, y));
+            .for_each(|((x, shortcut), y)| residual(x, &norm, self.scale, shortcut, y));
     }
 }
 
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn residual(x: &[f32], affine: &Affine, scale: f32, shortcut: &[f32], y: &mut [f32]) {
-    let width = affine.mean.len();
+fn residual(x: &[f32], norm: &Norm, scale: f32, shortcut: &[f32], y: &mut [f32]) {
+    let width = norm.width();
     for ((x, shortcut), y) in x.chunks(width).zip(shortcut.chunks(width)).zip(y.chunks_mut(width)) {
-        let (mean, rstd) = (&affine.mean[..x.len()], &affine.rstd[..x.len()]);
-        let (gamma, beta) = (&affine.gamma[..x.len()], &affine.beta[..x.len()]);
+        let (mean, rstd) = (&norm.mean[..x.len()], &norm.rstd[..x.len()]);
+        let (gamma, beta) = (&norm.gamma[..x.len()], &norm.beta[..x.len()]);
         for i in 0..x.len() {
             let branch = (x[i] - mean[i]) * rstd[i] * gamma[i] + beta[i];
             y[i] = relu(scale * branch + shortcut[i]);
@@ -322,8 +320,8 @@ fn residual(x: &[f32], affine: &Affine, scale: f32, shortcut: &[f32], y: &mut [f
 }
 
 params! {
-    /// `dy, mask, x, statistics -> partials`: chunk sums of the gradients of beta and gamma, where `mask` is the
-    /// output of the ReLU behind.
+    /// `dy, mask, x, norm -> partials`: chunk sums of the gradients of beta and gamma, where `mask` is the output of
+    /// the ReLU behind.
     pub struct BackwardReduce {
         /// batch x height x width
         pixels: u32,
@@ -352,26 +350,25 @@ impl Kernel for BackwardReduce {
         Cost { flop: 6.0 * elements, terms: f64::from(self.chunk_pixels), loads: 3.0 * elements }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([dy, mask, x, statistics], [partials]) = bindings.f32();
+        let ([dy, mask, x, norm], [partials]) = bindings.f32();
         let channels = self.channels as usize;
         let chunk = self.chunk_pixels as usize * channels;
-        let (mean, rstd) = statistics.split_at(channels);
-        let (mean, rstd) = (lanes::spread(mean), lanes::spread(rstd));
+        let norm = Norm::new(norm);
         dy.par_chunks(chunk)
             .zip(mask.par_chunks(chunk))
             .zip(x.par_chunks(chunk))
             .zip(partials.par_chunks_mut(2 * channels))
-            .for_each(|(((dy, mask), x), partial)| backward_reduce(dy, mask, x, &mean, &rstd, self.scale, partial));
+            .for_each(|(((dy, mask), x), partial)| backward_reduce(dy, mask, x, &norm, self.scale, partial));
     }
 }
 
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn backward_reduce(dy: &[f32], mask: &[f32], x: &[f32], mean: &[f32], rstd: &[f32], scale: f32, partial: &mut [f32]) {
-    let width = mean.len();
+fn backward_reduce(dy: &[f32], mask: &[f32], x: &[f32], norm: &Norm, scale: f32, partial: &mut [f32]) {
+    let width = norm.width();
     let (mut sum_g, mut sum_gx) = (vec![0.0f32; width], vec![0.0f32; width]);
     for ((dy, mask), x) in dy.chunks(width).zip(mask.chunks(width)).zip(x.chunks(width)) {
         let n = x.len();
-        let (dy, mask, mean, rstd) = (&dy[..n], &mask[..n], &mean[..n], &rstd[..n]);
+        let (dy, mask, mean, rstd) = (&dy[..n], &mask[..n], &norm.mean[..n], &norm.rstd[..n]);
         let (sum_g, sum_gx) = (&mut sum_g[..n], &mut sum_gx[..n]);
         for i in 0..n {
             let g = if mask[i] > 0.0 { scale * dy[i] } else { 0.0 };
@@ -384,22 +381,39 @@ fn backward_reduce(dy: &[f32], mask: &[f32], x: &[f32], mean: &[f32], rstd: &[f3
     lanes::sum(&sum_gx, gx);
 }
 
+/// Sums of `g` and of `g` times the normalised `x`, `[2, channels]`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(super) fn gradient_sums(g: &[f32], x: &[f32], norm: &Norm, sums: &mut [f32]) {
+    let width = norm.width();
+    let (mut sum_g, mut sum_gx) = (vec![0.0f32; width], vec![0.0f32; width]);
+    for (g, x) in g.chunks(width).zip(x.chunks(width)) {
+        let n = x.len();
+        let (g, mean, rstd) = (&g[..n], &norm.mean[..n], &norm.rstd[..n]);
+        let (sum_g, sum_gx) = (&mut sum_g[..n], &mut sum_gx[..n]);
+        for i in 0..n {
+            sum_g[i] += g[i];
+            sum_gx[i] += g[i] * (x[i] - mean[i]) * rstd[i];
+        }
+    }
+    let (g, gx) = sums.split_at_mut(sums.len() / 2);
+    lanes::sum(&sum_g, g);
+    lanes::sum(&sum_gx, gx);
+}
+
 params! {
-    /// `partials -> dgamma, dbeta`.
+    /// `partials -> dgamma, dbeta`: sums the chunks of [`BackwardReduce`], or of a convolution's input gradient.
     pub struct BackwardFinish {
-        /// batch x height x width
-        pixels: u32,
+        /// Number of chunks.
+        chunks: u32,
         /// Channels.
         channels: u32,
-        /// Pixels in a chunk.
-        chunk_pixels: u32,
     }
 }
 
 impl BackwardFinish {
-    /// Of the partials of a tensor `[pixels, channels]`.
-    pub fn new(pixels: u32, channels: u32) -> Self {
-        Self { pixels, channels, chunk_pixels: CHUNK_PIXELS }
+    /// Of partials `[chunks, 2, channels]`.
+    pub fn new(chunks: u32, channels: u32) -> Self {
+        Self { chunks, channels }
     }
 }
 
@@ -408,25 +422,23 @@ impl Kernel for BackwardFinish {
         self.channels
     }
     fn cost(&self) -> Cost {
-        let partials = partial_words(self.pixels, self.channels) as f64;
-        Cost { flop: partials, terms: f64::from(self.pixels), loads: partials }
+        let partials = partial_words(self.chunks, self.channels) as f64;
+        Cost { flop: partials, terms: f64::from(self.chunks), loads: partials }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([partials], [dgamma, dbeta]) = bindings.f32();
-        let channels = self.channels as usize;
         dgamma.fill(0.0);
         dbeta.fill(0.0);
-        for chunk in partials.chunks(2 * channels) {
-            for c in 0..channels {
-                dbeta[c] += chunk[c];
-                dgamma[c] += chunk[channels + c];
-            }
+        for chunk in partials.chunks(2 * self.channels as usize) {
+            let (g, gx) = chunk.split_at(dbeta.len());
+            lanes::add(g, dbeta);
+            lanes::add(gx, dgamma);
         }
     }
 }
 
 params! {
-    /// `dy, mask, x, statistics, gamma, dgamma, dbeta -> dx`.
+    /// `dy, mask, x, norm, dgamma, dbeta -> dx`.
     pub struct BackwardApply {
         /// batch x height x width
         pixels: u32,
@@ -434,13 +446,15 @@ params! {
         channels: u32,
         /// Factor of the branch in the forward pass.
         scale: f32,
+        /// 1: a ReLU with output `mask` lies behind; 0: none, or `dy` came through it. The mask is not read.
+        masked: u32,
     }
 }
 
 impl BackwardApply {
     /// On tensors `[pixels, channels]`.
-    pub fn new(pixels: u32, channels: u32, scale: f32) -> Self {
-        Self { pixels, channels, scale }
+    pub fn new(pixels: u32, channels: u32, scale: f32, masked: bool) -> Self {
+        Self { pixels, channels, scale, masked: masked.into() }
     }
 }
 
@@ -453,34 +467,59 @@ impl Kernel for BackwardApply {
         Cost { flop: 9.0 * elements, terms: 3.0, loads: 8.0 * elements }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([dy, mask, x, statistics, gamma, dgamma, dbeta], [dx]) = bindings.f32();
-        let (mean, rstd) = statistics.split_at(self.channels as usize);
+        let ([dy, mask, x, norm, dgamma, dbeta], [dx]) = bindings.f32();
         let share = 1.0 / self.pixels as f32;
-        // dx = gain * (g - offset - xhat * slope)
-        let gain: Vec<f32> = gamma.iter().zip(rstd).map(|(gamma, rstd)| gamma * rstd).collect();
-        let slope: Vec<f32> = dgamma.iter().map(|dgamma| dgamma * share).collect();
-        let offset: Vec<f32> = dbeta.iter().map(|dbeta| dbeta * share).collect();
-        let coefficients = [mean, rstd, &gain, &slope, &offset].map(lanes::spread);
+        let share = |sum: &[f32]| lanes::spread(&sum.iter().map(|sum| sum * share).collect::<Vec<f32>>());
+        let norm = Norm::new(norm);
+        let gain = norm.gamma.iter().zip(&norm.rstd).map(|(gamma, rstd)| gamma * rstd).collect();
+        let slopes = Slopes { gain, slope: share(dgamma), offset: share(dbeta) };
         let task = lanes::task(self.channels as usize);
-        dy.par_chunks(task)
-            .zip(mask.par_chunks(task))
-            .zip(x.par_chunks(task))
-            .zip(dx.par_chunks_mut(task))
-            .for_each(|(((dy, mask), x), dx)| backward_apply(dy, mask, x, &coefficients, self.scale, dx));
+        // What is not masked does not read the mask, which may be another size.
+        let mask = if self.masked != 0 { mask } else { x };
+        dy.par_chunks(task).zip(mask.par_chunks(task)).zip(x.par_chunks(task)).zip(dx.par_chunks_mut(task)).for_each(
+            |(((dy, mask), x), dx)| {
+                let mask = (self.masked != 0).then_some(mask);
+                backward_apply(dy, mask, x, &norm, &slopes, self.scale, dx);
+            },
+        );
     }
 }
 
+/// Of `dx = gain * (g - offset - xhat * slope)`, over the lanes.
+struct Slopes {
+    gain: Vec<f32>,
+    slope: Vec<f32>,
+    offset: Vec<f32>,
+}
+
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn backward_apply(dy: &[f32], mask: &[f32], x: &[f32], coefficients: &[Vec<f32>; 5], scale: f32, dx: &mut [f32]) {
-    let width = coefficients[0].len();
-    for (((dy, mask), x), dx) in dy.chunks(width).zip(mask.chunks(width)).zip(x.chunks(width)).zip(dx.chunks_mut(width))
-    {
+fn backward_apply(
+    dy: &[f32],
+    mask: Option<&[f32]>,
+    x: &[f32],
+    norm: &Norm,
+    slopes: &Slopes,
+    scale: f32,
+    dx: &mut [f32],
+) {
+    let width = norm.width();
+    for (place, (dx, x)) in dx.chunks_mut(width).zip(x.chunks(width)).enumerate() {
         let n = x.len();
-        let [mean, rstd, gain, slope, offset] = coefficients.each_ref().map(|coefficient| &coefficient[..n]);
-        let (dy, mask, dx) = (&dy[..n], &mask[..n], &mut dx[..n]);
-        for i in 0..n {
-            let g = if mask[i] > 0.0 { scale * dy[i] } else { 0.0 };
-            dx[i] = gain[i] * (g - offset[i] - (x[i] - mean[i]) * rstd[i] * slope[i]);
+        let (dy, mean, rstd) = (&dy[place * width..][..n], &norm.mean[..n], &norm.rstd[..n]);
+        let (gain, slope, offset) = (&slopes.gain[..n], &slopes.slope[..n], &slopes.offset[..n]);
+        match mask {
+            Some(mask) => {
+                let mask = &mask[place * width..][..n];
+                for i in 0..n {
+                    let g = if mask[i] > 0.0 { scale * dy[i] } else { 0.0 };
+                    dx[i] = gain[i] * (g - offset[i] - (x[i] - mean[i]) * rstd[i] * slope[i]);
+                }
+            }
+            None => {
+                for i in 0..n {
+                    dx[i] = gain[i] * (scale * dy[i] - offset[i] - (x[i] - mean[i]) * rstd[i] * slope[i]);
+                }
+            }
         }
     }
 }

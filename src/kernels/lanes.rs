@@ -3,6 +3,8 @@
 //! A loop over 16 channels is too short to vectorise well. Twins that treat all pixels alike work on *lanes*
 //! instead: several pixels' rows side by side, with the per-channel coefficients repeated to match.
 
+use multiversion::multiversion;
+
 /// Shortest inner loop worth having, in elements.
 const SHORTEST: usize = 64;
 /// Elements that one task of a parallel element-wise loop works on: its share of the L2 cache.
@@ -31,5 +33,13 @@ pub(crate) fn sum(lanes: &[f32], sums: &mut [f32]) {
         for (sum, lane) in sums.iter_mut().zip(row) {
             *sum += lane;
         }
+    }
+}
+
+/// `sums += addend`.
+#[multiversion(targets("x86_64+avx2+fma"))]
+pub(crate) fn add(addend: &[f32], sums: &mut [f32]) {
+    for (sum, addend) in sums.iter_mut().zip(addend) {
+        *sum += addend;
     }
 }

@@ -29,7 +29,6 @@ pub mod update;
 
 /// Every shader of the product.
 pub const ALL: &[&Shader] = &[
-    &batch_norm::STATISTICS,
     &batch_norm::FINISH,
     &batch_norm::RUNNING,
     &batch_norm::APPLY,
@@ -65,6 +64,7 @@ const SHARED: &[(&str, &str)] = &[
     ("finite", include_str!("../../shaders/shared/finite.wgsl")),
     ("gemm", include_str!("../../shaders/shared/gemm.wgsl")),
     ("grid", include_str!("../../shaders/shared/grid.wgsl")),
+    ("norm", include_str!("../../shaders/shared/norm.wgsl")),
     ("moments", include_str!("../../shaders/shared/moments.wgsl")),
     ("philox", include_str!("../../shaders/shared/philox.wgsl")),
     ("control", include_str!("../../shaders/shared/control.wgsl")),

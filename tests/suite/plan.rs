@@ -98,7 +98,6 @@ fn a_dropped_projection_block_keeps_shortcut_and_relu() {
         left,
         [
             "layer1.0.downsample.0 forward",
-            "layer1.0.downsample.1 statistics",
             "layer1.0.downsample.1 finish",
             "layer1.0.downsample.1 apply",
             "layer1.0 relu",

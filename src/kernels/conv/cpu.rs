@@ -13,8 +13,11 @@ use multiversion::target::match_target;
 use rayon::prelude::*;
 
 use super::Shape;
+use super::fused::{self, Chunks};
 use super::layout::{Frame, Order, Panels, Phase, Sizes, Windows, in_panels};
 use super::micro::{self, LANES, Lanes};
+use crate::kernels::batch_norm::{Norm, rectify_gradient};
+use crate::kernels::lanes;
 
 /// Pixels that one task works on, if that leaves enough tasks for all threads.
 const TASK_PIXELS: usize = 256;
@@ -25,13 +28,12 @@ const TASKS_PER_THREAD: usize = 4;
 /// Words that one task of an element-wise loop works on.
 const TASK_WORDS: usize = 16 * 1024;
 
-/// What [`input_gradient`] adds to its result.
-#[derive(Clone, Copy)]
-pub(super) enum Addend<'a> {
-    None,
-    Plain(&'a [f32]),
-    /// The first where the second is positive.
-    Masked(&'a [f32], &'a [f32]),
+/// What [`input_gradient`] does with its result: see [`super::Epilogue`].
+pub(super) enum Epilogue<'a> {
+    Store,
+    Add(&'a [f32]),
+    AddMasked(&'a [f32], &'a [f32]),
+    Rectify { x: &'a [f32], norm: Norm, partials: &'a mut [f32] },
 }
 
 /// Images for one task, of `pixels` each.
@@ -40,19 +42,36 @@ fn images_per_task(batch: usize, pixels: usize) -> usize {
     fair.min(TASK_PIXELS.div_ceil(pixels)).max(LEAST_PIXELS.div_ceil(pixels)).min(batch)
 }
 
-pub(super) fn forward(shape: &Shape, x: &[f32], w: &[f32], y: &mut [f32]) {
+pub(super) fn forward(
+    shape: &Shape,
+    x: &[f32],
+    w: &[f32],
+    norm: Option<&Norm>,
+    y: &mut [f32],
+    statistics: Option<&mut [f32]>,
+) {
     let sizes = Sizes::new(shape);
     let frame = Frame::of_input(&sizes);
     let images = images_per_task(sizes.batch, sizes.out_pixels());
     let windows = Windows::of_output(&sizes, &frame, images);
     let panels = Panels::pack(w, &windows.taps.concat(), &sizes, Order::AsStored);
-    let x = x.par_chunks(images * sizes.in_words());
-    x.zip(y.par_chunks_mut(images * sizes.out_words())).for_each(|(x, y)| {
-        frame.around(x, |x| convolve(x, &windows, &panels, y));
-    });
+    let chunks = Chunks::new(sizes.out_pixels(), sizes.out_channels);
+    let in_tasks = statistics.is_some() && chunks.in_tasks();
+    let tasks = x.par_chunks(images * sizes.in_words()).zip(y.par_chunks_mut(images * sizes.out_words())).enumerate();
+    let moments: Vec<Vec<f32>> = tasks
+        .map(|(task, (x, y))| {
+            frame.around(x, norm, |x| convolve(x, &windows, &panels, y));
+            if in_tasks { chunks.moments_of_pieces(task * images, y) } else { Vec::new() }
+        })
+        .collect();
+    match statistics {
+        None => {}
+        Some(partials) if in_tasks => chunks.merge_moments(&moments, sizes.batch * sizes.out_pixels(), partials),
+        Some(partials) => chunks.moments(y, partials),
+    }
 }
 
-pub(super) fn input_gradient(shape: &Shape, dy: &[f32], w: &[f32], addend: Addend<'_>, dx: &mut [f32]) {
+pub(super) fn input_gradient(shape: &Shape, dy: &[f32], w: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
     let sizes = Sizes::new(shape);
     let frame = Frame::of_output(&sizes);
     let images = images_per_task(sizes.batch, sizes.in_pixels());
@@ -64,24 +83,50 @@ pub(super) fn input_gradient(shape: &Shape, dy: &[f32], w: &[f32], addend: Adden
             (windows, panels)
         })
         .collect();
+    let chunks = Chunks::new(sizes.in_pixels(), sizes.in_channels);
+    let in_tasks = sizes.stride == 1 && chunks.in_tasks();
     let chunk = images * sizes.in_words();
-    let dy = dy.par_chunks(images * sizes.out_words());
-    dy.zip(dx.par_chunks_mut(chunk)).enumerate().for_each(|(task, (dy, dx))| {
-        frame.around(dy, |dy| {
-            for (windows, panels) in &phases {
-                convolve(dy, windows, panels, dx);
+    let tasks = dy.par_chunks(images * sizes.out_words()).zip(dx.par_chunks_mut(chunk)).enumerate();
+    let sums: Vec<Vec<f32>> = tasks
+        .map(|(task, (dy, dx))| {
+            frame.around(dy, None, |dy| {
+                for (windows, panels) in &phases {
+                    convolve(dy, windows, panels, dx);
+                }
+            });
+            let part = task * chunk..task * chunk + dx.len();
+            match &epilogue {
+                Epilogue::Store => {}
+                Epilogue::Add(addend) => lanes::add(&addend[part], dx),
+                Epilogue::AddMasked(addend, mask) => add_masked(&addend[part.clone()], &mask[part], dx),
+                Epilogue::Rectify { x, norm, .. } => {
+                    let x = &x[part];
+                    rectify_gradient(x, norm, dx);
+                    if in_tasks {
+                        return chunks.gradients_of_pieces(task * images, dx, x, norm);
+                    }
+                }
             }
-        });
-        let part = task * chunk..task * chunk + dx.len();
-        match addend {
-            Addend::None => {}
-            Addend::Plain(addend) => add(&addend[part], dx),
-            Addend::Masked(addend, mask) => add_masked(&addend[part.clone()], &mask[part], dx),
+            Vec::new()
+        })
+        .collect();
+    match epilogue {
+        Epilogue::Rectify { partials, .. } if in_tasks => {
+            chunks.merge_gradients(&sums, sizes.batch * sizes.in_pixels(), partials);
         }
-    });
+        Epilogue::Rectify { x, norm, partials } => fused::gradients(&sizes, dx, x, &norm, partials),
+        _ => {}
+    }
 }
 
-pub(super) fn weight_gradient(shape: &Shape, images: usize, x: &[f32], dy: &[f32], partials: &mut [f32]) {
+pub(super) fn weight_gradient(
+    shape: &Shape,
+    images: usize,
+    x: &[f32],
+    norm: Option<&Norm>,
+    dy: &[f32],
+    partials: &mut [f32],
+) {
     let sizes = Sizes::new(shape);
     let frame = Frame::of_input(&sizes);
     let windows = Windows::of_output(&sizes, &frame, images);
@@ -95,7 +140,7 @@ pub(super) fn weight_gradient(shape: &Shape, images: usize, x: &[f32], dy: &[f32
     let partials = partials.par_chunks_mut(depth * sizes.out_channels);
     x.zip(dy).zip(partials).for_each(|((x, dy), partial)| {
         partial.par_chunks_mut(rows * sizes.out_channels).enumerate().for_each(|(task, dw)| {
-            frame.around(x, |x| {
+            frame.around(x, norm, |x| {
                 in_panels(dy, sizes.out_channels, |dy| {
                     correlate(x, &windows, dy, &sizes, task * rows, dw);
                 });
@@ -109,7 +154,7 @@ pub(super) fn weight_gradient_sum(partials: &[f32], dw: &mut [f32]) {
     dw.par_chunks_mut(TASK_WORDS).enumerate().for_each(|(task, dw)| {
         dw.fill(0.0);
         for partial in partials.chunks_exact(words) {
-            add(&partial[task * TASK_WORDS..][..dw.len()], dw);
+            lanes::add(&partial[task * TASK_WORDS..][..dw.len()], dw);
         }
     });
 }
@@ -219,14 +264,6 @@ fn correlate_tile<const R: usize, const FUSED: bool>(
         row[dw.first..][..lanes].copy_from_slice(&sums[..lanes]);
     }
     R
-}
-
-/// `sums += addend`.
-#[multiversion(targets("x86_64+avx2+fma"))]
-fn add(addend: &[f32], sums: &mut [f32]) {
-    for (sum, addend) in sums.iter_mut().zip(addend) {
-        *sum += addend;
-    }
 }
 
 /// `sums += addend` where `mask` is positive.

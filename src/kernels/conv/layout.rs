@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::Shape;
 use super::micro::{LANES, Lanes};
+use crate::kernels::batch_norm::{Norm, apply};
 
 /// A convolution's sizes, for one image.
 pub(super) struct Sizes {
@@ -120,23 +121,33 @@ impl Frame {
         }
     }
 
-    /// Calls `task` with the framed `images`. It must not wait for the pool, whose other tasks would find the thread's
-    /// memory for frames in use.
-    pub fn around<T>(&self, images: &[f32], task: impl FnOnce(&[f32]) -> T) -> T {
+    /// Calls `task` with the framed `images`, which pass through `norm` and a ReLU on the way if there is one. It must not
+    /// wait for the pool, whose other tasks would find the thread's memory for frames in use.
+    pub fn around<T>(&self, images: &[f32], norm: Option<&Norm>, task: impl FnOnce(&[f32]) -> T) -> T {
         thread_local!(static FRAMED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
-        if (self.framed_height, self.framed_width) == (self.height, self.width) {
-            return task(images);
-        }
-        FRAMED.with_borrow_mut(|framed| {
-            let row = self.width * self.channels;
-            framed.clear();
-            framed.resize(images.len() / (self.height * row) * self.index(1, 0, 0), 0.0);
-            for (image, rows) in images.chunks_exact(self.height * row).enumerate() {
-                for (y, words) in rows.chunks_exact(row).enumerate() {
-                    framed[self.index(image, self.top + y, self.left)..][..row].copy_from_slice(words);
-                }
+        let bare = (self.framed_height, self.framed_width) == (self.height, self.width);
+        FRAMED.with_borrow_mut(|framed| match norm {
+            None if bare => task(images),
+            Some(norm) if bare => {
+                framed.resize(images.len(), 0.0);
+                apply(images, norm, true, framed);
+                task(framed)
             }
-            task(framed)
+            _ => {
+                let row = self.width * self.channels;
+                framed.clear();
+                framed.resize(images.len() / (self.height * row) * self.index(1, 0, 0), 0.0);
+                for (image, rows) in images.chunks_exact(self.height * row).enumerate() {
+                    for (y, words) in rows.chunks_exact(row).enumerate() {
+                        let framed = &mut framed[self.index(image, self.top + y, self.left)..][..row];
+                        match norm {
+                            None => framed.copy_from_slice(words),
+                            Some(norm) => apply(words, norm, true, framed),
+                        }
+                    }
+                }
+                task(framed)
+            }
         })
     }
 

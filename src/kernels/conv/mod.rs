@@ -1,18 +1,25 @@
 //! Two-dimensional convolution over NHWC activations: forward and both gradients, for any kernel, stride and padding.
 //!
+//! Convolutions do what batch norms need of the same memory: the input may be read through the norm and the ReLU that
+//! stand before it, the forward pass leaves the statistics of its output, and the input gradient passes back through
+//! that ReLU and leaves the sums that the norm's own gradient needs. So an activation between two convolutions of a
+//! block is never written.
+//!
 //! The shaders are implicit matrix products: tiles of the matrix of windows are gathered into workgroup memory, and the
 //! matrix itself never exists. The twins, in `cpu.rs`, convolve directly.
 
+use super::batch_norm::Norm;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
 mod cpu;
+mod fused;
 mod layout;
 mod micro;
 
-shader! { FORWARD: "conv_forward", reads: 2, writes: 1, params: Forward }
-shader! { INPUT_GRADIENT: "conv_input_gradient", reads: 4, writes: 1, params: InputGradient }
-shader! { WEIGHT_GRADIENT: "conv_weight_gradient", reads: 2, writes: 1, params: WeightGradient }
+shader! { FORWARD: "conv_forward", reads: 3, writes: 2, params: Forward }
+shader! { INPUT_GRADIENT: "conv_input_gradient", reads: 6, writes: 2, params: InputGradient }
+shader! { WEIGHT_GRADIENT: "conv_weight_gradient", reads: 3, writes: 1, params: WeightGradient }
 shader! { WEIGHT_GRADIENT_SUM: "conv_weight_gradient_sum", reads: 1, writes: 1, params: WeightGradientSum }
 
 /// A convolution: sizes of its input and its kernel.
@@ -37,6 +44,9 @@ pub struct Shape {
     /// Rows and columns of zeros on each side of the input.
     pub padding: u32,
 }
+
+/// Pixels in a chunk of the sums that the shaders make for batch norms: rows of their smallest tile.
+pub const CHUNK_PIXELS: u32 = 64;
 
 /// Workgroups of the weight gradient that keep a large GPU busy: there are so many splits, within the next two limits.
 const SPLIT_WORKGROUPS: u32 = 256;
@@ -64,6 +74,21 @@ impl Shape {
     /// Pixels of the input, of all images.
     pub fn in_pixels(&self) -> u32 {
         self.batch * self.height * self.width
+    }
+
+    /// Chunks of the statistics of the output.
+    pub fn output_chunks(&self) -> u32 {
+        self.out_pixels().div_ceil(CHUNK_PIXELS)
+    }
+
+    /// Chunks of the sums over the input's pixels, phase by phase of the stride; phases have the size of the largest.
+    pub fn input_chunks(&self) -> u32 {
+        self.stride * self.stride * self.phase_pixels().div_ceil(CHUNK_PIXELS)
+    }
+
+    /// Input pixels in the largest phase of the stride.
+    fn phase_pixels(&self) -> u32 {
+        self.batch * self.height.div_ceil(self.stride) * self.width.div_ceil(self.stride)
     }
 
     /// Words of the weights.
@@ -197,15 +222,30 @@ macro_rules! shape_params {
     };
 }
 
+/// How a convolution reads its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Load {
+    /// As it is.
+    Plain,
+    /// Through the norm that is read as `norm`, and a ReLU; zero in the padding.
+    Normalized,
+}
+
 shape_params! {
-    /// `x, w -> y`: the convolution.
-    pub struct Forward {}
+    /// `x, w, norm -> y, partials`: the convolution, and the statistics of its output: mean and squared deviations of
+    /// each chunk of pixels, `[chunks, 2, out_channels]`. A plain input does not read the norm.
+    pub struct Forward {
+        /// 1: through the norm and a ReLU; 0: plain.
+        normalized: u32,
+        /// 1: statistics are made; 0: not, and nothing is written there.
+        statistics: u32,
+    }
 }
 
 impl Forward {
-    /// Of that shape.
-    pub fn new(shape: &Shape) -> Self {
-        Self::with(shape)
+    /// Of that shape, with statistics or without.
+    pub fn new(shape: &Shape, load: Load, statistics: bool) -> Self {
+        Self::with(shape, load as u32, statistics.into())
     }
 
     fn product(&self) -> Product {
@@ -226,41 +266,46 @@ impl Kernel for Forward {
         Cost { flop: self.shape().flop(), terms: f64::from(product.depth), loads: product.loads() }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([x, w], [y]) = bindings.f32();
-        cpu::forward(&self.shape(), x, w, y);
+        let ([x, w, norm], [y, partials]) = bindings.f32();
+        let norm = (self.normalized != 0).then(|| Norm::new(norm));
+        cpu::forward(&self.shape(), x, w, norm.as_ref(), y, (self.statistics != 0).then_some(partials));
     }
 }
 
-/// What is added to the gradient of a convolution's input, where the input has other uses.
+/// What becomes of the gradient of a convolution's input before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Addend {
+pub enum Epilogue {
     /// Nothing.
-    None,
-    /// `addend`.
-    Plain,
-    /// `addend` where `mask` is positive: the gradient through a ReLU whose output is `mask`.
-    Masked,
+    Store,
+    /// `addend` is added.
+    Add,
+    /// `addend` is added where `mask` is positive: the gradient through a ReLU whose output is `mask`.
+    AddMasked,
+    /// It passes back through the ReLU behind the norm `norm` of `x`, by which the input was read; its sums, and those
+    /// of its products with the normalised `x`, over each chunk of pixels are the partials `[chunks, 2, in_channels]`.
+    Rectify,
 }
 
 shape_params! {
-    /// `dy, w, addend, mask -> dx`: the gradient of the input. What [`Addend`] does not call for is not read.
+    /// `dy, w, addend, mask, x, norm -> dx, partials`: the gradient of the input. What [`Epilogue`] does not call for is
+    /// neither read nor written.
     pub struct InputGradient {
-        /// 0: no addend; 1: plain; 2: where the mask is positive.
-        addend: u32,
+        /// 0: store; 1: add; 2: add where the mask is positive; 3: rectify.
+        epilogue: u32,
     }
 }
 
 impl InputGradient {
     /// Of that shape.
-    pub fn new(shape: &Shape, addend: Addend) -> Self {
-        Self::with(shape, addend as u32)
+    pub fn new(shape: &Shape, epilogue: Epilogue) -> Self {
+        Self::with(shape, epilogue as u32)
     }
 
     /// The products of the phases, of which there are stride²; [`Shape::flop`] counts no more multiplications than
     /// they have. Phases are padded to the size of the largest.
     fn products(&self) -> impl Iterator<Item = Product> {
         let Self { stride, padding, in_channels, .. } = *self;
-        let rows = self.batch * self.height.div_ceil(stride) * self.width.div_ceil(stride);
+        let rows = self.shape().phase_pixels();
         let taps = move |kernel: u32, phase: u32| kernel.saturating_sub((phase + padding) % stride).div_ceil(stride);
         let (height, width, out_channels) = (self.kernel_height, self.kernel_width, self.out_channels);
         (0..stride * stride).map(move |phase| {
@@ -282,22 +327,27 @@ impl Kernel for InputGradient {
         let inputs = f64::from(self.shape().in_pixels()) * f64::from(self.in_channels);
         let terms = self.products().map(|product| product.depth).max().unwrap_or(0);
         let loads: f64 = self.products().map(|product| product.loads()).sum();
-        Cost { flop: self.shape().flop(), terms: f64::from(terms), loads: loads + f64::from(self.addend) * inputs }
+        let others = if self.epilogue == Epilogue::Rectify as u32 { 1 } else { self.epilogue };
+        Cost { flop: self.shape().flop(), terms: f64::from(terms), loads: loads + f64::from(others) * inputs }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([dy, w, addend, mask], [dx]) = bindings.f32();
-        let addend = match self.addend {
-            0 => cpu::Addend::None,
-            1 => cpu::Addend::Plain(addend),
-            _ => cpu::Addend::Masked(addend, mask),
+        let ([dy, w, addend, mask, x, norm], [dx, partials]) = bindings.f32();
+        let epilogue = match self.epilogue {
+            0 => cpu::Epilogue::Store,
+            1 => cpu::Epilogue::Add(addend),
+            2 => cpu::Epilogue::AddMasked(addend, mask),
+            _ => cpu::Epilogue::Rectify { x, norm: Norm::new(norm), partials },
         };
-        cpu::input_gradient(&self.shape(), dy, w, addend, dx);
+        cpu::input_gradient(&self.shape(), dy, w, epilogue, dx);
     }
 }
 
 shape_params! {
-    /// `x, dy -> partials`: the gradient of the weights, one partial sum per split, `[splits, weights]`.
+    /// `x, dy, norm -> partials`: the gradient of the weights, one partial sum per split, `[splits, weights]`. A plain
+    /// input does not read the norm.
     pub struct WeightGradient {
+        /// 1: `x` is read through the norm and a ReLU; 0: plain.
+        normalized: u32,
         /// Images in a split; the last may have fewer.
         images_per_split: u32,
     }
@@ -305,8 +355,8 @@ shape_params! {
 
 impl WeightGradient {
     /// Of that shape.
-    pub fn new(shape: &Shape) -> Self {
-        Self::with(shape, shape.images_per_split())
+    pub fn new(shape: &Shape, load: Load) -> Self {
+        Self::with(shape, load as u32, shape.images_per_split())
     }
 
     fn product(&self) -> Product {
@@ -329,8 +379,9 @@ impl Kernel for WeightGradient {
         Cost { flop: shape.flop(), terms: f64::from(product.depth), loads: splits * product.loads() }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([x, dy], [partials]) = bindings.f32();
-        cpu::weight_gradient(&self.shape(), self.images_per_split as usize, x, dy, partials);
+        let ([x, dy, norm], [partials]) = bindings.f32();
+        let norm = (self.normalized != 0).then(|| Norm::new(norm));
+        cpu::weight_gradient(&self.shape(), self.images_per_split as usize, x, norm.as_ref(), dy, partials);
     }
 }
 

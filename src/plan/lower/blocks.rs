@@ -1,6 +1,6 @@
 //! Residual blocks: branch, shortcut, sum, and what replaces the sum when the block is dropped.
 
-use super::layers::{Activation, Added, ConvNorm};
+use super::layers::{Activation, ConvNorm, Incoming, Outgoing};
 use super::{Builder, Mode, push};
 use crate::dispatch::ValueId;
 use crate::kernels::{batch_norm, relu, shortcut};
@@ -28,27 +28,21 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Convolutions of a block's branch up to the last norm's statistics. Returns them with the outputs of the ReLUs
-    /// between them.
+    /// Convolutions of a block's branch, each reading the one before it through norm and ReLU, up to the last norm.
     pub(super) fn branch(
         &mut self,
         list: &mut Vec<Template>,
         index: usize,
         input: Activation,
-    ) -> Result<(Vec<ConvNorm<'a>>, Vec<Activation>), PlanError> {
+    ) -> Result<Vec<ConvNorm<'a>>, PlanError> {
         let net = self.net;
         let prefix = format!("{}.", net.blocks[index].name);
-        let (mut layers, mut between) = (Vec::new(), Vec::new());
-        let mut current = input;
-        for (place, conv) in net.blocks[index].branch.iter().enumerate() {
-            let layer = self.conv_norm(list, &prefix, conv, current)?;
-            if place + 1 < net.blocks[index].branch.len() {
-                current = layer.activation(self.apply(list, &layer, true), true);
-                between.push(current);
-            }
-            layers.push(layer);
+        let mut layers: Vec<ConvNorm<'a>> = Vec::new();
+        for conv in &net.blocks[index].branch {
+            let input = layers.last().map_or(input, ConvNorm::rectified);
+            layers.push(self.conv_norm(list, &prefix, conv, input)?);
         }
-        Ok((layers, between))
+        Ok(layers)
     }
 
     /// The shortcut's output, and the projection, if it has one.
@@ -71,8 +65,8 @@ impl<'a> Builder<'a> {
                 self.values[output.index()].non_negative = input.non_negative;
                 let kernel = shortcut::Forward::new(self.batch, input.height, input.width, input.channels, channels);
                 push(list, format!("{} shortcut forward", block.name), kernel, [input.operand], [output]);
-                let non_negative = input.non_negative;
-                Ok((Activation { operand: output.into(), height, width, channels, non_negative }, None))
+                let operand = output.into();
+                Ok((Activation { operand, height, width, channels, ..input }, None))
             }
             Shortcut::Projection(conv) => {
                 let layer = self.conv_norm(list, &prefix, conv, input)?;
@@ -95,8 +89,7 @@ impl<'a> Builder<'a> {
         let output = self.pooled(format!("{name} output"), self.words(last.height, last.width, channels));
         self.values[output.index()].non_negative = true;
         let kernel = batch_norm::Residual::new(last.pixels, channels, self.scale(index));
-        let reads: Vec<Operand> =
-            self.norm_operands(last).map(Operand::from).into_iter().chain([shortcut.operand]).collect();
+        let reads = [last.output.into(), last.norm.into(), shortcut.operand];
         push(list, format!("{name} sum"), kernel, reads, [output]);
         output
     }
@@ -120,7 +113,7 @@ impl<'a> Builder<'a> {
         let mut sum_segment = segment("sum", Runs::Kept(index));
         let mut bypass_segment = segment("bypass", Runs::Dropped(index));
 
-        let (layers, between) = self.branch(&mut branch_segment.forward, index, input)?;
+        let layers = self.branch(&mut branch_segment.forward, index, input)?;
         let last = &layers[layers.len() - 1];
         let (shortcut, projection) = self.shortcut(&mut shortcut_segment.forward, index, input)?;
         let output = self.sum(&mut sum_segment.forward, index, last, shortcut);
@@ -142,29 +135,26 @@ impl<'a> Builder<'a> {
                 push(&mut shortcut_segment.backward, label, kernel, [gradient, trunk_output], [to]);
             }
             (Some(to), Some(layer)) => {
-                let dz = self.norm_backward(&mut shortcut_segment.backward, layer, gradient, trunk_output, 1.0);
-                self.input_gradient(&mut shortcut_segment.backward, layer, dz, Added::Nothing, to.into());
+                let incoming = Incoming::BehindRelu { dy: gradient, mask: trunk_output, scale: 1.0 };
+                let dz = self.norm_backward(&mut shortcut_segment.backward, layer, incoming);
+                self.input_gradient(&mut shortcut_segment.backward, layer, dz, Outgoing::Alone(to.into()));
             }
         }
 
-        let mut dy = gradient;
-        let mut mask = Operand::Value(output);
-        let mut scale = self.scale(index);
+        let backward = &mut branch_segment.backward;
+        let mask = Operand::Value(output);
+        let mut incoming = Incoming::BehindRelu { dy: gradient, mask, scale: self.scale(index) };
         for (place, layer) in layers.iter().enumerate().rev() {
-            let dz = self.norm_backward(&mut branch_segment.backward, layer, dy, mask, scale);
-            scale = 1.0;
+            let dz = self.norm_backward(backward, layer, incoming);
             if place > 0 {
-                let words = self.words(between[place - 1].height, between[place - 1].width, layer.conv.in_channels);
-                let dx = self.pooled(format!("{name}.{} input gradient", layer.conv.name), words);
-                self.input_gradient(&mut branch_segment.backward, layer, dz, Added::Nothing, dx.into());
-                (dy, mask) = (dx.into(), between[place - 1].operand);
+                incoming = self.gradient_between(backward, &layers[place - 1], layer, dz);
             } else {
                 // What comes through the shortcut is added where the branch's gradient is written.
-                let added = match shortcut_gradient {
-                    None => Added::Masked(gradient, Operand::Value(output)),
-                    Some(shortcut) => Added::Plain(shortcut.into()),
+                let outgoing = match shortcut_gradient {
+                    None => Outgoing::PlusMasked(target, gradient, mask),
+                    Some(shortcut) => Outgoing::Plus(target, shortcut.into()),
                 };
-                self.input_gradient(&mut branch_segment.backward, layer, dz, added, target);
+                self.input_gradient(backward, layer, dz, outgoing);
             }
         }
 

@@ -1,6 +1,6 @@
 //! What stands before the residual blocks and behind them.
 
-use super::layers::Activation;
+use super::layers::{Activation, Incoming};
 use super::{Builder, Mode, push};
 use crate::dispatch::ValueId;
 use crate::kernels::{dropout, gather, linear, pool, softmax_cross_entropy};
@@ -23,7 +23,8 @@ impl Builder<'_> {
         let kernel = gather::Gather::new(self.batch, height * width, channels);
         let reads = [Operand::Images, indices.into(), interface.normalization.into()];
         push(&mut forward, "gather", kernel, reads, [images]);
-        let input = Activation { operand: images.into(), height, width, channels, non_negative: false };
+        let operand = images.into();
+        let input = Activation { operand, height, width, channels, non_negative: false, norm: None };
         let layer = self.conv_norm(&mut forward, "", &self.net.stem, input)?;
         let rectified = self.apply(&mut forward, &layer, true);
         let (mut output, mut trunk) = (rectified, layer.activation(rectified, true));
@@ -38,7 +39,7 @@ impl Builder<'_> {
             self.values[output.index()].non_negative = true;
             let argmax = self.pooled("max pool argmax", words);
             push(&mut forward, "max pool forward", pool, [rectified], [output, argmax]);
-            trunk = Activation { operand: output.into(), height, width, channels, non_negative: true };
+            trunk = Activation { operand: output.into(), height, width, ..trunk };
             if self.mode == Mode::Training {
                 let unpooled = self.pooled("stem output gradient", self.words(layer.height, layer.width, channels));
                 let pool =
@@ -48,7 +49,8 @@ impl Builder<'_> {
             }
         }
         if self.mode == Mode::Training {
-            self.norm_backward(&mut backward, &layer, gradient, rectified.into(), 1.0);
+            let incoming = Incoming::BehindRelu { dy: gradient, mask: rectified.into(), scale: 1.0 };
+            self.norm_backward(&mut backward, &layer, incoming);
         }
         Ok((Segment { name: "stem".into(), runs: Runs::Always, forward, backward }, output, trunk))
     }

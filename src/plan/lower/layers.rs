@@ -2,7 +2,7 @@
 
 use super::{Builder, Mode, push};
 use crate::dispatch::ValueId;
-use crate::kernels::conv::Addend;
+use crate::kernels::conv::{Epilogue, Load};
 use crate::kernels::{batch_norm, conv};
 use crate::model::resnet::Conv;
 use crate::plan::{Operand, PlanError, Template};
@@ -15,15 +15,34 @@ pub(super) struct Activation {
     pub width: u32,
     pub channels: u32,
     pub non_negative: bool,
+    /// The norm through which it is still to be read, with a ReLU.
+    pub norm: Option<ValueId>,
 }
 
-/// What comes to the gradient of a convolution's input another way.
-pub(super) enum Added {
-    Nothing,
-    /// This gradient.
-    Plain(Operand),
-    /// This gradient, through the ReLU whose output is the second.
-    Masked(Operand, Operand),
+impl Activation {
+    /// How a convolution reads it.
+    fn load(&self) -> Load {
+        if self.norm.is_some() { Load::Normalized } else { Load::Plain }
+    }
+}
+
+/// The gradient that comes to a norm.
+#[derive(Clone, Copy)]
+pub(super) enum Incoming {
+    /// To the ReLU behind, whose output is `mask` and whose input had this factor.
+    BehindRelu { dy: Operand, mask: Operand, scale: f32 },
+    /// To the norm itself, with its sums over chunks of pixels.
+    Summed { dy: ValueId, partials: ValueId, chunks: u32 },
+}
+
+/// What becomes of the gradient of a convolution's input.
+pub(super) enum Outgoing {
+    /// It is written here.
+    Alone(Operand),
+    /// With this gradient added.
+    Plus(Operand, Operand),
+    /// With this gradient added, through the ReLU whose output is the third.
+    PlusMasked(Operand, Operand, Operand),
 }
 
 /// A convolution and its batch norm, lowered forward.
@@ -31,25 +50,31 @@ pub(super) struct ConvNorm<'a> {
     pub conv: &'a Conv,
     pub prefix: String,
     pub shape: conv::Shape,
-    pub input: Operand,
+    pub input: Activation,
     /// The convolution's output.
     pub output: ValueId,
-    /// Mean and 1 / deviation of each channel.
-    pub statistics: ValueId,
+    /// What the batch norm does to it.
+    pub norm: ValueId,
     pub height: u32,
     pub width: u32,
     pub pixels: u32,
 }
 
 impl ConvNorm<'_> {
+    /// `operand`, of the size of the output.
     pub(super) fn activation(&self, operand: impl Into<Operand>, non_negative: bool) -> Activation {
-        let channels = self.conv.out_channels;
-        Activation { operand: operand.into(), height: self.height, width: self.width, channels, non_negative }
+        let (operand, channels) = (operand.into(), self.conv.out_channels);
+        Activation { operand, height: self.height, width: self.width, channels, non_negative, norm: None }
+    }
+
+    /// The output behind norm and ReLU, to be read by a convolution.
+    pub(super) fn rectified(&self) -> Activation {
+        Activation { norm: Some(self.norm), ..self.activation(self.output, true) }
     }
 }
 
 impl Builder<'_> {
-    /// Convolution, and the statistics that its norm needs: of the batch in training, running in inference.
+    /// Convolution, and what its norm does: by the statistics of the batch in training, by the running ones in inference.
     pub(super) fn conv_norm<'c>(
         &mut self,
         list: &mut Vec<Template>,
@@ -57,7 +82,7 @@ impl Builder<'_> {
         conv: &'c Conv,
         input: Activation,
     ) -> Result<ConvNorm<'c>, PlanError> {
-        let (label, norm) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
+        let (label, norm_label) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
         if input.height.min(input.width) + 2 * conv.padding < conv.kernel {
             return Err(self.too_small(&label));
         }
@@ -76,83 +101,85 @@ impl Builder<'_> {
         };
         let pixels = self.batch * height * width;
         let output = self.pooled(format!("{label} output"), self.words(height, width, channels));
-        let statistics = self.pooled(format!("{norm} statistics"), 2 * channels as usize);
+        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
         let weight = self.parameter(&label, ".weight");
-        let forward = conv::Forward::new(&shape);
-        push(list, format!("{label} forward"), forward, [input.operand, weight.into()], [output]);
+        let affine = [".weight", ".bias"].map(|name| self.parameter(&norm_label, name));
+        // Every binding needs a value, though not every kernel reads or writes it.
+        let input_norm = input.norm.unwrap_or(weight);
+        let reads = [input.operand, weight.into(), input_norm.into()];
         let epsilon = self.net.norm.epsilon;
         match self.mode {
             Mode::Training => {
                 if pixels < 2 {
-                    let (arch, layer) = (self.net.name.clone(), norm);
+                    let (arch, layer) = (self.net.name.clone(), norm_label);
                     return Err(PlanError::SingleValue { arch, batch: self.batch, layer });
                 }
-                let partials = self.pooled(format!("{norm} partials"), batch_norm::partial_words(pixels, channels));
-                let kernel = batch_norm::Statistics::new(pixels, channels);
-                push(list, format!("{norm} statistics"), kernel, [output], [partials]);
-                let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm, name));
-                let kernel = batch_norm::Finish::new(pixels, channels, epsilon);
-                push(list, format!("{norm} finish"), kernel, [partials], [statistics, batch[0], batch[1]]);
+                let words = batch_norm::partial_words(shape.output_chunks(), channels);
+                let statistics = self.pooled(format!("{label} statistics"), words);
+                let forward = conv::Forward::new(&shape, input.load(), true);
+                push(list, format!("{label} forward"), forward, reads, [output, statistics]);
+                let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm_label, name));
+                let finish = batch_norm::Finish::new(pixels, channels, epsilon);
+                let reads = [statistics, affine[0], affine[1]];
+                push(list, format!("{norm_label} finish"), finish, reads, [norm, batch[0], batch[1]]);
             }
             Mode::Inference => {
-                let running = [".running_mean", ".running_var"].map(|name| self.parameter(&norm, name));
-                push(
-                    list,
-                    format!("{norm} running"),
-                    batch_norm::Running::new(channels, epsilon),
-                    running,
-                    [statistics],
-                );
+                let running = [".running_mean", ".running_var"].map(|name| self.parameter(&norm_label, name));
+                let unwritten = self.pooled(format!("{label} statistics"), 1);
+                let forward = conv::Forward::new(&shape, input.load(), false);
+                push(list, format!("{label} forward"), forward, reads, [output, unwritten]);
+                let kernel = batch_norm::Running::new(channels, epsilon);
+                let reads = [running[0], running[1], affine[0], affine[1]];
+                push(list, format!("{norm_label} running"), kernel, reads, [norm]);
             }
         }
-        let (prefix, input) = (prefix.to_string(), input.operand);
-        Ok(ConvNorm { conv, prefix, shape, input, output, statistics, height, width, pixels })
+        Ok(ConvNorm { conv, prefix: prefix.to_string(), shape, input, output, norm, height, width, pixels })
     }
 
-    pub(super) fn norm_operands(&self, layer: &ConvNorm<'_>) -> [ValueId; 4] {
-        let norm = format!("{}{}", layer.prefix, layer.conv.norm);
-        [layer.output, layer.statistics, self.parameter(&norm, ".weight"), self.parameter(&norm, ".bias")]
-    }
-
-    /// Normalises a convolution's output, with or without ReLU.
+    /// Writes a convolution's output behind its norm, with or without ReLU.
     pub(super) fn apply(&mut self, list: &mut Vec<Template>, layer: &ConvNorm<'_>, relu: bool) -> ValueId {
         let (name, channels) = (format!("{}{}", layer.prefix, layer.conv.norm), layer.conv.out_channels);
         let output = self.pooled(format!("{name} output"), self.words(layer.height, layer.width, channels));
         self.values[output.index()].non_negative = relu;
         let kernel = batch_norm::Apply::new(layer.pixels, channels, relu);
-        push(list, format!("{name} apply"), kernel, self.norm_operands(layer), [output]);
+        push(list, format!("{name} apply"), kernel, [layer.output, layer.norm], [output]);
         output
     }
 
-    /// Backward through a norm (with the ReLU behind it, whose output is `mask`) and the gradient of its convolution's
-    /// weights. Returns the gradient of the convolution's output.
+    /// Backward through a norm and to the weights of its convolution. Returns the gradient of the convolution's output.
     pub(super) fn norm_backward(
         &mut self,
         list: &mut Vec<Template>,
         layer: &ConvNorm<'_>,
-        dy: Operand,
-        mask: Operand,
-        scale: f32,
+        incoming: Incoming,
     ) -> ValueId {
         let label = format!("{}{}", layer.prefix, layer.conv.name);
-        let norm = format!("{}{}", layer.prefix, layer.conv.norm);
+        let norm_label = format!("{}{}", layer.prefix, layer.conv.norm);
         let (pixels, channels) = (layer.pixels, layer.conv.out_channels);
-        let [output, statistics, gamma, _] = self.norm_operands(layer);
-        let (dgamma, dbeta) = (self.gradient(&norm, ".weight"), self.gradient(&norm, ".bias"));
-        let partials = self.pooled(format!("{norm} backward partials"), batch_norm::partial_words(pixels, channels));
-        let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);
-        push(list, format!("{norm} backward reduce"), reduce, [dy, mask, output.into(), statistics.into()], [partials]);
-        let finish = batch_norm::BackwardFinish::new(pixels, channels);
-        push(list, format!("{norm} backward finish"), finish, [partials], [dgamma, dbeta]);
+        let (output, norm) = (Operand::from(layer.output), Operand::from(layer.norm));
+        let (dy, mask, scale, partials, chunks) = match incoming {
+            Incoming::BehindRelu { dy, mask, scale } => {
+                let chunks = batch_norm::chunks(pixels);
+                let words = batch_norm::partial_words(chunks, channels);
+                let partials = self.pooled(format!("{norm_label} gradient sums"), words);
+                let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);
+                push(list, format!("{norm_label} backward reduce"), reduce, [dy, mask, output, norm], [partials]);
+                (dy, Some(mask), scale, partials, chunks)
+            }
+            Incoming::Summed { dy, partials, chunks } => (dy.into(), None, 1.0, partials, chunks),
+        };
+        let (dgamma, dbeta) = (self.gradient(&norm_label, ".weight"), self.gradient(&norm_label, ".bias"));
+        let finish = batch_norm::BackwardFinish::new(chunks, channels);
+        push(list, format!("{norm_label} backward finish"), finish, [partials], [dgamma, dbeta]);
         let gradient = self.pooled(format!("{label} output gradient"), self.words(layer.height, layer.width, channels));
-        let apply = batch_norm::BackwardApply::new(pixels, channels, scale);
-        let fixed = [output, statistics, gamma, dgamma, dbeta].map(Operand::from);
-        let reads: Vec<Operand> = [dy, mask].into_iter().chain(fixed).collect();
-        push(list, format!("{norm} backward apply"), apply, reads, [gradient]);
+        let apply = batch_norm::BackwardApply::new(pixels, channels, scale, mask.is_some());
+        let reads = [dy, mask.unwrap_or(dy), output, norm, dgamma.into(), dbeta.into()];
+        push(list, format!("{norm_label} backward apply"), apply, reads, [gradient]);
 
         let partials = self.pooled(format!("{label} weight gradient partials"), layer.shape.partial_words());
-        let kernel = conv::WeightGradient::new(&layer.shape);
-        let reads = [layer.input, gradient.into()];
+        let kernel = conv::WeightGradient::new(&layer.shape, layer.input.load());
+        let input_norm = layer.input.norm.unwrap_or(gradient);
+        let reads = [layer.input.operand, gradient.into(), input_norm.into()];
         push(list, format!("{label} weight gradient"), kernel, reads, [partials]);
         let sum = conv::WeightGradientSum::new(&layer.shape);
         let weight_gradient = self.gradient(&label, ".weight");
@@ -160,25 +187,57 @@ impl Builder<'_> {
         gradient
     }
 
-    /// The gradient of a convolution's input, from that of its output, plus what is `added` on the way.
+    /// The gradient of a convolution's input, from that of its output. The input was not read through a norm.
     pub(super) fn input_gradient(
         &mut self,
         list: &mut Vec<Template>,
         layer: &ConvNorm<'_>,
         dy: ValueId,
-        added: Added,
-        target: Operand,
+        outgoing: Outgoing,
+    ) {
+        let unused = Operand::from(dy);
+        let (epilogue, target, addend, mask) = match outgoing {
+            Outgoing::Alone(target) => (Epilogue::Store, target, unused, unused),
+            Outgoing::Plus(target, addend) => (Epilogue::Add, target, addend, unused),
+            Outgoing::PlusMasked(target, addend, mask) => (Epilogue::AddMasked, target, addend, mask),
+        };
+        let unwritten = self.pooled(format!("{}{} input gradient sums", layer.prefix, layer.conv.name), 1);
+        let reads = [addend, mask, unused, unused];
+        self.push_input_gradient(list, layer, dy, epilogue, reads, [target, unwritten.into()]);
+    }
+
+    /// The gradient of what `before` handed to `layer` through its norm and ReLU: back to the norm.
+    pub(super) fn gradient_between(
+        &mut self,
+        list: &mut Vec<Template>,
+        before: &ConvNorm<'_>,
+        layer: &ConvNorm<'_>,
+        dy: ValueId,
+    ) -> Incoming {
+        let (label, channels) = (format!("{}{}", layer.prefix, layer.conv.name), before.conv.out_channels);
+        let dx = self.pooled(format!("{label} input gradient"), self.words(before.height, before.width, channels));
+        let chunks = layer.shape.input_chunks();
+        let words = batch_norm::partial_words(chunks, channels);
+        let partials = self.pooled(format!("{label} input gradient sums"), words);
+        let unused = Operand::from(dy);
+        let reads = [unused, unused, before.output.into(), before.norm.into()];
+        self.push_input_gradient(list, layer, dy, Epilogue::Rectify, reads, [dx.into(), partials.into()]);
+        Incoming::Summed { dy: dx, partials, chunks }
+    }
+
+    fn push_input_gradient(
+        &self,
+        list: &mut Vec<Template>,
+        layer: &ConvNorm<'_>,
+        dy: ValueId,
+        epilogue: Epilogue,
+        others: [Operand; 4],
+        writes: [Operand; 2],
     ) {
         let label = format!("{}{}", layer.prefix, layer.conv.name);
         let weight = self.parameter(&label, ".weight");
-        // Every binding needs a value, though not every kernel reads it.
-        let unused = dy.into();
-        let (addend, [added, mask]) = match added {
-            Added::Nothing => (Addend::None, [unused; 2]),
-            Added::Plain(added) => (Addend::Plain, [added, unused]),
-            Added::Masked(added, mask) => (Addend::Masked, [added, mask]),
-        };
-        let kernel = conv::InputGradient::new(&layer.shape, addend);
-        push(list, format!("{label} input gradient"), kernel, [dy.into(), weight.into(), added, mask], [target]);
+        let kernel = conv::InputGradient::new(&layer.shape, epilogue);
+        let reads = [dy.into(), weight.into()].into_iter().chain(others);
+        push(list, format!("{label} input gradient"), kernel, reads, writes);
     }
 }

@@ -237,7 +237,7 @@ impl<'a> Builder<'a> {
         let (stem, _, mut trunk) = self.stem(interface.eval_indices, interface)?;
         let mut list = stem.forward;
         for index in 0..self.net.blocks.len() {
-            let (layers, _) = self.branch(&mut list, index, trunk)?;
+            let layers = self.branch(&mut list, index, trunk)?;
             let last = &layers[layers.len() - 1];
             let (shortcut, _) = self.shortcut(&mut list, index, trunk)?;
             let output = self.sum(&mut list, index, last, shortcut);

@@ -6,31 +6,36 @@ use sdgpu::kernels::update::{GRADIENT, SKIP, ZERO};
 use super::{Draw, Row, Sum, Word, assert_gradient, control};
 
 const EPSILON: f32 = 1e-5;
-const CHUNK: usize = CHUNK_PIXELS as usize;
+/// Chunks of the statistics, which convolutions make.
+const CHUNK: usize = sdgpu::kernels::conv::CHUNK_PIXELS as usize;
 
 /// Channel `c` of each pixel of `x`.
 fn channel(x: &[f64], channels: usize, c: usize) -> impl Iterator<Item = f64> {
     x.iter().skip(c).step_by(channels).copied()
 }
 
-/// Mean and squared deviations of each channel of each chunk. A deviation is as exact as the numbers it is between.
-fn statistics(x: &[f64], channels: usize) -> Vec<Sum> {
+/// Mean and squared deviations of each channel of each chunk of `y`, whose numbers have errors of their own. A deviation
+/// is as exact as the numbers it is between.
+pub fn statistics(y: &[Sum], channels: usize) -> Vec<Sum> {
     let mut partials = vec![];
-    for chunk in x.chunks(CHUNK * channels) {
+    for chunk in y.chunks(CHUNK * channels) {
         let pixels = (chunk.len() / channels) as f64;
-        let means = |c| Sum::of(channel(chunk, channels, c).map(|x| x / pixels));
-        partials.extend((0..channels).map(means));
-        for c in 0..channels {
-            let mean = means(c).value;
-            let mut m2 = Sum::of(channel(chunk, channels, c).map(|x| (x - mean) * (x - mean)));
-            m2.magnitude = channel(chunk, channels, c).map(|x| (x - mean).abs() * (x.abs() + mean.abs())).sum();
-            partials.push(m2);
-        }
+        let column = |c| chunk.iter().skip(c).step_by(channels).copied();
+        let mean = |c| Sum::of_sums(column(c)).times(1.0 / pixels);
+        partials.extend((0..channels).map(mean));
+        partials.extend((0..channels).map(|c| {
+            let mean = mean(c);
+            Sum::of_sums(column(c).map(|y| {
+                let deviation = y.value - mean.value;
+                let magnitude = deviation.abs() * (y.magnitude + mean.magnitude);
+                Sum { value: deviation * deviation, magnitude, terms: y.terms.max(mean.terms) }
+            }))
+        }));
     }
     partials
 }
 
-/// Of the chunks' moments: (mean, 1 / deviation), mean, unbiased variance.
+/// Of the chunks' moments: mean and 1 / deviation, mean, unbiased variance.
 fn finish(partials: &[f64], pixels: usize, channels: usize) -> [Vec<Sum>; 3] {
     let counts = || (0..pixels).step_by(CHUNK).map(|first| (pixels - first).min(CHUNK) as f64);
     let (mut means, mut rstds, mut vars) = (vec![], vec![], vec![]);
@@ -57,10 +62,11 @@ fn reciprocal_deviation(mut variance: Sum) -> Sum {
 }
 
 /// scale * (gamma * (x - mean) * rstd + beta)
-fn apply(x: &[f64], statistics: &[f64], gamma: &[f64], beta: &[f64], scale: f64) -> Vec<Sum> {
-    let (mean, rstd) = statistics.split_at(gamma.len());
+pub fn apply(x: &[f64], norm: &[f64], scale: f64) -> Vec<Sum> {
+    let channels = norm.len() / 4;
+    let [mean, rstd, gamma, beta] = std::array::from_fn(|row| &norm[row * channels..][..channels]);
     let y = |i: usize| {
-        let c = i % gamma.len();
+        let c = i % channels;
         Sum::of([scale * gamma[c] * (x[i] - mean[c]) * rstd[c], scale * beta[c]])
     };
     (0..x.len()).map(y).collect()
@@ -71,16 +77,19 @@ fn masked(dy: &[f64], mask: &[f64], scale: f64) -> Vec<f64> {
     dy.iter().zip(mask).map(|(dy, &mask)| if mask > 0.0 { scale * dy } else { 0.0 }).collect()
 }
 
-/// Sums over each chunk of g and g * (x - mean) * rstd.
-fn backward_reduce(g: &[f64], x: &[f64], statistics: &[f64], channels: usize) -> Vec<Sum> {
-    let (mean, rstd) = statistics.split_at(channels);
-    let mut partials = vec![];
-    for (g, x) in g.chunks(CHUNK * channels).zip(x.chunks(CHUNK * channels)) {
-        partials.extend((0..channels).map(|c| Sum::of(channel(g, channels, c))));
-        let terms = |c| channel(g, channels, c).zip(channel(x, channels, c));
-        partials.extend((0..channels).map(|c| Sum::of(terms(c).map(|(g, x)| g * (x - mean[c]) * rstd[c]))));
-    }
-    partials
+/// Sums of g and g * (x - mean) * rstd, of each channel.
+pub fn gradient_sums(g: &[f64], x: &[f64], norm: &[f64]) -> Vec<Sum> {
+    let channels = norm.len() / 4;
+    let (mean, rstd) = norm.split_at(channels);
+    let terms = |c| channel(g, channels, c).zip(channel(x, channels, c));
+    let of_g = (0..channels).map(|c| Sum::of(channel(g, channels, c)));
+    of_g.chain((0..channels).map(|c| Sum::of(terms(c).map(|(g, x)| g * (x - mean[c]) * rstd[c])))).collect()
+}
+
+/// Those of each chunk.
+fn backward_reduce(g: &[f64], x: &[f64], norm: &[f64]) -> Vec<Sum> {
+    let chunk = CHUNK_PIXELS as usize * norm.len() / 4;
+    g.chunks(chunk).zip(x.chunks(chunk)).flat_map(|(g, x)| gradient_sums(g, x, norm)).collect()
 }
 
 /// dgamma, dbeta
@@ -90,11 +99,12 @@ fn backward_finish(partials: &[f64], channels: usize) -> [Vec<Sum>; 2] {
 }
 
 /// gamma * rstd * (g - dbeta / pixels - (x - mean) * rstd * dgamma / pixels)
-fn backward_apply(g: &[f64], x: &[f64], statistics: &[f64], gamma: &[f64], [dgamma, dbeta]: [&[f64]; 2]) -> Vec<Sum> {
-    let (mean, rstd) = statistics.split_at(gamma.len());
-    let share = gamma.len() as f64 / x.len() as f64;
+fn backward_apply(g: &[f64], x: &[f64], norm: &[f64], [dgamma, dbeta]: [&[f64]; 2]) -> Vec<Sum> {
+    let channels = norm.len() / 4;
+    let [mean, rstd, gamma] = std::array::from_fn(|row| &norm[row * channels..][..channels]);
+    let share = channels as f64 / x.len() as f64;
     let dx = |i: usize| {
-        let c = i % gamma.len();
+        let c = i % channels;
         let terms = [g[i], -dbeta[c] * share, -(x[i] - mean[c]) * rstd[c] * dgamma[c] * share];
         Sum::of(terms).times(gamma[c] * rstd[c])
     };
@@ -134,24 +144,17 @@ pub fn rows() -> Vec<Row> {
     let mut draw = Draw::new(1);
     let mut rows = vec![];
     for &(pixels, channels, why) in REDUCTIONS {
-        let x = draw.signed(pixels * channels);
-        rows.push(statistics_row(why, x, channels));
         rows.push(backward_reduce_row(why, &mut draw, pixels, channels));
     }
-    let far = draw.between(998.27, 1001.73, 1100 * 3);
-    rows.push(statistics_row("mean 1000, deviation 1: E[x^2] - E[x]^2 would cancel", far, 3));
-    let dead = (0..700).flat_map(|_| [0.0, draw.signed(1)[0]]).collect();
-    rows.push(statistics_row("a dead channel: its variance is exactly 0", dead, 2));
-
     for (pixels, channels, why) in [
         (2, 1, "the fewest pixels"),
-        (512, 5, "one full chunk"),
-        (513, 3, "a last chunk of one pixel"),
-        (512 * 64 + 1, 2, "65 chunks: one more than lanes"),
+        (64, 5, "one full chunk"),
+        (65, 3, "a last chunk of one pixel"),
+        (64 * 64 + 1, 2, "65 chunks: one more than lanes"),
         (40, 345, "more than 7 x 7 x 7 workgroups"),
     ] {
         rows.push(finish_row(why, &mut draw, pixels, channels, 0.0));
-        rows.push(backward_finish_row(why, &mut draw, pixels, channels));
+        rows.push(backward_finish_row(why, &mut draw, pixels.div_ceil(CHUNK), channels));
     }
     rows.push(finish_row("mean 1000, deviation 1: merging must not cancel", &mut draw, 5000, 3, 1000.0));
 
@@ -165,7 +168,8 @@ pub fn rows() -> Vec<Row> {
         rows.push(apply_row(why, &mut draw, x.clone(), channels, false));
         rows.push(apply_row(why, &mut draw, x.clone(), channels, true));
         rows.push(residual_row(why, &mut draw, x, channels, 0.8));
-        rows.push(backward_apply_row(why, &mut draw, pixels, channels, 1.25));
+        rows.push(backward_apply_row(why, &mut draw, pixels, channels, Some(1.25)));
+        rows.push(backward_apply_row(why, &mut draw, pixels, channels, None));
     }
     let broken = vec![0.5, f64::NAN, -0.5, f64::NAN, f64::NAN, 1.0];
     rows.push(apply_row("NaN, which no ReLU may hide", &mut draw, broken.clone(), 2, true));
@@ -181,77 +185,86 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-fn statistics_row(why: &'static str, x: Vec<f64>, channels: usize) -> Row {
-    let kernel = Statistics::new((x.len() / channels) as u32, channels as u32);
-    Row::new(why, kernel).read(&x).write(statistics(&x, channels))
+/// Mean, 1 / deviation, gamma and beta of each channel.
+pub fn norm(draw: &mut Draw, channels: usize) -> Vec<f64> {
+    [draw.signed(channels), draw.between(0.5, 2.0, channels), draw.signed(2 * channels)].concat()
+}
+
+/// What a norm takes over as it is.
+fn exactly(numbers: &[f64]) -> Vec<Word> {
+    numbers.iter().map(|&number| Word::Bits((number as f32).to_bits())).collect()
 }
 
 fn finish_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize, mean: f32) -> Row {
     let partials: Vec<f64> = (0..pixels.div_ceil(CHUNK))
         .flat_map(|_| [draw.between(mean - 1.0, mean + 1.0, channels), draw.between(0.0, 100.0, channels)].concat())
         .collect();
+    let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
     let [stats, mean, var] = finish(&partials, pixels, channels);
+    let stats = stats.into_iter().map(Word::from).collect();
     let kernel = Finish::new(pixels as u32, channels as u32, EPSILON);
-    Row::new(why, kernel).read(&partials).write(stats).write(mean).write(var)
+    let row = Row::new(why, kernel).read(&partials).read(&gamma).read(&beta);
+    row.write([stats, exactly(&gamma), exactly(&beta)].concat()).write(mean).write(var)
 }
 
 fn running_row(why: &'static str, draw: &mut Draw, channels: usize) -> Row {
     let (mean, var) = (draw.signed(channels), draw.between(0.0, 2.0, channels));
-    let exact = mean.iter().map(|&mean| Word::Bits((mean as f32).to_bits()));
-    let rstd = var.iter().map(|&var| reciprocal_deviation(Sum::of([var])).into());
-    let statistics: Vec<Word> = exact.chain(rstd).collect();
-    Row::new(why, Running::new(channels as u32, EPSILON)).read(&mean).read(&var).write(statistics)
+    let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
+    let rstd = var.iter().map(|&var| reciprocal_deviation(Sum::of([var])).into()).collect();
+    let expected = [exactly(&mean), rstd, exactly(&gamma), exactly(&beta)].concat();
+    let row = Row::new(why, Running::new(channels as u32, EPSILON));
+    row.read(&mean).read(&var).read(&gamma).read(&beta).write(expected)
 }
 
 fn apply_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize, relu: bool) -> Row {
-    let stats = [draw.signed(channels), draw.between(0.5, 2.0, channels)].concat();
-    let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
-    let y = apply(&x, &stats, &gamma, &beta, 1.0);
+    let norm = norm(draw, channels);
+    let y = apply(&x, &norm, 1.0);
     let y: Vec<Sum> = y.into_iter().map(|y| if relu { y.relu() } else { y }).collect();
     let kernel = Apply::new((x.len() / channels) as u32, channels as u32, relu);
-    Row::new(why, kernel).read(&x).read(&stats).read(&gamma).read(&beta).write(y)
+    Row::new(why, kernel).read(&x).read(&norm).write(y)
 }
 
 fn residual_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize, scale: f32) -> Row {
-    let stats = [draw.signed(channels), draw.between(0.5, 2.0, channels)].concat();
-    let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
+    let norm = norm(draw, channels);
     let shortcut = draw.signed(x.len());
-    let mut y = apply(&x, &stats, &gamma, &beta, scale.into());
+    let mut y = apply(&x, &norm, scale.into());
     for (y, &shortcut) in y.iter_mut().zip(&shortcut) {
         y.add(shortcut);
         *y = y.relu();
     }
     let kernel = Residual::new((x.len() / channels) as u32, channels as u32, scale);
-    Row::new(why, kernel).read(&x).read(&stats).read(&gamma).read(&beta).read(&shortcut).write(y)
+    Row::new(why, kernel).read(&x).read(&norm).read(&shortcut).write(y)
 }
 
 fn backward_reduce_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize) -> Row {
     let (dy, mask) = (draw.signed(pixels * channels), draw.mask(pixels * channels));
     let x = draw.signed(pixels * channels);
-    let stats = [draw.signed(channels), draw.between(0.5, 2.0, channels)].concat();
-    let partials = backward_reduce(&masked(&dy, &mask, 1.25), &x, &stats, channels);
+    let norm = norm(draw, channels);
+    let partials = backward_reduce(&masked(&dy, &mask, 1.25), &x, &norm);
     let kernel = BackwardReduce::new(pixels as u32, channels as u32, 1.25);
-    Row::new(why, kernel).read(&dy).read(&mask).read(&x).read(&stats).write(partials)
+    Row::new(why, kernel).read(&dy).read(&mask).read(&x).read(&norm).write(partials)
 }
 
-fn backward_finish_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize) -> Row {
-    let partials = draw.signed(partial_words(pixels as u32, channels as u32));
+fn backward_finish_row(why: &'static str, draw: &mut Draw, chunks: usize, channels: usize) -> Row {
+    let partials = draw.signed(partial_words(chunks as u32, channels as u32));
     let [dgamma, dbeta] = backward_finish(&partials, channels);
-    let kernel = BackwardFinish::new(pixels as u32, channels as u32);
+    let kernel = BackwardFinish::new(chunks as u32, channels as u32);
     Row::new(why, kernel).read(&partials).write(dgamma).write(dbeta)
 }
 
-fn backward_apply_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize, scale: f32) -> Row {
-    let (dy, mask) = (draw.signed(pixels * channels), draw.mask(pixels * channels));
+/// With a `scale`, behind a mask; without, of a gradient that came through the ReLU already.
+fn backward_apply_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize, scale: Option<f32>) -> Row {
+    let dy = draw.signed(pixels * channels);
+    let mask = if scale.is_some() { draw.mask(dy.len()) } else { vec![f64::NAN; dy.len()] };
     let x = draw.signed(pixels * channels);
-    let stats = [draw.signed(channels), draw.between(0.5, 2.0, channels)].concat();
-    let gamma = draw.signed(channels);
+    let norm = norm(draw, channels);
     // Sums over the pixels: as large as those.
     let sum = (pixels as f32).sqrt();
     let [dgamma, dbeta] = [(); 2].map(|()| draw.between(-sum, sum, channels));
-    let dx = backward_apply(&masked(&dy, &mask, scale.into()), &x, &stats, &gamma, [&dgamma, &dbeta]);
-    let kernel = BackwardApply::new(pixels as u32, channels as u32, scale);
-    let row = Row::new(why, kernel).read(&dy).read(&mask).read(&x).read(&stats).read(&gamma);
+    let g = scale.map_or(dy.clone(), |scale| masked(&dy, &mask, scale.into()));
+    let dx = backward_apply(&g, &x, &norm, [&dgamma, &dbeta]);
+    let kernel = BackwardApply::new(pixels as u32, channels as u32, scale.unwrap_or(1.0), scale.is_some());
+    let row = Row::new(why, kernel).read(&dy).read(&mask).read(&x).read(&norm);
     row.read(&dgamma).read(&dbeta).write(dx)
 }
 
@@ -273,14 +286,19 @@ fn backward_is_the_gradient_of_forward() {
     let x = draw.signed(pixels * channels);
     let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
     let g = masked(&draw.signed(pixels * channels), &draw.mask(pixels * channels), scale);
-    let stats = |x: &[f64]| Sum::values(&finish(&Sum::values(&statistics(x, channels)), pixels, channels)[0]);
+    let norm = |x: &[f64], gamma: &[f64], beta: &[f64]| {
+        let y: Vec<Sum> = x.iter().map(|&x| Sum::of([x])).collect();
+        let partials = Sum::values(&statistics(&y, channels));
+        [&Sum::values(&finish(&partials, pixels, channels)[0]), gamma, beta].concat()
+    };
     let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| -> f64 {
         // `g` holds the scale already.
-        apply(x, &stats(x), gamma, beta, 1.0).iter().zip(&g).map(|(y, g)| y.value * g).sum()
+        apply(x, &norm(x, gamma, beta), 1.0).iter().zip(&g).map(|(y, g)| y.value * g).sum()
     };
-    let [dgamma, dbeta] = backward_finish(&Sum::values(&backward_reduce(&g, &x, &stats(&x), channels)), channels);
+    let of_x = norm(&x, &gamma, &beta);
+    let [dgamma, dbeta] = backward_finish(&Sum::values(&backward_reduce(&g, &x, &of_x)), channels);
     let [dgamma, dbeta] = [Sum::values(&dgamma), Sum::values(&dbeta)];
-    let dx = Sum::values(&backward_apply(&g, &x, &stats(&x), &gamma, [&dgamma, &dbeta]));
+    let dx = Sum::values(&backward_apply(&g, &x, &of_x, [&dgamma, &dbeta]));
     assert_gradient(&x, &dx, |x| loss(x, &gamma, &beta));
     assert_gradient(&gamma, &dgamma, |gamma| loss(&x, gamma, &beta));
     assert_gradient(&beta, &dbeta, |beta| loss(&x, &gamma, beta));

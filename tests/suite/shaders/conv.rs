@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use sdgpu::dispatch::Kernel;
-use sdgpu::kernels::conv::{Addend, Forward, InputGradient, Shape, WeightGradient, WeightGradientSum};
+use sdgpu::kernels::conv::{
+    CHUNK_PIXELS, Epilogue, Forward, InputGradient, Load, Shape, WeightGradient, WeightGradientSum,
+};
 
+use super::batch_norm::{apply, gradient_sums, norm, statistics};
 use super::{Draw, Row, Sum, assert_gradient};
 
 /// Calls `term` with the image and the indices in y, x and w of every product of the convolution.
@@ -44,9 +47,25 @@ fn outputs(shape: &Shape) -> usize {
     (shape.out_pixels() * shape.out_channels) as usize
 }
 
-fn forward(shape: &Shape, x: &[f64], w: &[f64]) -> Vec<Sum> {
+/// `x` as a convolution takes it that does not normalise.
+fn plain(x: &[f64]) -> Vec<Sum> {
+    x.iter().map(|&x| Sum { value: x, magnitude: x.abs(), terms: 0.0 }).collect()
+}
+
+/// `x` through a norm and a ReLU.
+fn rectified(x: &[f64], norm: &[f64]) -> Vec<Sum> {
+    apply(x, norm, 1.0).into_iter().map(Sum::relu).collect()
+}
+
+/// One more product in a sum, where `x` has errors of its own.
+fn add_product(sum: &mut Sum, x: Sum, factor: f64) {
+    let terms = sum.terms.max(x.terms) + 1.0;
+    *sum = Sum { terms, ..sum.plus(x.times(factor)) };
+}
+
+fn forward(shape: &Shape, x: &[Sum], w: &[f64]) -> Vec<Sum> {
     let mut y = vec![Sum::default(); outputs(shape)];
-    for_each_product(shape, |_, yi, xi, wi| y[yi].add(x[xi] * w[wi]));
+    for_each_product(shape, |_, yi, xi, wi| add_product(&mut y[yi], x[xi], w[wi]));
     y
 }
 
@@ -57,11 +76,27 @@ fn input_gradient(shape: &Shape, dy: &[f64], w: &[f64]) -> Vec<Sum> {
 }
 
 /// A gradient of w for every `images` images.
-fn weight_gradient(shape: &Shape, images: usize, x: &[f64], dy: &[f64]) -> Vec<Sum> {
+fn weight_gradient(shape: &Shape, images: usize, x: &[Sum], dy: &[f64]) -> Vec<Sum> {
     let words = shape.weight_words();
     let mut dw = vec![Sum::default(); words * (shape.batch as usize).div_ceil(images)];
-    for_each_product(shape, |n, yi, xi, wi| dw[n / images * words + wi].add(x[xi] * dy[yi]));
+    for_each_product(shape, |n, yi, xi, wi| add_product(&mut dw[n / images * words + wi], x[xi], dy[yi]));
     dw
+}
+
+/// The pixels of the input in the rows of each chunk: phase after phase of the stride, each as large as the largest.
+fn chunks_of_input(shape: &Shape) -> Vec<Vec<usize>> {
+    let mut chunks = vec![];
+    let (rows, columns) = (shape.height.div_ceil(shape.stride), shape.width.div_ceil(shape.stride));
+    for (phase_y, phase_x) in pixels(shape.stride, shape.stride) {
+        let images = (0..shape.batch).flat_map(|n| pixels(rows, columns).map(move |(y, x)| (n, y, x)));
+        let images: Vec<_> = images.collect();
+        for chunk in images.chunks(CHUNK_PIXELS as usize) {
+            let at = |&(n, y, x)| (n, y * shape.stride + phase_y, x * shape.stride + phase_x);
+            let inside = chunk.iter().map(at).filter(|&(_, y, x)| y < shape.height && x < shape.width);
+            chunks.push(inside.map(|(n, y, x)| ((n * shape.height + y) * shape.width + x) as usize).collect());
+        }
+    }
+    chunks
 }
 
 fn weight_gradient_sum(partials: &[f64], words: usize) -> Vec<Sum> {
@@ -109,43 +144,113 @@ pub fn rows() -> Vec<Row> {
     let mut rows = vec![];
     for (shape, why) in SHAPES {
         let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
-        rows.push(Row::new(why, Forward::new(shape)).read(&x).read(&w).write(forward(shape, &x, &w)));
-        for addend in [Addend::None, Addend::Plain, Addend::Masked] {
-            rows.push(input_gradient_row(why, &mut draw, shape, addend, &dy, &w));
+        let norm = norm(&mut draw, shape.in_channels as usize);
+        rows.push(forward_row(why, shape, &x, &w));
+        rows.push(normalized_forward_row(why, shape, &x, &w, &norm));
+        for epilogue in [Epilogue::Store, Epilogue::Add, Epilogue::AddMasked] {
+            rows.push(input_gradient_row(why, &mut draw, shape, epilogue, &dy, &w));
         }
-        let partials = weight_gradient(shape, shape.images_per_split() as usize, &x, &dy);
-        rows.push(Row::new(why, WeightGradient::new(shape)).read(&x).read(&dy).write(partials));
+        rows.push(rectified_input_gradient_row(why, shape, &dy, &w, &x, &norm));
+        let images = shape.images_per_split() as usize;
+        let row = |load, norm: &[f64], x: &[Sum], read: &[f64]| {
+            let partials = weight_gradient(shape, images, x, &dy);
+            Row::new(why, WeightGradient::new(shape, load)).read(read).read(&dy).read(norm).write(partials)
+        };
+        rows.push(row(Load::Plain, &unused(norm.len()), &plain(&x), &x));
+        rows.push(row(Load::Normalized, &norm, &rectified(&x, &norm), &x));
         let partials = draw.signed(shape.partial_words());
         let dw = weight_gradient_sum(&partials, shape.weight_words());
         rows.push(Row::new(why, WeightGradientSum::new(shape)).read(&partials).write(dw));
     }
+    let pointwise = |pixels: u32, channels: u32| shape(1, [1, pixels], [channels; 2], [1, 1], 1, 0);
+    let far = draw.between(998.27, 1001.73, 1100);
+    rows.push(forward_row("mean 1000, deviation 1: E[y^2] - E[y]^2 would cancel", &pointwise(1100, 1), &far, &[1.0]));
+    let dead: Vec<f64> = (0..140).flat_map(|_| [0.0, draw.signed(1)[0]]).collect();
+    let identity = [1.0, 0.0, 0.0, 1.0];
+    rows.push(forward_row("a dead channel: its variance is exactly 0", &pointwise(140, 2), &dead, &identity));
+    let why = "NaN, which no ReLU may hide";
+    let (broken, norm) = (vec![0.5, f64::NAN, -0.5], norm(&mut draw, 1));
+    rows.push(normalized_forward_row(why, &pointwise(3, 1), &broken, &[1.0], &norm));
     rows
+}
+
+/// What must not be read.
+fn unused(words: usize) -> Vec<f64> {
+    vec![f64::NAN; words]
+}
+
+fn forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64]) -> Row {
+    let y = forward(shape, &plain(x), w);
+    let statistics = statistics(&y, shape.out_channels as usize);
+    let row = Row::new(why, Forward::new(shape, Load::Plain, true)).read(x).read(w);
+    row.read(&unused(4 * shape.in_channels as usize)).write(y).write(statistics)
+}
+
+/// Makes no statistics, either.
+fn normalized_forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64], norm: &[f64]) -> Row {
+    let row = Row::new(why, Forward::new(shape, Load::Normalized, false)).read(x).read(w).read(norm);
+    row.write(forward(shape, &rectified(x, norm), w)).update(&[1u32; 5][..], vec![1u32; 5])
 }
 
 fn input_gradient_row(
     why: &'static str,
     draw: &mut Draw,
     shape: &Shape,
-    addend: Addend,
+    epilogue: Epilogue,
     dy: &[f64],
     w: &[f64],
 ) -> Row {
     let mut dx = input_gradient(shape, dy, w);
-    // What is not used must not be read.
-    let unused = vec![f64::NAN; dx.len()];
-    let (added, mask) = match addend {
-        Addend::None => (unused.clone(), unused),
-        Addend::Plain => (draw.signed(dx.len()), unused),
-        Addend::Masked => (draw.signed(dx.len()), draw.mask(dx.len())),
+    let (added, mask) = match epilogue {
+        Epilogue::Add => (draw.signed(dx.len()), unused(dx.len())),
+        Epilogue::AddMasked => (draw.signed(dx.len()), draw.mask(dx.len())),
+        _ => (unused(dx.len()), unused(dx.len())),
     };
     for i in 0..dx.len() {
-        match addend {
-            Addend::Plain => dx[i].add(added[i]),
-            Addend::Masked if mask[i] > 0.0 => dx[i].add(added[i]),
+        match epilogue {
+            Epilogue::Add => dx[i].add(added[i]),
+            Epilogue::AddMasked if mask[i] > 0.0 => dx[i].add(added[i]),
             _ => {}
         }
     }
-    Row::new(why, InputGradient::new(shape, addend)).read(dy).read(w).read(&added).read(&mask).write(dx)
+    let row = Row::new(why, InputGradient::new(shape, epilogue)).read(dy).read(w).read(&added).read(&mask);
+    row.read(&unused(dx.len())).read(&unused(4)).write(dx).update(&[1u32; 5][..], vec![1u32; 5])
+}
+
+fn rectified_input_gradient_row(
+    why: &'static str,
+    shape: &Shape,
+    dy: &[f64],
+    w: &[f64],
+    x: &[f64],
+    norm: &[f64],
+) -> Row {
+    let mut dx = input_gradient(shape, dy, w);
+    for (dx, y) in dx.iter_mut().zip(rectified(x, norm)) {
+        if y.value <= 0.0 {
+            *dx = Sum::default();
+        }
+    }
+    let channels = shape.in_channels as usize;
+    let mut partials = vec![];
+    for chunk in chunks_of_input(shape) {
+        let words: Vec<usize> = chunk.iter().flat_map(|pixel| pixel * channels..(pixel + 1) * channels).collect();
+        let of = |numbers: &[f64]| -> Vec<f64> { words.iter().map(|&word| numbers[word]).collect() };
+        let sums = gradient_sums(&of(&Sum::values(&dx)), &of(x), norm);
+        // As gradient_sums takes the gradients for exact, their own errors are added.
+        partials.extend(sums.into_iter().enumerate().map(|(i, sum)| {
+            let column = words.iter().skip(i % channels).step_by(channels);
+            let xhat = |word: usize| match i < channels {
+                true => 1.0,
+                false => (x[word].abs() + norm[i % channels].abs()) * norm[channels + i % channels],
+            };
+            let errors = Sum::of_sums(column.map(|&word| dx[word].times(xhat(word))));
+            Sum { value: sum.value, magnitude: sum.magnitude + errors.magnitude, terms: sum.terms + errors.terms }
+        }));
+    }
+    let row = Row::new(why, InputGradient::new(shape, Epilogue::Rectify)).read(dy).read(w);
+    let row = row.read(&unused(4)).read(&unused(4)).read(x).read(norm);
+    row.write(dx).write(partials)
 }
 
 #[test]
@@ -153,9 +258,9 @@ fn gradients_are_those_of_forward() {
     let mut draw = Draw::new(2);
     for (shape, _) in SHAPES.iter().filter(|(shape, _)| inputs(shape).max(shape.weight_words()) < 500) {
         let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
-        let loss = |x: &[f64], w: &[f64]| forward(shape, x, w).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum();
+        let loss = |x: &[f64], w: &[f64]| forward(shape, &plain(x), w).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum();
         assert_gradient(&x, &Sum::values(&input_gradient(shape, &dy, &w)), |x| loss(x, &w));
-        let dw = weight_gradient(shape, shape.batch as usize, &x, &dy);
+        let dw = weight_gradient(shape, shape.batch as usize, &plain(&x), &dy);
         assert_gradient(&w, &Sum::values(&dw), |w| loss(&x, w));
     }
 }
@@ -169,9 +274,9 @@ fn every_variant_is_in_the_tables() {
         for (i, o) in pixels(100, 100) {
             let shape = shape(2, [8, 8], [i + 1, o + 1], [kernel; 2], 1, padding);
             for variant in [
-                variant(&Forward::new(&shape)),
-                variant(&InputGradient::new(&shape, Addend::None)),
-                variant(&WeightGradient::new(&shape)),
+                variant(&Forward::new(&shape, Load::Plain, true)),
+                variant(&InputGradient::new(&shape, Epilogue::Store)),
+                variant(&WeightGradient::new(&shape, Load::Plain)),
             ] {
                 assert!(tables.contains(&variant), "no row runs {variant}");
             }

@@ -46,6 +46,16 @@ impl Sum {
         sum
     }
 
+    /// The sum of `numbers`, each of which has rounding errors of its own.
+    pub fn of_sums(numbers: impl IntoIterator<Item = Self>) -> Self {
+        let (mut sum, mut largest) = (Self::default(), 0.0f64);
+        for number in numbers {
+            largest = largest.max(number.terms);
+            sum = sum.plus(Self { terms: 1.0, ..number });
+        }
+        Self { terms: sum.terms + largest, ..sum }
+    }
+
     /// A number without rounding errors.
     pub fn exact(value: f64) -> Self {
         Self { value, ..Self::default() }
