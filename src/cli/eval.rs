@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::args::EvalArgs;
 use super::console::Console;
@@ -54,13 +55,19 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let indices: Vec<u32> = (0..test_images as u32).collect();
     for Candidate { name, path, weights } in candidates {
         engine.load(&weights)?;
+        let start = Instant::now();
         let Score { loss, accuracy, images } = engine.evaluate(ImageFile::Test, &indices)?;
+        let seconds = start.elapsed().as_secs_f64();
         let mut stdout = io::stdout();
         if args.json {
             let weights = path.display().to_string();
-            JsonLines::new(stdout).write(&TestLine { split: "test", weights, loss, accuracy, images })?;
+            JsonLines::new(stdout).write(&TestLine { split: "test", weights, loss, accuracy, images, seconds })?;
         } else {
-            writeln!(stdout, "{name}: test accuracy {:.2} %, loss {loss:.4} ({images} images)", 100.0 * accuracy)?;
+            let percent = 100.0 * accuracy;
+            writeln!(
+                stdout,
+                "{name}: test accuracy {percent:.2} %, loss {loss:.4} ({images} images in {seconds:.3} s)"
+            )?;
         }
     }
     Ok(())

@@ -28,6 +28,8 @@ pub struct TestLine {
     pub accuracy: f64,
     /// Number of images.
     pub images: usize,
+    /// Wall time of the evaluation, with the data and the weights on the device before it.
+    pub seconds: f64,
 }
 
 /// Writes a run's metrics to a file or a pipe.
