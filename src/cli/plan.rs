@@ -8,7 +8,7 @@ use super::resolve::resolve;
 use super::train::plan;
 use super::{BadInput, open_device};
 use crate::data::DataSet;
-use crate::plan::{DispatchRow, Gates, Plan};
+use crate::plan::{DEVICE_CLASSES, DispatchRow, Estimate, Gates, Plan};
 
 /// Shows a step without running it.
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
@@ -57,7 +57,16 @@ fn step(out: &mut impl Write, plan: &Plan, gates: &Gates) -> io::Result<()> {
         plan.expected_depth(),
         plan.blocks.len()
     )?;
-    writeln!(out, "at most {} bind groups over all draws", plan.bind_group_bound())
+    writeln!(out, "at most {} bind groups over all draws", plan.bind_group_bound())?;
+    writeln!(out, "\nestimated on a GPU: arithmetic + memory + between dispatches")?;
+    DEVICE_CLASSES.iter().try_for_each(|class| {
+        let estimate = Estimate::new(&rows, class);
+        let [total, compute, memory, between] =
+            [estimate.total(), estimate.compute, estimate.memory, estimate.between].map(|seconds| 1e3 * seconds);
+        let (name, teraflops, gigabytes) = (class.name, class.teraflops, class.gigabytes);
+        write!(out, "  {name:12} {teraflops:3} TFLOP/s {gigabytes:5} GB/s  {total:8.2} ms")?;
+        writeln!(out, " = {compute:.2} + {memory:.2} + {between:.2}")
+    })
 }
 
 /// The dispatches that a step with all gates on has and this one has not.

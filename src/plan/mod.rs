@@ -14,6 +14,7 @@ use crate::dispatch::{Kernel, Label, Storage, ValueId};
 
 mod display;
 mod error;
+mod estimate;
 mod gates;
 mod lower;
 mod memory;
@@ -21,6 +22,7 @@ mod options;
 mod schedule;
 
 pub use display::DispatchRow;
+pub use estimate::{DEVICE_CLASSES, DeviceClass, Estimate};
 pub use error::{Mend, PlanError};
 pub use gates::{Gates, InvalidGates};
 pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
