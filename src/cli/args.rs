@@ -1,5 +1,6 @@
 //! What can be said on the command line, as it is said: nothing is checked against the data here.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -41,6 +42,12 @@ pub enum Command {
 /// Values of an enum by the names that `config.toml` uses.
 fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
     T::deserialize(StrDeserializer::<NameError>::new(name)).map_err(|error| error.to_string())
+}
+
+/// A range of steps, `FIRST..LAST`, both of them in it.
+fn step_range(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let ends = text.split_once("..").and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    ends.filter(|steps| !steps.is_empty()).ok_or_else(|| "two numbers are needed, as in 10..20".to_string())
 }
 
 /// A set of defaults.
@@ -166,6 +173,12 @@ pub struct TrainArgs {
     /// Weights to start from (safetensors, PyTorch's names and shapes)
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
+    /// Write where the time of some steps goes, dispatch by dispatch, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Steps that are profiled, the first and the last [default: 10..20, or the second half of a shorter run]
+    #[arg(long, value_name = "FIRST..LAST", value_parser = step_range, requires = "profile")]
+    pub profile_steps: Option<RangeInclusive<u64>>,
     /// Run directory [default: runs/<arch>-<model>-<n>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

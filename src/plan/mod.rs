@@ -20,7 +20,7 @@ mod memory;
 mod options;
 mod schedule;
 
-pub use display::DispatchRow;
+pub use display::{DispatchRow, Pass};
 pub use error::{Mend, PlanError};
 pub use gates::{Gates, InvalidGates};
 pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
