@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
@@ -37,6 +38,9 @@ pub enum Command {
     },
     /// Shows the dispatches, costs and memory of a training step, without training
     Plan(PlanArgs),
+    /// Measures what a training step costs, by kernel and as a whole, or what skipping saves
+    #[command(mut_arg("model", |model| model.required(false).default_value("stochastic")))]
+    Bench(BenchArgs),
 }
 
 /// Values of an enum by the names that `config.toml` uses.
@@ -61,7 +65,7 @@ pub enum Preset {
 }
 
 /// Flags of the model, the data and the training. What is left out comes from the preset.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
     /// resnet (plain) or stochastic
     #[arg(long, value_parser = named::<Model>)]
@@ -199,6 +203,51 @@ pub struct PlanArgs {
     /// Gates of the step shown: one 1 or 0 for each block [default: all 1]
     #[arg(long, value_name = "110111...", value_parser = str::parse::<Gates>)]
     pub gates: Option<Gates>,
+}
+
+/// Nets with their batch sizes, as `NET:BATCH,...`.
+#[derive(Clone, Debug)]
+pub struct SkippedNets(pub Vec<(String, u32)>);
+
+impl FromStr for SkippedNets {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let net = |text: &str| {
+            let (arch, batch_size) = text.split_once(':')?;
+            Some((arch.to_string(), batch_size.parse().ok()?))
+        };
+        let nets: Option<Vec<_>> = text.split(',').map(net).collect();
+        nets.map(Self).ok_or_else(|| "nets with batch sizes are needed, as in resnet20:128,resnet110:16".to_string())
+    }
+}
+
+/// Flags of `sdgpu bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Model, data and training.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Times that everything is measured
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub repeats: u32,
+    /// Show each dispatch, or with --skipping each draw
+    #[arg(long)]
+    pub each: bool,
+    /// Print one JSON document with all figures
+    #[arg(long)]
+    pub json: bool,
+    /// Measure steps with dropped blocks against the times of exactly their dispatches [default nets:
+    /// resnet20:128,resnet110:16]
+    #[arg(long, value_name = "NET:BATCH,...", value_parser = str::parse::<SkippedNets>, num_args = 0..=1,
+          default_missing_value = "resnet20:128,resnet110:16", conflicts_with_all = ["arch", "batch_size"])]
+    pub skipping: Option<SkippedNets>,
+    /// Draws of the gates for --skipping
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "skipping")]
+    pub draws: u32,
+    /// Plot what --skipping measures
+    #[arg(long, value_name = "FILE", requires = "skipping")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Flags of `sdgpu eval`.

@@ -118,6 +118,14 @@ impl Timed {
         self.spans.iter().map(|span| span.end.saturating_sub(span.start).as_secs_f64())
     }
 
+    /// What each dispatch adds, in seconds: from the end of the one before to its own end. They add up to
+    /// [`Self::extent`].
+    pub fn slots(&self) -> impl Iterator<Item = f64> {
+        let begin = self.spans.first().map(|span| span.start);
+        let begins = begin.into_iter().chain(self.spans.iter().map(|span| span.end));
+        self.spans.iter().zip(begins).map(|(span, begin)| span.end.saturating_sub(begin).as_secs_f64())
+    }
+
     /// From the begin of the first dispatch to the end of the last, in seconds.
     pub fn extent(&self) -> f64 {
         match (self.spans.first(), self.spans.last()) {

@@ -112,6 +112,11 @@ impl Engine {
         Ok(Self { device, update: plan.schedule_update(), plan, eval_batch: eval_batch as usize })
     }
 
+    /// Images in an evaluation batch.
+    pub fn eval_batch(&self) -> usize {
+        self.eval_batch
+    }
+
     /// Submits a training step with its update; its report is collected with [`Self::report`].
     pub fn submit(&mut self, step: &Step<'_>) -> Result<Ticket, DeviceError> {
         self.upload(step)?;

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["train"],
     &["experiment"],
+    &["measure"],
     &["cli"],
 ];
 
@@ -26,6 +27,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("device", "data"),
     ("plan", "device"),
     ("plan", "data"),
+    ("measure", "experiment"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
