@@ -1,6 +1,6 @@
 //! `sdgpu bench`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -287,7 +287,7 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
     for options in &settings {
         plan(&options.net(data.train.channels, data.classes)?, options, data, device.limits())?;
     }
-    let mut svg = args.svg.as_deref().map(|path| create(path).map(|file| (path, file))).transpose()?;
+    args.svg.as_deref().map_or(Ok(()), check_writable)?;
     show_device(console, device.as_ref(), note.as_deref());
     let origin = Origin::new(device.as_ref());
     console.line(format!("clock      {}", origin.clock));
@@ -300,14 +300,14 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
         tell(console, &net, args.each);
         measured.push(net);
     }
-    if let Some((path, file)) = &mut svg {
+    if let Some(path) = &args.svg {
         let DeviceEntry { kind, name, backend, driver } = &origin.device;
         let caption = Caption {
             machine: format!("{kind}: {name} ({backend}, {driver}); sdgpu {}", origin.version),
             command: command(),
         };
-        let written = file.write_all(skipping_plot(&measured, &caption).as_bytes());
-        written.map_err(|error| RunError::Write { path: path.to_path_buf(), error })?;
+        let written = fs::write(path, skipping_plot(&measured, &caption));
+        written.map_err(|error| RunError::Write { path: path.clone(), error })?;
         console.line(format!("plot       {}", path.display()));
     }
     if args.json {
@@ -323,7 +323,8 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
 fn tell(console: Console, net: &Skipping, each: bool) {
     let Skipping { arch, batch_size, survival_last, repeats, all_gates, ratio, .. } = net;
     console.line(format!(
-        "\n{arch}, batch {batch_size}, p_L = {survival_last}: {} draws, {repeats} times each; {:.2} ms with all gates on",
+        "\n{arch}, batch {batch_size}, p_L = {survival_last}: {} draws, {repeats} times each; {:.2} ms with all gates \
+         on",
         net.draws.len(),
         1e3 * all_gates.median
     ));
@@ -345,8 +346,8 @@ fn tell(console: Console, net: &Skipping, each: bool) {
         }
     }
     console.line(format!(
-        "step's time / summed times of its dispatches with all gates on, by draw: median {:.3}, quartiles {:.3}..{:.3}, \
-         all {:.3}..{:.3}; {:.0} % of the draws within 2 %",
+        "step's time / summed times of its dispatches with all gates on, by draw: median {:.3}, quartiles \
+         {:.3}..{:.3}, all {:.3}..{:.3}; {:.0} % of the draws within 2 %",
         ratio.median,
         ratio.lower_quartile,
         ratio.upper_quartile,
@@ -362,9 +363,10 @@ fn tell(console: Console, net: &Skipping, each: bool) {
     ));
 }
 
-/// A new file at `path`, in place of an old one.
-fn create(path: &Path) -> Result<File, RunError> {
-    File::create(path).map_err(|error| RunError::Write { path: path.into(), error })
+/// Errors now, not after minutes of measuring, if `path` can't be written; does not touch what is there.
+fn check_writable(path: &Path) -> Result<(), RunError> {
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map(drop).map_err(|error| RunError::Write { path: path.into(), error })
 }
 
 /// What was typed, with the program by its name alone.

@@ -42,8 +42,9 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     // Gone again if the run does not start.
     let mut run_dir = RunDir::create(args.out.as_deref(), &config)?;
+    let info = chosen.device.info();
+    let mut profile = args.profile.as_deref().map(|path| ChromeTrace::create(path, info)).transpose()?;
     announce(console, &net, &options, &data, &planned, chosen.device.as_ref(), chosen.note.as_deref());
-    let info = chosen.device.info().clone();
     let engine = Engine::new(chosen.device, planned, options.eval_batch, &data).map_err(|error| match error {
         DeviceError::OutOfMemory { had_words, .. } => {
             // Planned again for what there was, to say what would fit.
@@ -53,8 +54,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         error => error.into(),
     })?;
     let mut trainer = Trainer::new(engine, &options, &data)?;
-    let profile = args.profile.as_deref().map(|path| ChromeTrace::create(path, &info)).transpose()?;
-    if profile.is_some() {
+    if let Some(profile) = &mut profile {
+        profile.keep();
         trainer.profile(profiled.clone());
     }
     run_dir.keep();

@@ -3,9 +3,9 @@
 //! The file is Chrome's trace event format, as one array of JSON. The host's work (upload, schedule, encoding,
 //! evaluations) is one track, the device's dispatches are another.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -20,20 +20,23 @@ const HOST: u32 = 1;
 /// Track of the device.
 const DEVICE: u32 = 2;
 
-/// Writes a trace while a run goes on.
+/// Writes a trace while a run goes on. Its file is gone again if the run does not start.
 pub struct ChromeTrace {
+    path: PathBuf,
     writer: BufWriter<File>,
     /// Time zero.
     start: Instant,
     is_empty: bool,
+    is_kept: bool,
 }
 
 impl ChromeTrace {
-    /// Creates the file, or empties it, for a run on the device `info`.
+    /// Creates the file, which must not exist, for a run on the device `info`.
     pub fn create(path: &Path, info: &DeviceInfo) -> Result<Self, RunError> {
         let begin = || {
-            let writer = BufWriter::new(File::create(path)?);
-            let mut trace = Self { writer, start: Instant::now(), is_empty: true };
+            let writer = BufWriter::new(File::create_new(path)?);
+            let (path, start) = (path.to_path_buf(), Instant::now());
+            let mut trace = Self { path, writer, start, is_empty: true, is_kept: false };
             trace.writer.write_all(b"[\n")?;
             trace.name_track(HOST, "host")?;
             trace.name_track(DEVICE, &format!("{}: {}", info.kind, info.name))?;
@@ -41,6 +44,11 @@ impl ChromeTrace {
             Ok(trace)
         };
         begin().map_err(|error| RunError::Write { path: path.into(), error })
+    }
+
+    /// Leaves the file where it is: the run starts.
+    pub fn keep(&mut self) {
+        self.is_kept = true;
     }
 
     /// Ends the array.
@@ -92,6 +100,15 @@ impl ChromeTrace {
             self.span(DEVICE, &row.label, run + span.start, span.end.saturating_sub(span.start), args)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for ChromeTrace {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Nobody is left to be told.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::kernels::probe::{MultiplyAdd, Triad};
 const ELEMENTS: u32 = 1 << 20;
 /// Words of each of the triad's three values, if the device binds so many: 64 MiB, more than caches hold.
 const STREAM_WORDS: usize = 1 << 24;
-/// The multiply-adds take at least so long, in seconds: long beside the steps of a clock, short beside what drivers allow.
+/// The multiply-adds take at least so long, in seconds: long beside a clock's steps, short beside what drivers allow.
 const LEAST_SECONDS: f64 = 0.02;
 /// Most rounds of multiply-adds.
 const MOST_ROUNDS: u32 = 1 << 16;
@@ -35,8 +35,8 @@ impl Peak {
         Ok(Self { gflops: multiply_adds(device)? / 1e9, gbytes: stream(device)? / 1e9 })
     }
 
-    /// The share of what is possible that work of `flop` operations and `bytes` bytes in `seconds` is: of one peak or of
-    /// the other, whichever it comes closer to (the roofline's share).
+    /// The share of what is possible that work of `flop` operations and `bytes` bytes in `seconds` is: of one peak or
+    /// of the other, whichever it comes closer to (the roofline's share).
     pub fn share(&self, flop: f64, bytes: f64, seconds: f64) -> f64 {
         (flop / 1e9 / self.gflops).max(bytes / 1e9 / self.gbytes) / seconds
     }

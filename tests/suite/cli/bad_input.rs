@@ -165,8 +165,10 @@ fn measurements_of_nothing() {
 #[test]
 fn profiles_of_nothing_or_to_nowhere() {
     let workspace = Workspace::with_tiny();
+    fs::write(workspace.path("file"), "").unwrap();
     let cases = [
         ("--profile tiny", "can't write tiny: "),
+        ("--profile file", "can't write file: File exists"),
         ("--profile nowhere/trace.json", "can't write nowhere/trace.json: "),
         ("--profile-steps 1..2", "required arguments were not provided: --profile <FILE>"),
         ("--profile t --profile-steps 1..3", "--profile-steps is 1..3; it must be within the run's steps, 1..2"),
@@ -287,7 +289,8 @@ fn run_directories_that_cannot_be() {
 #[test]
 fn trainings_that_run_out_of_memory_before_they_start() {
     let workspace = Workspace::new();
-    let train = workspace.command("train --model resnet --device cpu --steps 1 --batch-size 4000 --out new/run");
+    let train = workspace
+        .command("train --model resnet --device cpu --steps 1 --batch-size 4000 --out new/run --profile trace");
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -v 1000000 && exec \"$0\" \"$@\""]).arg(train.get_program()).args(train.get_args());
     limited.env("RAYON_NUM_THREADS", "2").current_dir(workspace.path("."));

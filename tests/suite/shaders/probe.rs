@@ -6,7 +6,8 @@ use super::{Draw, Row, Sum};
 
 /// The sum of eight chains that begin at x, x + 1, ... and take `steps` steps t -> factor * t + addend.
 fn chains(x: f64, steps: u32, factor: f64, addend: f64) -> Sum {
-    let chain = |start: u32| (0..steps).fold(Sum::of([x, start.into()]), |t, _| t.times(factor).plus(Sum::of([addend])));
+    let step = |t: Sum| t.times(factor).plus(Sum::of([addend]));
+    let chain = |start: u32| (0..steps).fold(Sum::of([x, start.into()]), |t, _| step(t));
     (0..8).map(chain).fold(Sum::default(), Sum::plus)
 }
 
