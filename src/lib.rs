@@ -5,6 +5,7 @@
 pub mod cli;
 
 pub mod experiment;
+pub mod measure;
 
 pub mod train;
 

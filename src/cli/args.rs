@@ -1,6 +1,8 @@
 //! What can be said on the command line, as it is said: nothing is checked against the data here.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
@@ -36,11 +38,20 @@ pub enum Command {
     },
     /// Shows the dispatches, costs and memory of a training step, without training
     Plan(PlanArgs),
+    /// Measures what a training step costs, by kernel and as a whole, or what skipping saves
+    #[command(mut_arg("model", |model| model.required(false).default_value("stochastic")))]
+    Bench(BenchArgs),
 }
 
 /// Values of an enum by the names that `config.toml` uses.
 fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
     T::deserialize(StrDeserializer::<NameError>::new(name)).map_err(|error| error.to_string())
+}
+
+/// A range of steps, `FIRST..LAST`, both of them in it.
+fn step_range(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let ends = text.split_once("..").and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    ends.filter(|steps| !steps.is_empty()).ok_or_else(|| "two numbers are needed, as in 10..20".to_string())
 }
 
 /// A set of defaults.
@@ -54,7 +65,7 @@ pub enum Preset {
 }
 
 /// Flags of the model, the data and the training. What is left out comes from the preset.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
     /// resnet (plain) or stochastic
     #[arg(long, value_parser = named::<Model>)]
@@ -166,6 +177,12 @@ pub struct TrainArgs {
     /// Weights to start from (safetensors, PyTorch's names and shapes)
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
+    /// Write where the time of some steps goes, dispatch by dispatch, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Steps that are profiled, the first and the last [default: 10..20, or the second half of a shorter run]
+    #[arg(long, value_name = "FIRST..LAST", value_parser = step_range, requires = "profile")]
+    pub profile_steps: Option<RangeInclusive<u64>>,
     /// Run directory [default: runs/<arch>-<model>-<n>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -186,6 +203,51 @@ pub struct PlanArgs {
     /// Gates of the step shown: one 1 or 0 for each block [default: all 1]
     #[arg(long, value_name = "110111...", value_parser = str::parse::<Gates>)]
     pub gates: Option<Gates>,
+}
+
+/// Nets with their batch sizes, as `NET:BATCH,...`.
+#[derive(Clone, Debug)]
+pub struct SkippedNets(pub Vec<(String, u32)>);
+
+impl FromStr for SkippedNets {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let net = |text: &str| {
+            let (arch, batch_size) = text.split_once(':')?;
+            Some((arch.to_string(), batch_size.parse().ok()?))
+        };
+        let nets: Option<Vec<_>> = text.split(',').map(net).collect();
+        nets.map(Self).ok_or_else(|| "nets with batch sizes are needed, as in resnet20:128,resnet110:16".to_string())
+    }
+}
+
+/// Flags of `sdgpu bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Model, data and training.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Times that everything is measured
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub repeats: u32,
+    /// Show each dispatch, or with --skipping each draw
+    #[arg(long)]
+    pub each: bool,
+    /// Print one JSON document with all figures
+    #[arg(long)]
+    pub json: bool,
+    /// Measure steps with dropped blocks against the times of exactly their dispatches [default nets:
+    /// resnet20:128,resnet110:16]
+    #[arg(long, value_name = "NET:BATCH,...", value_parser = str::parse::<SkippedNets>, num_args = 0..=1,
+          default_missing_value = "resnet20:128,resnet110:16", conflicts_with_all = ["arch", "batch_size"])]
+    pub skipping: Option<SkippedNets>,
+    /// Draws of the gates for --skipping
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "skipping")]
+    pub draws: u32,
+    /// Plot what --skipping measures
+    #[arg(long, value_name = "FILE", requires = "skipping")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Flags of `sdgpu eval`.

@@ -49,7 +49,9 @@ fn step(out: &mut impl Write, plan: &Plan, gates: &Gates) -> io::Result<()> {
     }
     let flop: f64 = rows.iter().map(|row| row.cost.flop).sum();
     let bytes: u64 = rows.iter().map(|row| row.bytes).sum();
-    writeln!(out, "total {:.3} GFLOP, {:.1} MiB moved", flop / 1e9, bytes as f64 / f64::from(1 << 20))?;
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let (moved, least) = (mebibytes(bytes), mebibytes(plan.least_bytes(gates)));
+    writeln!(out, "total {:.3} GFLOP, {moved:.1} MiB moved, of {least:.1} at the least", flop / 1e9)?;
     writeln!(
         out,
         "expected over all draws: {:.3} GFLOP, {:.2} of {} blocks",

@@ -1,6 +1,7 @@
 //! `sdgpu train`.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use super::args::TrainArgs;
 use super::console::{Console, duration, thousands};
@@ -10,11 +11,14 @@ use super::{open_device, show_device};
 use crate::data::DataSet;
 use crate::device::{Device, DeviceError};
 use crate::dispatch::Limits;
-use crate::experiment::{DeviceEntry, JsonLines, RunConfig, RunDir, RunError, read_weights};
+use crate::experiment::{ChromeTrace, DeviceEntry, JsonLines, RunConfig, RunDir, RunError, read_weights};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::{DataSizes, Gates, Plan};
-use crate::train::{Engine, EvalRecord, Observer, Outcome, StepRecord, TraceRecord, TrainOptions, Trainer};
+use crate::train::{
+    Engine, EvalRecord, Observer, OptionError, Outcome, ProfileRecord, StepRecord, TraceRecord, TrainError,
+    TrainOptions, Trainer, check_flag,
+};
 
 /// Trains a net.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
@@ -23,6 +27,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     args.out.as_deref().map_or(Ok(()), RunDir::check)?;
     let data = DataSet::load(&args.model.data)?;
     let options = resolve(&args.model, &data)?;
+    let profiled = profiled_steps(args, options.steps)?;
     let net = options.net(data.train.channels, data.classes)?;
     let initial = initial_weights(args, &options, &net)?;
     let chosen = open_device(&args.model.device, args.model.backend)?;
@@ -37,6 +42,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     // Gone again if the run does not start.
     let mut run_dir = RunDir::create(args.out.as_deref(), &config)?;
+    let info = chosen.device.info();
+    let mut profile = args.profile.as_deref().map(|path| ChromeTrace::create(path, info)).transpose()?;
     announce(console, &net, &options, &data, &planned, chosen.device.as_ref(), chosen.note.as_deref());
     let engine = Engine::new(chosen.device, planned, options.eval_batch, &data).map_err(|error| match error {
         DeviceError::OutOfMemory { had_words, .. } => {
@@ -47,6 +54,10 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         error => error.into(),
     })?;
     let mut trainer = Trainer::new(engine, &options, &data)?;
+    if let Some(profile) = &mut profile {
+        profile.keep();
+        trainer.profile(profiled.clone());
+    }
     run_dir.keep();
 
     let batches = (data.train.len() - options.validation) as u64 / u64::from(options.batch_size);
@@ -54,11 +65,31 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         progress: Progress::new(console, options.steps, options.steps.div_ceil(batches)),
         stdout: args.json.then(|| JsonLines::new(io::stdout())),
         run_dir: &mut run_dir,
+        profile,
     };
     let result = trainer.run(&initial, &mut watchers);
     watchers.progress.finish();
+    // Also of a run that stopped early.
+    let profile = watchers.profile.take().map_or(Ok(()), ChromeTrace::finish);
     conclude(console, &result?, &run_dir);
+    profile.map_err(TrainError::from)?;
+    if let Some(path) = &args.profile {
+        let (first, last) = (profiled.start(), profiled.end());
+        console.line(format!("profile    {}: steps {first} to {last}", path.display()));
+    }
     Ok(())
+}
+
+/// The steps that `--profile` is about, of a run of `steps`.
+fn profiled_steps(args: &TrainArgs, steps: u64) -> Result<RangeInclusive<u64>, OptionError> {
+    let Some(range) = &args.profile_steps else {
+        // Past the first steps, in which memory is touched and bind groups are made for the first time.
+        return Ok(if steps < 20 { steps / 2 + 1..=steps } else { 10..=20 });
+    };
+    let (first, last) = (*range.start(), *range.end());
+    let holds = first >= 1 && last <= steps;
+    check_flag("profile-steps", format!("{first}..{last}"), holds, &format!("within the run's steps, 1..{steps}"))?;
+    Ok(range.clone())
 }
 
 fn initial_weights(args: &TrainArgs, options: &TrainOptions, net: &ResNet) -> anyhow::Result<Weights> {
@@ -157,6 +188,7 @@ struct Watchers<'a> {
     run_dir: &'a mut RunDir,
     progress: Progress,
     stdout: Option<JsonLines<io::Stdout>>,
+    profile: Option<ChromeTrace>,
 }
 
 impl Watchers<'_> {
@@ -175,6 +207,10 @@ impl Observer for Watchers<'_> {
 
     fn trace(&mut self, record: &TraceRecord) -> io::Result<()> {
         self.run_dir.trace(record)
+    }
+
+    fn profile(&mut self, record: &ProfileRecord<'_>) -> io::Result<()> {
+        self.profile.as_mut().map_or(Ok(()), |profile| profile.profile(record))
     }
 
     fn step(&mut self, record: &StepRecord) -> io::Result<()> {

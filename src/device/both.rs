@@ -3,8 +3,10 @@
 //! The tool for finding a wrong kernel or a wrong driver. After each dispatch the twin takes over what the GPU wrote,
 //! so that rounding differences do not add up and a difference is that of the one dispatch.
 
+use std::time::Instant;
+
 use super::cpu::CpuDevice;
-use super::{Device, DeviceError, DeviceInfo, Ticket};
+use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
 use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 
 /// A GPU, and the CPU device beside it as its judge.
@@ -110,6 +112,26 @@ impl Device for BothDevices {
             self.compare(dispatch)?;
         }
         Ok(())
+    }
+
+    fn clock(&self) -> Clock {
+        self.gpu.clock()
+    }
+
+    /// The times are the GPU's; the CPU's work and the comparison lie between them.
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+        let call = Instant::now();
+        let mut timed = Timed::default();
+        for dispatch in list {
+            let one = std::slice::from_ref(dispatch);
+            let begin = call.elapsed();
+            let Timed { encoding, spans } = self.gpu.run_timed(one)?;
+            timed.encoding += encoding;
+            timed.spans.extend(spans.iter().map(|span| begin + span.start..begin + span.end));
+            self.cpu.run(one)?;
+            self.compare(dispatch)?;
+        }
+        Ok(timed)
     }
 
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {

@@ -1,10 +1,11 @@
 //! The CPU device: runs each kernel's twin, one after the other, on a pool of threads.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Device, DeviceError, DeviceInfo, Ticket};
+use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
 use crate::dispatch::{Bindings, Dispatch, Limits, Region, Storage, ValueId};
 
 /// The CPU device.
@@ -116,6 +117,21 @@ impl Device for CpuDevice {
         Ok(())
     }
 
+    fn clock(&self) -> Clock {
+        Clock::Host
+    }
+
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+        let call = Instant::now();
+        let mut spans = Vec::with_capacity(list.len());
+        for dispatch in list {
+            let start = call.elapsed();
+            self.run_one(dispatch);
+            spans.push(start..call.elapsed());
+        }
+        Ok(Timed { encoding: Duration::ZERO, spans })
+    }
+
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
         self.next_ticket += 1;
         self.read_backs.insert(self.next_ticket, self.slice(value).to_vec());
@@ -157,7 +173,8 @@ fn available_words() -> usize {
     kibibytes.and_then(|kibibytes| kibibytes.parse::<usize>().ok()).map_or(usize::MAX, |kibibytes| 256 * kibibytes)
 }
 
-fn processor_name() -> String {
+/// The processor's name, where the system says.
+pub fn processor_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     name.map_or_else(|| format!("{} CPU", std::env::consts::ARCH), |(_, name)| name.trim().to_string())

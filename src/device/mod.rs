@@ -3,6 +3,9 @@
 //! Both keep the values of a plan in buffers that are allocated once, run the same lists, and hand values back
 //! without making a step wait. Neither knows what the lists mean.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
@@ -77,6 +80,61 @@ pub struct DeviceInfo {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) u64);
 
+/// How a device knows when a dispatch ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The host's clock, on the host itself: nothing is encoded, a list has run when the call returns.
+    Host,
+    /// Timestamps that a GPU takes at both ends of a dispatch, in a pass of its own.
+    Timestamps,
+    /// The host's clock, from the submission of a dispatch alone until the host hears that it is done. What that takes
+    /// counts too, which is much beside a short dispatch.
+    RoundTrip,
+}
+
+impl Clock {
+    /// What dispatches are timed by, for the user.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Host => "the host's clock",
+            Self::Timestamps => "the GPU's timestamps",
+            Self::RoundTrip => "the host's clock around submission and wait, as the adapter has no timestamps",
+        }
+    }
+}
+
+/// When the dispatches of a list ran.
+#[derive(Clone, Debug, Default)]
+pub struct Timed {
+    /// What the host took to encode and submit; nothing where nothing is encoded.
+    pub encoding: Duration,
+    /// Begin and end of each dispatch, since the call.
+    pub spans: Vec<Range<Duration>>,
+}
+
+impl Timed {
+    /// How long each dispatch ran, in seconds.
+    pub fn seconds(&self) -> impl Iterator<Item = f64> {
+        self.spans.iter().map(|span| span.end.saturating_sub(span.start).as_secs_f64())
+    }
+
+    /// What each dispatch adds, in seconds: from the end of the one before to its own end. They add up to
+    /// [`Self::extent`].
+    pub fn slots(&self) -> impl Iterator<Item = f64> {
+        let begin = self.spans.first().map(|span| span.start);
+        let begins = begin.into_iter().chain(self.spans.iter().map(|span| span.end));
+        self.spans.iter().zip(begins).map(|(span, begin)| span.end.saturating_sub(begin).as_secs_f64())
+    }
+
+    /// From the begin of the first dispatch to the end of the last, in seconds.
+    pub fn extent(&self) -> f64 {
+        match (self.spans.first(), self.spans.last()) {
+            (Some(first), Some(last)) => last.end.saturating_sub(first.start).as_secs_f64(),
+            _ => 0.0,
+        }
+    }
+}
+
 /// A machine that runs lists of dispatches on values.
 pub trait Device {
     /// Who it is.
@@ -95,6 +153,13 @@ pub trait Device {
     /// Takes `list`, to be run in order after everything before. May return before it is done, or even begun: the next
     /// [`Self::write`] or [`Self::request`] submits what is still waiting.
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError>;
+
+    /// What [`Self::run_timed`] goes by.
+    fn clock(&self) -> Clock;
+
+    /// Runs `list` to its end, after everything before, and tells when each dispatch ran. The values are those of
+    /// [`Self::run`], bit for bit.
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError>;
 
     /// Asks for what `value` holds after everything submitted so far; does not wait.
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError>;

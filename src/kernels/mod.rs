@@ -20,6 +20,7 @@ pub mod gather;
 mod lanes;
 pub mod linear;
 pub mod pool;
+pub mod probe;
 pub mod relu;
 pub mod report;
 pub mod sgd;
@@ -27,7 +28,7 @@ pub mod shortcut;
 pub mod softmax_cross_entropy;
 pub mod update;
 
-/// Every shader of the product.
+/// Every shader.
 pub const ALL: &[&Shader] = &[
     &batch_norm::FINISH,
     &batch_norm::RUNNING,
@@ -57,6 +58,8 @@ pub const ALL: &[&Shader] = &[
     &adam::ADAM,
     &sgd::SGD,
     &gather::GATHER,
+    &probe::MULTIPLY_ADD,
+    &probe::TRIAD,
 ];
 
 /// Texts that shaders import with a line `//!import NAME`.

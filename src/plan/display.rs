@@ -1,13 +1,40 @@
 //! What `sdgpu plan` shows of a plan: dispatches with their costs, values with their lives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Gates, Operand, Place, Plan, Runs, Template, memory};
 use crate::dispatch::{Cost, Dispatch, ValueId};
 
+/// Which part of a step a dispatch belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// From images to loss.
+    Forward,
+    /// From loss to gradients.
+    Backward,
+    /// From gradients to weights.
+    Update,
+}
+
+impl Pass {
+    /// All, in a step's order.
+    pub const ALL: [Self; 3] = [Self::Forward, Self::Backward, Self::Update];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+            Self::Update => "update",
+        }
+    }
+}
+
 /// One dispatch with what it costs.
 #[derive(Clone, Debug)]
 pub struct DispatchRow {
+    /// The pass that it belongs to.
+    pub pass: Pass,
     /// The segment that it belongs to, or `update`.
     pub segment: String,
     /// Its name.
@@ -37,16 +64,34 @@ impl DispatchRow {
 impl Plan {
     /// The dispatches of a step under `gates`, with its update.
     pub fn step_rows(&self, gates: &Gates) -> Vec<DispatchRow> {
-        let names = self.templates(gates).map(|(segment, _)| segment.name.as_str());
-        let names = names.chain(self.update.iter().map(|_| "update"));
+        let places = self.templates(gates).map(|(pass, segment, _)| (pass, segment.name.as_str()));
+        let places = places.chain(self.update.iter().map(|_| (Pass::Update, "update")));
         let dispatches = self.schedule(gates).into_iter().chain(self.schedule_update());
-        names.zip(dispatches).map(|(name, dispatch)| self.row(name, &dispatch)).collect()
+        places.zip(dispatches).map(|((pass, segment), dispatch)| self.row(pass, segment, &dispatch)).collect()
     }
 
-    fn row(&self, segment: &str, dispatch: &Dispatch) -> DispatchRow {
+    /// Bytes that a step under `gates` would move at the least: each value once in each pass that uses it, as if it stayed
+    /// on the chip in between. Not all of that can be had, as a batch norm needs sums over the whole batch before it
+    /// goes on.
+    pub fn least_bytes(&self, gates: &Gates) -> u64 {
+        let mut moved: BTreeMap<(usize, ValueId), u64> = BTreeMap::new();
+        let passes = self.templates(gates).map(|(pass, _, _)| pass).chain(self.update.iter().map(|_| Pass::Update));
+        let dispatches = self.schedule(gates).into_iter().chain(self.schedule_update());
+        for (pass, dispatch) in passes.zip(dispatches) {
+            let bytes = |value: ValueId| 4 * self.storage.region(value).words as u64;
+            let most = dispatch.kernel.bytes().unwrap_or(u64::MAX);
+            for &value in dispatch.reads.iter().chain(&dispatch.writes) {
+                moved.entry((pass as usize, value)).or_insert(bytes(value).min(most));
+            }
+        }
+        moved.values().sum()
+    }
+
+    fn row(&self, pass: Pass, segment: &str, dispatch: &Dispatch) -> DispatchRow {
         let values: BTreeSet<ValueId> = dispatch.reads.iter().chain(&dispatch.writes).copied().collect();
         let bound = values.iter().map(|&value| 4 * self.storage.region(value).words as u64).sum();
         DispatchRow {
+            pass,
             segment: segment.to_string(),
             label: dispatch.label.to_string(),
             shader: dispatch.kernel.shader().name,

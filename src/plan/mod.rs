@@ -21,7 +21,7 @@ mod memory;
 mod options;
 mod schedule;
 
-pub use display::DispatchRow;
+pub use display::{DispatchRow, Pass};
 pub use estimate::{DEVICE_CLASSES, DeviceClass, Estimate};
 pub use error::{Mend, PlanError};
 pub use gates::{Gates, InvalidGates};

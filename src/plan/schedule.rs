@@ -1,6 +1,6 @@
 //! The scheduler: from gates to the list of dispatches of a step.
 
-use super::{DroppedOutput, Gates, ImageFile, Operand, Plan, Segment, Template};
+use super::{DroppedOutput, Gates, ImageFile, Operand, Pass, Plan, Segment, Template};
 use crate::dispatch::{Dispatch, ValueId};
 
 /// What each trunk operand stands for in one step.
@@ -15,15 +15,17 @@ impl Plan {
     /// Forward and backward pass of one training step, in order; only what survives under `gates`.
     pub fn schedule(&self, gates: &Gates) -> Vec<Dispatch> {
         let Some(trunk) = self.resolve_trunk(gates) else { return Vec::new() };
-        self.templates(gates).map(|(_, template)| self.resolve(template, Some(&trunk), ImageFile::Train)).collect()
+        self.templates(gates).map(|(_, _, template)| self.resolve(template, Some(&trunk), ImageFile::Train)).collect()
     }
 
-    /// The templates of a step's forward and backward pass, in order, each with its segment.
-    pub(super) fn templates(&self, gates: &Gates) -> impl Iterator<Item = (&Segment, &Template)> {
+    /// The templates of a step's forward and backward pass, in order, each with its pass and its segment.
+    pub(super) fn templates(&self, gates: &Gates) -> impl Iterator<Item = (Pass, &Segment, &Template)> {
         let segments = || self.segments.iter().filter(|segment| segment.runs.under(gates));
-        let forward = segments().flat_map(|segment| segment.forward.iter().map(move |template| (segment, template)));
-        let backward =
-            segments().rev().flat_map(|segment| segment.backward.iter().map(move |template| (segment, template)));
+        let forward = segments()
+            .flat_map(|segment| segment.forward.iter().map(move |template| (Pass::Forward, segment, template)));
+        let backward = segments()
+            .rev()
+            .flat_map(|segment| segment.backward.iter().map(move |template| (Pass::Backward, segment, template)));
         forward.chain(backward)
     }
 

@@ -1,16 +1,17 @@
 //! A net on a device with its data: loads and hands back weights, and evaluates.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use crate::data::{DataSet, evaluation_batches};
-use crate::device::{Device, DeviceError, Ticket};
+use crate::device::{Device, DeviceError, Ticket, Timed};
 use crate::dispatch::{Dispatch, ValueId};
 use crate::kernels::{report, update};
 use crate::model::weights::{Tensor, Weights};
 use crate::plan::{Gates, ImageFile, Place, Plan};
 
 /// Read-backs that may be under way at once: enough to keep a GPU busy, few enough to bound what waits in its queue.
-pub(super) const IN_FLIGHT: usize = 4;
+pub const IN_FLIGHT: usize = 4;
 
 /// A net on a device.
 pub struct Engine {
@@ -46,6 +47,19 @@ pub struct Step<'a> {
     pub gates: &'a Gates,
     /// What the update does with each group: see [`UpdateRows`](super::UpdateRows).
     pub rows: &'a [u32],
+}
+
+/// When the parts of a step ran, one after the other.
+#[derive(Clone, Debug)]
+pub struct StepTiming {
+    /// When the step began, with its upload.
+    pub began: Instant,
+    /// Upload of the batch and of what the step needs to know.
+    pub upload: Duration,
+    /// From gates to the list of dispatches.
+    pub schedule: Duration,
+    /// The dispatches.
+    pub timed: Timed,
 }
 
 /// What a step or an evaluation batch reports.
@@ -98,13 +112,35 @@ impl Engine {
         Ok(Self { device, update: plan.schedule_update(), plan, eval_batch: eval_batch as usize })
     }
 
+    /// Images in an evaluation batch.
+    pub fn eval_batch(&self) -> usize {
+        self.eval_batch
+    }
+
     /// Submits a training step with its update; its report is collected with [`Self::report`].
     pub fn submit(&mut self, step: &Step<'_>) -> Result<Ticket, DeviceError> {
         self.upload(step)?;
-        let mut list = self.plan.schedule(step.gates);
-        list.extend_from_slice(&self.update);
-        self.device.run(&list)?;
+        self.device.run(&self.list(step.gates))?;
         self.device.request(self.plan.interface.report)
+    }
+
+    /// Like [`Self::submit`], with the same results, but runs the step to its end and tells when its parts ran.
+    pub fn submit_timed(&mut self, step: &Step<'_>) -> Result<(Ticket, StepTiming), DeviceError> {
+        let began = Instant::now();
+        self.upload(step)?;
+        let upload = began.elapsed();
+        let list = self.list(step.gates);
+        let schedule = began.elapsed() - upload;
+        let timed = self.device.run_timed(&list)?;
+        let ticket = self.device.request(self.plan.interface.report)?;
+        Ok((ticket, StepTiming { began, upload, schedule, timed }))
+    }
+
+    /// The dispatches of a step, with its update.
+    pub fn list(&self, gates: &Gates) -> Vec<Dispatch> {
+        let mut list = self.plan.schedule(gates);
+        list.extend_from_slice(&self.update);
+        list
     }
 
     /// Uploads a step's batch and what the step needs to know.

@@ -9,12 +9,12 @@ mod schedule;
 mod skipping;
 mod trainer;
 
-pub use engine::{Engine, Report, Score, Step};
+pub use engine::{Engine, IN_FLIGHT, Report, Score, Step, StepTiming};
 pub use optimizer::UpdateRows;
 pub use options::{
     DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OptimizerKind, OptionError, TrainOptions,
     check_flag,
 };
-pub use record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
+pub use record::{EvalRecord, Observer, Outcome, ProfileRecord, StepRecord, TraceRecord, WhichWeights};
 pub use schedule::learning_rate;
 pub use trainer::{TrainError, Trainer};

@@ -242,7 +242,7 @@ impl TrainOptions {
     }
 
     /// The optimiser and its constants.
-    pub(super) fn optimizer(&self) -> Optimizer {
+    pub fn optimizer(&self) -> Optimizer {
         let &Self { momentum, nesterov, weight_decay, .. } = self;
         match self.optimizer {
             OptimizerKind::Adam => Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay },

@@ -1,12 +1,13 @@
 //! What a run tells of itself while it goes on.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::engine::StepTiming;
 use crate::model::weights::Weights;
-use crate::plan::Gates;
+use crate::plan::{DispatchRow, Gates};
 
 /// A training step that is done.
 #[derive(Clone, Debug)]
@@ -72,6 +73,29 @@ pub struct TraceRecord {
     pub dropout_step: u32,
 }
 
+/// What the profile of a run gets to know.
+#[derive(Clone, Debug)]
+pub enum ProfileRecord<'a> {
+    /// A step, dispatch by dispatch.
+    Step {
+        /// From 1.
+        step: u64,
+        /// Its dispatches, in the order of `timing`.
+        rows: &'a [DispatchRow],
+        /// When they ran.
+        timing: &'a StepTiming,
+    },
+    /// An evaluation after one of the steps.
+    Evaluation {
+        /// Step of the weights, from 1.
+        step: u64,
+        /// When it began.
+        began: Instant,
+        /// How long it took.
+        time: Duration,
+    },
+}
+
 /// Listens to a run.
 pub trait Observer {
     /// The weights before the first step.
@@ -80,6 +104,10 @@ pub trait Observer {
     }
     /// A step is about to be submitted.
     fn trace(&mut self, _: &TraceRecord) -> io::Result<()> {
+        Ok(())
+    }
+    /// A step or an evaluation that the trainer was asked to profile.
+    fn profile(&mut self, _: &ProfileRecord<'_>) -> io::Result<()> {
         Ok(())
     }
     /// A step is done.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -10,7 +11,7 @@ use super::diagnose::first_not_finite;
 use super::engine::{Engine, IN_FLIGHT, Step};
 use super::optimizer::UpdateRows;
 use super::options::{EvaluateOn, Model, TrainOptions};
-use super::record::{EvalRecord, Observer, Outcome, StepRecord, TraceRecord, WhichWeights};
+use super::record::{EvalRecord, Observer, Outcome, ProfileRecord, StepRecord, TraceRecord, WhichWeights};
 use super::schedule::learning_rate;
 use super::skipping::AllGatesTime;
 use crate::data::{DataError, DataSet, Sampler, random_batch, split};
@@ -70,6 +71,8 @@ pub struct Trainer<'a> {
     /// What the steps would have taken with all gates on.
     all_gates: AllGatesTime,
     best: Option<(f64, u64, Weights)>,
+    /// Steps, from 1, that are timed dispatch by dispatch.
+    profiled: Option<RangeInclusive<u64>>,
 }
 
 impl<'a> Trainer<'a> {
@@ -92,7 +95,18 @@ impl<'a> Trainer<'a> {
             blocks_run: 0,
             all_gates: AllGatesTime::default(),
             best: None,
+            profiled: None,
         })
+    }
+
+    /// Has each of `steps` (from 1) run alone on the device and timed dispatch by dispatch, for [`Observer::profile`];
+    /// what the run computes stays the same.
+    pub fn profile(&mut self, steps: RangeInclusive<u64>) {
+        self.profiled = Some(steps);
+    }
+
+    fn is_profiled(&self, step: u64) -> bool {
+        self.profiled.as_ref().is_some_and(|steps| steps.contains(&step))
     }
 
     /// Trains from `initial` to the end, and tests.
@@ -113,7 +127,11 @@ impl<'a> Trainer<'a> {
                 self.drain(observer)?;
             }
             if evaluation {
+                let began = Instant::now();
                 self.evaluate(done, observer)?;
+                if self.is_profiled(done) {
+                    observer.profile(&ProfileRecord::Evaluation { step: done, began, time: began.elapsed() })?;
+                }
             }
             if milestone {
                 self.milestone(done, observer)?;
@@ -138,6 +156,10 @@ impl<'a> Trainer<'a> {
         let gates = self.gates(step);
         let lr = learning_rate(options.lr_schedule, options.lr, options.warmup_steps, step, options.steps);
         let rows = self.rows.next(lr, &gates);
+        let profiled = self.is_profiled(step + 1);
+        if profiled {
+            self.drain(observer)?;
+        }
         let indices = self.sampler.batch(step);
         let (number, seed) = (step as u32, options.seed);
         observer.trace(&TraceRecord {
@@ -148,7 +170,15 @@ impl<'a> Trainer<'a> {
             dropout_seed: seed,
             dropout_step: number,
         })?;
-        let ticket = self.engine.submit(&Step { number, seed, indices, gates: &gates, rows: &rows })?;
+        let details = Step { number, seed, indices, gates: &gates, rows: &rows };
+        let ticket = if profiled {
+            let (ticket, timing) = self.engine.submit_timed(&details)?;
+            let rows = self.engine.plan.step_rows(&gates);
+            observer.profile(&ProfileRecord::Step { step: step + 1, rows: &rows, timing: &timing })?;
+            ticket
+        } else {
+            self.engine.submit(&details)?
+        };
         self.submitted.push_back(Submitted { step, gates, lr, ticket });
         Ok(())
     }

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["rng", "dispatch"],
     &["kernels"],
-    // `plan` and `device` are siblings, and so are `data` and `model`: neither names the other.
+    // `plan` and `device` are siblings, and so are `data` and `model`, `measure` and `experiment`: neither names the
+    // other.
     &["data"],
     &["model"],
     &["device"],
     &["plan"],
     &["train"],
+    &["measure"],
     &["experiment"],
     &["cli"],
 ];
@@ -26,6 +28,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("device", "data"),
     ("plan", "device"),
     ("plan", "data"),
+    ("experiment", "measure"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

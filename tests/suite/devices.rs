@@ -6,8 +6,9 @@ use sdgpu::data::{DataSet, Images};
 use sdgpu::device::both::BothDevices;
 use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::GpuRequest;
-use sdgpu::device::{Device, DeviceError};
-use sdgpu::dispatch::{Dispatch, Limits};
+use sdgpu::device::{Clock, Device, DeviceError};
+use sdgpu::dispatch::{Dispatch, Limits, Region, Storage, ValueId};
+use sdgpu::kernels::probe::Triad;
 use sdgpu::model::init::Init;
 use sdgpu::model::resnet::ResNet;
 use sdgpu::model::weights::Weights;
@@ -196,4 +197,56 @@ fn bind_groups_are_made_once() {
     let made = run_all();
     assert_eq!(run_all(), made);
     assert!(made <= plan.bind_group_bound(), "{made} bind groups, where {} are possible", plan.bind_group_bound());
+}
+
+/// However a list is timed, its values are those of a list that is not, and the times lie one after the other. The list
+/// is longer than what one set of timestamps holds.
+#[test]
+fn timing_changes_nothing() {
+    const WORDS: usize = 300;
+    const LENGTH: usize = 2100;
+    let buffers = vec![WORDS; 3];
+    let regions = (0..3).map(|buffer| Region { buffer, offset: 0, words: WORDS }).collect();
+    let storage = Storage { buffers, regions };
+    let kernel = Arc::new(Triad::new(WORDS as u32, 0.001));
+    // Back and forth: each reads what the one before wrote.
+    let dispatch = |index: usize| {
+        let (from, to) = (ValueId((index % 2) as u32), ValueId((1 - index % 2) as u32));
+        let label = format!("triad {index}").into();
+        Dispatch { label, kernel: kernel.clone(), reads: vec![from, ValueId(2)], writes: vec![to] }
+    };
+    let list: Vec<Dispatch> = (0..LENGTH).map(dispatch).collect();
+    let run = |device: &mut dyn Device, timed: bool| {
+        device.prepare(&storage, &list.iter().collect::<Vec<_>>()).expect("memory");
+        let ones = vec![1f32.to_bits(); WORDS];
+        [0, 2].iter().for_each(|&value| device.write(ValueId(value), &ones).expect("an upload"));
+        let spans = if timed {
+            let timed = device.run_timed(&list).expect("a run");
+            let (slots, extent) = (timed.slots().sum::<f64>(), timed.extent());
+            assert!((slots - extent).abs() <= 1e-6 * extent, "{slots} {extent}");
+            assert!(timed.seconds().sum::<f64>() <= 1.000001 * extent);
+            timed.spans
+        } else {
+            device.run(&list).expect("a run");
+            Vec::new()
+        };
+        (device.read(ValueId(0)).expect("a value"), spans)
+    };
+    let without = GpuRequest { timestamps: false, ..adapter::request() };
+    let devices: [Box<dyn Device>; 3] = [
+        Box::new(CpuDevice::new().expect("the CPU device")),
+        Box::new(adapter::open()),
+        Box::new(adapter::open_with(&without)),
+    ];
+    for mut device in devices {
+        let (plain, _) = run(device.as_mut(), false);
+        let (values, spans) = run(device.as_mut(), true);
+        let clock = device.clock();
+        assert!(values == plain && plain[0] != 1f32.to_bits(), "{clock:?}");
+        assert_eq!(spans.len(), LENGTH, "{clock:?}");
+        assert!(spans.iter().all(|span| span.start <= span.end), "{clock:?}");
+        assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "{clock:?}");
+        assert!(spans[LENGTH - 1].end > spans[0].start, "{clock:?}");
+    }
+    assert_eq!(adapter::open_with(&without).clock(), Clock::RoundTrip);
 }

@@ -8,6 +8,7 @@ mod devices;
 mod goldens;
 mod gradients;
 mod lints;
+mod measure;
 mod mutants;
 mod plan;
 mod shaders;

@@ -49,6 +49,19 @@ fn dropping(blocks: usize, dropped: &[usize]) -> Gates {
     Gates((0..blocks).map(|block| !dropped.contains(&block)).collect())
 }
 
+/// Times and profiles go by the names.
+#[test]
+fn no_two_dispatches_of_a_step_have_one_name() {
+    for (name, size) in [("resnet20", 28), ("resnet50", 32)] {
+        let plan = named(name, size);
+        for gates in [Gates::all(plan.blocks.len()), Gates(vec![false; plan.blocks.len()])] {
+            let mut names = HashSet::new();
+            let rows = plan.step_rows(&gates);
+            rows.iter().for_each(|row| assert!(names.insert(&row.label), "{name}: {}", row.label));
+        }
+    }
+}
+
 #[test]
 fn dispatch_lists_are_the_recorded_ones() {
     let cifar = named("resnet8", 9);

@@ -8,20 +8,22 @@ use std::sync::{Arc, Mutex};
 
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, Buffer, BufferBinding, BufferDescriptor, BufferUsages,
-    CommandEncoder, ComputePassDescriptor, DeviceDescriptor, PollType,
+    CommandEncoder, ComputePass, ComputePassDescriptor, DeviceDescriptor, PollType,
 };
 
-use super::{Device, DeviceError, DeviceInfo, Ticket};
+use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
 use crate::dispatch::{Dispatch, Kernel, Limits, Region, Storage, ValueId, fold};
 
 mod adapter;
 mod pipeline;
 mod read_back;
+mod timing;
 
 pub use adapter::{AdapterSummary, Backend, list};
 pub use pipeline::Sources;
 use pipeline::{Compiler, Pipeline};
 use read_back::{ReadBack, StagingPool};
+use timing::Timestamps;
 
 /// Which adapter to open, and how.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub struct GpuRequest {
     pub backend: Option<Backend>,
     /// Runs shaders without bounds checks.
     pub trusted: bool,
+    /// Times dispatches by timestamps, where the adapter has them.
+    pub timestamps: bool,
     /// A limit below the adapter's, to try the folding of large grids.
     pub max_workgroups_per_dimension: Option<u32>,
     /// Shader texts to use; [`Shader::wgsl`](crate::dispatch::Shader::wgsl) if `None`.
@@ -44,6 +48,7 @@ impl Default for GpuRequest {
             name: None,
             backend: None,
             trusted: !cfg!(debug_assertions),
+            timestamps: true,
             max_workgroups_per_dimension: None,
             sources: None,
         }
@@ -85,6 +90,8 @@ pub struct GpuDevice {
     bind_groups: HashMap<BindKey, BindGroup>,
     encoder: Option<CommandEncoder>,
     staging: StagingPool,
+    /// Only where the adapter has them.
+    timestamps: Option<Timestamps>,
     read_backs: HashMap<u64, ReadBack>,
     next_ticket: u64,
     fault: Arc<Mutex<Option<DeviceError>>>,
@@ -102,7 +109,13 @@ impl GpuDevice {
             max_buffer_size: available.max_buffer_size,
             ..wgpu::Limits::default()
         };
-        let descriptor = DeviceDescriptor { label: Some("sdgpu"), required_limits: required, ..Default::default() };
+        let wanted = if request.timestamps { wgpu::Features::TIMESTAMP_QUERY } else { wgpu::Features::empty() };
+        let descriptor = DeviceDescriptor {
+            label: Some("sdgpu"),
+            required_features: wanted & adapter.features(),
+            required_limits: required,
+            ..Default::default()
+        };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
         let fault = watch(&device, &info.name);
@@ -112,6 +125,7 @@ impl GpuDevice {
             compiler: Compiler::new(device.clone(), request.trusted, sources),
             workgroup_limit: request.max_workgroups_per_dimension.unwrap_or(device_limit).min(device_limit),
             software: adapter::is_software(&adapter),
+            timestamps: Timestamps::new(&device, &queue),
             info,
             device,
             queue,
@@ -189,6 +203,29 @@ impl GpuDevice {
             layout: &prepared.pipeline.layout,
             entries: &entries,
         }))
+    }
+
+    /// Makes the bind groups that `list` needs and that have not been met before.
+    fn bind(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
+        for dispatch in list {
+            let key = bind_key(dispatch);
+            if !self.bind_groups.contains_key(&key) {
+                let group = self.prepared.get(&key.kernel).and_then(|prepared| self.bind_group(prepared, dispatch));
+                let group = group.ok_or_else(|| self.refused(format!("{} was not prepared", dispatch.label)))?;
+                self.bind_groups.insert(key, group);
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes `dispatch`, whose bind group has been made.
+    fn encode(&self, pass: &mut ComputePass<'_>, dispatch: &Dispatch) {
+        let key = bind_key(dispatch);
+        let (prepared, bind_group) = (&self.prepared[&key.kernel], &self.bind_groups[&key]);
+        let [x, y, z] = prepared.workgroups;
+        pass.set_pipeline(&prepared.pipeline.pipeline);
+        pass.set_bind_group(0, bind_group, &[]);
+        pass.dispatch_workgroups(x, y, z);
     }
 
     fn create_buffer(&self, words: usize, label: &str) -> Buffer {
@@ -314,27 +351,21 @@ impl Device for GpuDevice {
     }
 
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
-        for dispatch in list {
-            let key = bind_key(dispatch);
-            if !self.bind_groups.contains_key(&key) {
-                let group = self.prepared.get(&key.kernel).and_then(|prepared| self.bind_group(prepared, dispatch));
-                let group = group.ok_or_else(|| self.refused(format!("{} was not prepared", dispatch.label)))?;
-                self.bind_groups.insert(key, group);
-            }
-        }
+        self.bind(list)?;
         let mut encoder = self.take_encoder();
         let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
-        for dispatch in list {
-            let key = bind_key(dispatch);
-            let (prepared, bind_group) = (&self.prepared[&key.kernel], &self.bind_groups[&key]);
-            let [x, y, z] = prepared.workgroups;
-            pass.set_pipeline(&prepared.pipeline.pipeline);
-            pass.set_bind_group(0, bind_group, &[]);
-            pass.dispatch_workgroups(x, y, z);
-        }
+        list.iter().for_each(|dispatch| self.encode(&mut pass, dispatch));
         drop(pass);
         self.encoder = Some(encoder);
         self.check()
+    }
+
+    fn clock(&self) -> Clock {
+        if self.timestamps.is_some() { Clock::Timestamps } else { Clock::RoundTrip }
+    }
+
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+        self.time(list)
     }
 
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {

@@ -141,6 +141,45 @@ fn flags_that_exclude_each_other_or_mean_nothing() {
 }
 
 #[test]
+fn measurements_of_nothing() {
+    let workspace = Workspace::with_tiny();
+    let cases = [
+        ("--repeats 0", "--repeats is 0; it must be from 1 to 1000000"),
+        ("--batch-size 0", "--batch-size is 0; it must be at least 1"),
+        ("--batch-size 61", "--batch-size is 61; it must be from 1 to the 60 training images"),
+        ("--arch resnet21", "unknown architecture `resnet21`; did you mean `resnet20`?"),
+        ("--device both", "--device both runs everything twice, to compare; give gpu or cpu"),
+        ("--skipping resnet8", "nets with batch sizes are needed, as in resnet20:128,resnet110:16"),
+        ("--skipping resnet8:4 --draws 0", "--draws is 0; it must be from 1 to 100000"),
+        ("--skipping resnet8:0", "--batch-size is 0; it must be at least 1"),
+        ("--skipping resnet8:4,resnet21:4", "unknown architecture `resnet21`; did you mean `resnet20`?"),
+        ("--skipping --model resnet", "--skipping has no effect with --model resnet; leave one of them out"),
+        ("--skipping --arch resnet8", "'--skipping [<NET:BATCH,...>]' cannot be used with '--arch <NAME>'"),
+        ("--skipping resnet8:4 --svg tiny", "can't write tiny: "),
+        ("--svg plot.svg", "required arguments were not provided: --skipping"),
+    ];
+    refuse_all(&workspace, "bench --data tiny --backend vulkan", &cases);
+    refuse_all(&workspace, "bench --data tiny --device cpu", &[("--backend vulkan", "--backend has no effect")]);
+}
+
+#[test]
+fn profiles_of_nothing_or_to_nowhere() {
+    let workspace = Workspace::with_tiny();
+    fs::write(workspace.path("file"), "").unwrap();
+    let cases = [
+        ("--profile tiny", "can't write tiny: "),
+        ("--profile file", "can't write file: File exists"),
+        ("--profile nowhere/trace.json", "can't write nowhere/trace.json: "),
+        ("--profile-steps 1..2", "required arguments were not provided: --profile <FILE>"),
+        ("--profile t --profile-steps 1..3", "--profile-steps is 1..3; it must be within the run's steps, 1..2"),
+        ("--profile t --profile-steps 0..1", "--profile-steps is 0..1; it must be within the run's steps, 1..2"),
+        ("--profile t --profile-steps 2..1", "two numbers are needed, as in 10..20"),
+        ("--profile t --profile-steps 2", "two numbers are needed, as in 10..20"),
+    ];
+    refuse_all(&workspace, TRAIN, &cases);
+}
+
+#[test]
 fn data_that_are_missing_or_damaged() {
     let workspace = Workspace::with_tiny();
     fs::write(workspace.path("file"), "").unwrap();
@@ -250,7 +289,8 @@ fn run_directories_that_cannot_be() {
 #[test]
 fn trainings_that_run_out_of_memory_before_they_start() {
     let workspace = Workspace::new();
-    let train = workspace.command("train --model resnet --device cpu --steps 1 --batch-size 4000 --out new/run");
+    let train = workspace
+        .command("train --model resnet --device cpu --steps 1 --batch-size 4000 --out new/run --profile trace");
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -v 1000000 && exec \"$0\" \"$@\""]).arg(train.get_program()).args(train.get_args());
     limited.env("RAYON_NUM_THREADS", "2").current_dir(workspace.path("."));

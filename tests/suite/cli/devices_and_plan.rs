@@ -9,7 +9,7 @@ use crate::adapter;
 const TRAIN_FLAGS: &str = "--model --arch --preset --data --validation --batch-size --epochs --steps --eval-every \
     --eval-batch --optimizer --lr --momentum --nesterov --weight-decay --lr-schedule --warmup-steps --survival \
     --survival-last --survival-first --branch-scale --dropped-update --drop-path --record --dropout --label-smoothing \
-    --device --backend --seed --no-shuffle --init --out --json --quiet";
+    --device --backend --seed --no-shuffle --init --out --json --quiet --profile --profile-steps";
 
 #[track_caller]
 fn assert_says(ran: &Ran, expected: &[&str]) {
@@ -151,6 +151,7 @@ fn help_names_every_flag() {
     for (command, flags) in [
         ("train", TRAIN_FLAGS),
         ("plan", &plan_flags),
+        ("bench", &format!("{plan_flags} --repeats --each --json --skipping --draws --svg").replace("--gates ", "")),
         ("eval", "--data --arch --eval-batch --device --backend --json"),
         ("devices", "--backend"),
     ] {
@@ -162,7 +163,7 @@ fn help_names_every_flag() {
         }
     }
     let ran = workspace.sdgpu("--help");
-    assert_says(&ran, &["train ", "eval ", "devices ", "plan "]);
+    assert_says(&ran, &["train ", "eval ", "devices ", "plan ", "bench "]);
     let version = workspace.sdgpu("--version");
     assert_eq!(version.stdout, format!("sdgpu {}\n", env!("CARGO_PKG_VERSION")));
 }

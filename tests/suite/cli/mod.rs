@@ -13,8 +13,10 @@ use tempfile::TempDir;
 use crate::data::idx_file;
 
 mod bad_input;
+mod bench;
 mod devices_and_plan;
 mod eval;
+mod profile;
 mod run;
 
 /// A training that takes no time, on the set `tiny`; 12 steps of 2 epochs, an evaluation every 2.

@@ -389,6 +389,11 @@ pub const MUTANTS: &[Mutant] = &[
         "total.broken > 0u || !is_finite(total.losses)",
         "total.losses > 3e38",
     ),
+    mutant("probe_multiply_add", "a round is a step short", "step(t)", "t"),
+    mutant("probe_multiply_add", "two chains are the same", "4.0, 5.0, 6.0, 7.0", "4.0, 5.0, 6.0, 6.0"),
+    mutant("probe_multiply_add", "only half of the chains go on", "high = round(high);", ""),
+    mutant("probe_triad", "factor on the wrong operand", "fma(p.factor, z[i], x[i])", "fma(p.factor, x[i], z[i])"),
+    mutant("probe_triad", "strides twice as long", "i += workgroup_total", "i += 2u * workgroup_total"),
 ];
 
 const fn mutant(shader: &'static str, fault: &'static str, find: &'static str, replace: &'static str) -> Mutant {

@@ -50,6 +50,7 @@ families! {
     gather,
     linear,
     pool,
+    probe,
     relu,
     sgd,
     shortcut,

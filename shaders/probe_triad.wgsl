@@ -1,0 +1,25 @@
+// probe_triad: y = x + p.factor * z
+// x, z, y: [elements]
+// Grid: one thread per element. Twin: kernels/probe.rs
+//!import grid
+
+struct Params {
+    elements: u32,
+    factor: f32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> z: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    for (var i = workgroup_index(id, count) * 256u + lane; i < p.elements; i += workgroup_total(count) * 256u) {
+        y[i] = fma(p.factor, z[i], x[i]);
+    }
+}

@@ -1,0 +1,136 @@
+//! What a device can do at most: multiply-adds from registers, and streams through memory. No net uses these; the
+//! measured peaks that a kernel is held against come from them.
+
+use multiversion::multiversion;
+use multiversion::target::match_target;
+use rayon::prelude::*;
+
+use super::{element_workgroups, lanes, params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
+
+shader! { MULTIPLY_ADD: "probe_multiply_add", reads: 1, writes: 1, params: MultiplyAdd }
+shader! { TRIAD: "probe_triad", reads: 2, writes: 1, params: Triad }
+
+/// Chains of multiply-adds that each thread keeps going at once, so that none waits for the one before.
+const CHAINS: usize = 8;
+/// Multiply-adds that a round adds to each chain.
+const STEPS: u32 = 8;
+
+params! {
+    /// `x -> y`: the sum over eight chains j of f(f(...f(x + j))), with f(t) = factor * t + addend applied eight times
+    /// in each round.
+    pub struct MultiplyAdd {
+        /// Elements of `x`.
+        elements: u32,
+        /// Rounds.
+        rounds: u32,
+        /// Factor of f.
+        factor: f32,
+        /// Addend of f.
+        addend: f32,
+    }
+}
+
+impl MultiplyAdd {
+    /// `rounds` rounds on each of `elements` elements.
+    pub fn new(elements: u32, rounds: u32, factor: f32, addend: f32) -> Self {
+        Self { elements, rounds, factor, addend }
+    }
+}
+
+impl Kernel for MultiplyAdd {
+    fn workgroups(&self) -> u32 {
+        element_workgroups(self.elements)
+    }
+    fn cost(&self) -> Cost {
+        let elements = f64::from(self.elements);
+        let steps = f64::from(self.rounds) * f64::from(STEPS);
+        Cost { flop: 2.0 * steps * CHAINS as f64 * elements, terms: steps + CHAINS as f64, loads: elements }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let ([x], [y]) = bindings.f32();
+        let task = lanes::task(1);
+        x.par_chunks(task).zip(y.par_chunks_mut(task)).for_each(|(x, y)| run(self, x, y));
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn run(p: &MultiplyAdd, x: &[f32], y: &mut [f32]) {
+    // Each chain is one vector register.
+    match_target! {
+        "x86_64+avx512f+avx512vl+fma" => run_in_lanes::<16, true>(p, x, y),
+        "x86_64+avx2+fma" => run_in_lanes::<8, true>(p, x, y),
+        "aarch64+neon" => run_in_lanes::<4, true>(p, x, y),
+        _ => run_in_lanes::<4, false>(p, x, y),
+    }
+}
+
+#[inline(always)]
+fn run_in_lanes<const LANES: usize, const FUSED: bool>(p: &MultiplyAdd, x: &[f32], y: &mut [f32]) {
+    let step = |chain: &mut [f32; LANES]| {
+        for t in chain {
+            *t = if FUSED { t.mul_add(p.factor, p.addend) } else { *t * p.factor + p.addend };
+        }
+    };
+    for (x, y) in x.chunks(LANES).zip(y.chunks_mut(LANES)) {
+        let mut start = [0.0; LANES];
+        start[..x.len()].copy_from_slice(x);
+        let mut chains: [[f32; LANES]; CHAINS] = std::array::from_fn(|chain| start.map(|x| x + chain as f32));
+        for _ in 0..STEPS * p.rounds {
+            // Written out, so that the chains stay in registers.
+            step(&mut chains[0]);
+            step(&mut chains[1]);
+            step(&mut chains[2]);
+            step(&mut chains[3]);
+            step(&mut chains[4]);
+            step(&mut chains[5]);
+            step(&mut chains[6]);
+            step(&mut chains[7]);
+        }
+        for (lane, y) in y.iter_mut().enumerate() {
+            // In the shader's order: the chains j and j + 4 share a component of its vectors.
+            let pair = |chain: usize| chains[chain][lane] + chains[chain + 4][lane];
+            *y = (pair(0) + pair(1)) + (pair(2) + pair(3));
+        }
+    }
+}
+
+params! {
+    /// `x, z -> y`: x + factor * z, the triad of McCalpin's STREAM.
+    pub struct Triad {
+        /// Elements of `x`.
+        elements: u32,
+        /// Factor of `z`.
+        factor: f32,
+    }
+}
+
+impl Triad {
+    /// On `elements` elements.
+    pub fn new(elements: u32, factor: f32) -> Self {
+        Self { elements, factor }
+    }
+}
+
+impl Kernel for Triad {
+    fn workgroups(&self) -> u32 {
+        element_workgroups(self.elements)
+    }
+    fn cost(&self) -> Cost {
+        let elements = f64::from(self.elements);
+        Cost { flop: 2.0 * elements, terms: 2.0, loads: 2.0 * elements }
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let ([x, z], [y]) = bindings.f32();
+        let task = lanes::task(1);
+        let inputs = x.par_chunks(task).zip(z.par_chunks(task));
+        inputs.zip(y.par_chunks_mut(task)).for_each(|((x, z), y)| stream(self.factor, x, z, y));
+    }
+}
+
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn stream(factor: f32, x: &[f32], z: &[f32], y: &mut [f32]) {
+    for ((x, z), y) in x.iter().zip(z).zip(y) {
+        *y = x + factor * z;
+    }
+}

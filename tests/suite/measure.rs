@@ -1,0 +1,180 @@
+//! What is measured, on a device whose clock is made up: its figures are known.
+
+use std::time::Duration;
+
+use sdgpu::data::{DataSet, Images};
+use sdgpu::device::cpu::CpuDevice;
+use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
+use sdgpu::measure::{Peak, Skipping, Stepper, bench, skipping};
+use sdgpu::model::init::Init;
+use sdgpu::model::resnet::ResNet;
+use sdgpu::model::survival::Rule;
+use sdgpu::model::weights::Weights;
+use sdgpu::plan::{BranchScale, DataSizes, Plan};
+use sdgpu::train::{DroppedUpdate, Engine, EvaluateOn, LearningRateSchedule, Model, OptimizerKind, TrainOptions};
+
+/// The CPU device, with times that depend on the dispatch alone and on how many lists were timed before: the machine
+/// grows slower by `drift` from one list to the next. A list that lacks a dispatch takes `tax` longer.
+struct MadeUp {
+    cpu: CpuDevice,
+    drift: f64,
+    tax: f64,
+    timed: u32,
+    longest: usize,
+}
+
+/// Nanoseconds of a dispatch.
+fn cost(dispatch: &Dispatch) -> f64 {
+    1e6 * (1 + dispatch.label.len() % 7) as f64
+}
+
+impl Device for MadeUp {
+    fn info(&self) -> &DeviceInfo {
+        self.cpu.info()
+    }
+    fn limits(&self) -> Limits {
+        self.cpu.limits()
+    }
+    fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
+        self.cpu.prepare(storage, dispatches)
+    }
+    fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
+        self.cpu.write(value, words)
+    }
+    fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
+        self.cpu.run(list)
+    }
+    fn clock(&self) -> Clock {
+        Clock::Timestamps
+    }
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+        self.cpu.run(list)?;
+        self.timed += 1;
+        self.longest = self.longest.max(list.len());
+        let tax = if list.len() < self.longest { 1.0 + self.tax } else { 1.0 };
+        let speed = tax * (1.0 + self.drift * f64::from(self.timed));
+        let mut now = 0.0;
+        let spans = list.iter().map(|dispatch| {
+            let begin = Duration::from_nanos(now as u64);
+            now += speed * cost(dispatch);
+            begin..Duration::from_nanos(now as u64)
+        });
+        Ok(Timed { encoding: Duration::ZERO, spans: spans.collect() })
+    }
+    fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
+        self.cpu.request(value)
+    }
+    fn is_ready(&mut self, ticket: &Ticket) -> Result<bool, DeviceError> {
+        self.cpu.is_ready(ticket)
+    }
+    fn collect(&mut self, ticket: Ticket) -> Result<Vec<u32>, DeviceError> {
+        self.cpu.collect(ticket)
+    }
+}
+
+fn options() -> TrainOptions {
+    TrainOptions {
+        model: Model::Stochastic,
+        arch: "resnet14".into(),
+        data: "noise".into(),
+        validation: 0,
+        batch_size: 4,
+        steps: 1,
+        eval_every: 1,
+        eval_batch: 4,
+        evaluate_on: EvaluateOn::Validation,
+        optimizer: OptimizerKind::Adam,
+        lr: 1e-3,
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 0.0,
+        lr_schedule: LearningRateSchedule::Constant,
+        warmup_steps: 0,
+        survival: Rule::Linear,
+        survival_first: 1.0,
+        survival_last: 0.5,
+        branch_scale: BranchScale::Eval,
+        dropped_update: DroppedUpdate::ZeroGrad,
+        dropout: 0.0,
+        label_smoothing: 0.1,
+        initialisation: Init::KaimingNormal,
+        norm_epsilon: 1e-5,
+        norm_momentum: 0.1,
+        seed: 0,
+        shuffle: true,
+    }
+}
+
+/// `arch` on a made-up device.
+fn stepper(arch: &str, drift: f64, tax: f64) -> Stepper {
+    let options = TrainOptions { arch: arch.into(), ..options() };
+    let images = |count: usize| {
+        let pixels = (0..count * 81).map(|index| (index * 7919 % 251) as u8).collect();
+        Images { height: 9, width: 9, channels: 1, pixels, labels: (0..count).map(|image| (image % 3) as u8).collect() }
+    };
+    let data = DataSet { name: "noise".into(), train: images(8), test: images(8), classes: 3 };
+    let device = MadeUp { cpu: CpuDevice::new().expect("the CPU device"), drift, tax, timed: 0, longest: 0 };
+    let net = ResNet::named(arch, 1, 3).expect("a net");
+    let sizes = DataSizes { height: 9, width: 9, train: 8, test: 8 };
+    let plan = Plan::new(&net, &options.plan(&net, sizes, device.limits()).expect("options")).expect("a plan");
+    let mut engine = Engine::new(Box::new(device), plan, 4, &data).expect("an engine");
+    engine.load(&Weights::initial(&net, Init::KaimingNormal, 0)).expect("weights");
+    Stepper::new(engine, &options).expect("a stepper")
+}
+
+fn measured(arch: &str, drift: f64, tax: f64) -> Skipping {
+    skipping(&mut stepper(arch, drift, tax), arch, 4, 0.5, 8, 3, 0).expect("figures")
+}
+
+#[test]
+fn a_drift_of_the_machine_cancels() {
+    // 1 % a list.
+    for arch in ["resnet14", "resnet20"] {
+        let net = measured(arch, 0.01, 0.0);
+        for draw in &net.draws {
+            assert!((draw.ratio.min - 1.0).abs() <= 1e-4, "{arch}: {draw:?}");
+            assert!((draw.ratio.max - 1.0).abs() <= 1e-4, "{arch}: {draw:?}");
+        }
+        assert_eq!(net.within_two_percent, 1.0);
+        assert!(net.time_share < 0.95 && net.flop_share < 0.95 && net.byte_share < 0.95, "{net:?}");
+    }
+}
+
+#[test]
+fn dispatches_that_run_only_for_dropped_blocks_are_priced() {
+    let net = measured("resnet50", 0.0, 0.0);
+    assert!(net.draws.iter().any(|draw| draw.gates.contains('0')));
+    for draw in &net.draws {
+        assert!((draw.ratio.median - 1.0).abs() <= 1e-4, "{draw:?}");
+    }
+}
+
+#[test]
+fn skipping_that_costs_something_is_seen() {
+    let net = measured("resnet14", 0.0, 0.05);
+    for draw in net.draws.iter().filter(|draw| draw.gates.contains('0')) {
+        assert!((draw.ratio.median - 1.05).abs() <= 1e-4, "{draw:?}");
+    }
+    assert!(net.within_two_percent < 1.0 && net.ratio.max > 1.04, "{net:?}");
+}
+
+#[test]
+fn dispatches_add_up_to_kernels_and_passes() {
+    let mut stepper = stepper("resnet8", 0.0, 0.0);
+    let peak = Peak { gflops: 100.0, gbytes: 10.0 };
+    let report = bench(&mut stepper, peak, 3, 0).expect("figures");
+    let total: f64 = report.dispatches.iter().map(|group| group.figures.seconds.median).sum();
+    for groups in [&report.kernels, &report.passes] {
+        let sum: f64 = groups.iter().map(|group| group.figures.seconds.median).sum();
+        assert!((sum - total).abs() <= 1e-6 * total, "{sum} {total}");
+    }
+    for group in &report.dispatches {
+        let seconds = 1e-9 * 1e6 * (1 + group.name.len() % 7) as f64;
+        let figures = &group.figures;
+        assert!((figures.seconds.median - seconds).abs() <= 1e-8, "{group:?}");
+        assert!((group.share - seconds / total).abs() <= 1e-6, "{group:?}");
+        let of_peak = (figures.flop / 100e9).max(figures.bytes / 10e9) / seconds;
+        assert!((figures.of_peak - of_peak).abs() <= 1e-4 * of_peak, "{group:?}");
+    }
+}
