@@ -8,7 +8,8 @@ use sdgpu::dispatch::{Dispatch, Limits, Region, ValueId};
 use sdgpu::model::resnet::ResNet;
 use sdgpu::model::survival::{Rule, probabilities};
 use sdgpu::plan::{
-    BranchScale, DataSizes, Gates, ImageFile, Mend, Optimizer, Place, Plan, PlanError, PlanOptions, TrainingOptions,
+    BranchScale, DataSizes, DeviceClass, Estimate, Gates, ImageFile, Mend, Optimizer, Place, Plan, PlanError,
+    PlanOptions, TrainingOptions,
 };
 
 const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
@@ -47,6 +48,42 @@ fn listing(plan: &Plan, list: &[Dispatch]) -> String {
 
 fn dropping(blocks: usize, dropped: &[usize]) -> Gates {
     Gates((0..blocks).map(|block| !dropped.contains(&block)).collect())
+}
+
+/// What a step moves lies between the least and what its dispatches do one by one; and an activation between two
+/// convolutions is never written by itself.
+#[test]
+fn a_step_moves_little_more_than_it_must() {
+    for (name, most) in [("resnet20", 3.0), ("resnet50", 3.0), ("resnet110", 3.0)] {
+        let plan = named(name, 28);
+        let blocks = plan.blocks.len();
+        let moved = |gates: &Gates| plan.step_rows(gates).iter().map(|row| row.bytes).sum::<u64>();
+        let (all, none) = (Gates::all(blocks), Gates(vec![false; blocks]));
+        for gates in [&all, &none] {
+            let ratio = moved(gates) as f64 / plan.least_bytes(gates) as f64;
+            assert!((1.0..most).contains(&ratio), "{name}: {ratio}");
+        }
+        assert!(plan.least_bytes(&none) < plan.least_bytes(&all) && moved(&none) < moved(&all), "{name}");
+        let written: Vec<&str> = plan.values.iter().map(|value| value.name.as_str()).collect();
+        let within = |name: &&&str| name.starts_with("layer") && name.ends_with("bn1 output");
+        assert_eq!(written.iter().find(within), None, "{name}");
+    }
+}
+
+#[test]
+fn estimates_follow_the_tightest_bound() {
+    let plan = named("resnet20", 28);
+    let mut rows = plan.step_rows(&Gates::all(9));
+    let class = DeviceClass { name: "even", teraflops: 1.0, gigabytes: 500.0 };
+    rows.truncate(2);
+    (rows[0].cost.flop, rows[0].bytes) = (4e9, 4_000_000);
+    (rows[1].cost.flop, rows[1].bytes) = (4e9, 8_000_000_000);
+    let estimate = Estimate::new(&rows, &class);
+    let near = |got: f64, expected: f64| assert!((got - expected).abs() < 1e-9, "{got}, not {expected}");
+    near(estimate.compute, 0.01);
+    near(estimate.memory, 0.02);
+    near(estimate.between, 4e-6);
+    near(estimate.total(), 0.030004);
 }
 
 /// Times and profiles go by the names.
