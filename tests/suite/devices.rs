@@ -233,15 +233,17 @@ fn timing_changes_nothing() {
         (device.read(ValueId(0)).expect("a value"), spans)
     };
     let without = GpuRequest { timestamps: false, ..adapter::request() };
-    let devices: [Box<dyn Device>; 3] = [
-        Box::new(CpuDevice::new().expect("the CPU device")),
+    let cpu = || CpuDevice::new().expect("the CPU device");
+    let devices: [Box<dyn Device>; 4] = [
+        Box::new(cpu()),
         Box::new(adapter::open()),
         Box::new(adapter::open_with(&without)),
+        Box::new(BothDevices::new(Box::new(adapter::open()), cpu())),
     ];
     for mut device in devices {
         let (plain, _) = run(device.as_mut(), false);
         let (values, spans) = run(device.as_mut(), true);
-        let clock = device.clock();
+        let clock = (device.info().kind, device.clock());
         assert!(values == plain && plain[0] != 1f32.to_bits(), "{clock:?}");
         assert_eq!(spans.len(), LENGTH, "{clock:?}");
         assert!(spans.iter().all(|span| span.start <= span.end), "{clock:?}");
