@@ -22,8 +22,8 @@ mod options;
 mod schedule;
 
 pub use display::{DispatchRow, Pass};
-pub use estimate::{DEVICE_CLASSES, DeviceClass, Estimate};
 pub use error::{Mend, PlanError};
+pub use estimate::{DEVICE_CLASSES, DeviceClass, Estimate};
 pub use gates::{Gates, InvalidGates};
 pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
 
