@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use super::Shape;
-use super::micro::{LANES, Lanes};
+use super::micro::{self, LANES, Lanes};
 use crate::kernels::batch_norm::{Norm, apply};
 
 /// A convolution's sizes, for one image.
@@ -38,6 +39,21 @@ impl Sizes {
             kernel_width: shape.kernel_width as usize,
             stride: shape.stride as usize,
             padding: shape.padding as usize,
+        }
+    }
+
+    /// Those of the convolution that makes the gradient of the input out of that of the output, for a stride of one and
+    /// padding less than the kernel: its kernel is turned round.
+    pub fn transposed(&self) -> Self {
+        Self {
+            height: self.out_height,
+            width: self.out_width,
+            in_channels: self.out_channels,
+            out_height: self.height,
+            out_width: self.width,
+            out_channels: self.in_channels,
+            padding: self.kernel_height - 1 - self.padding,
+            ..*self
         }
     }
 
@@ -79,6 +95,50 @@ impl Sizes {
     }
 }
 
+/// Words for [`LANES`] channels, within one cache line: loads and stores across two take twice as long.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(super) struct Line(Lanes);
+
+impl Line {
+    pub const ZERO: Self = Self([0.0; LANES]);
+
+    pub fn lanes(lines: &[Self]) -> &[Lanes] {
+        bytemuck::cast_slice(lines)
+    }
+
+    pub fn lanes_mut(lines: &mut [Self]) -> &mut [Lanes] {
+        bytemuck::cast_slice_mut(lines)
+    }
+}
+
+/// Memory that is reused for one array after another.
+pub(super) struct Scratch(Vec<Line>);
+
+impl Scratch {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// An array of `len` lanes, which may hold anything.
+    pub fn lanes(&mut self, len: usize) -> &mut [Lanes] {
+        if self.0.len() < len {
+            self.0.resize(len, Line::ZERO);
+        }
+        Line::lanes_mut(&mut self.0[..len])
+    }
+
+    /// `len` arrays of arrays of lanes, which may hold anything.
+    pub fn arrays<const I: usize, const O: usize>(&mut self, len: usize) -> &mut [[[Lanes; I]; O]] {
+        self.lanes(len * I * O).as_chunks_mut::<I>().0.as_chunks_mut::<O>().0
+    }
+
+    /// An array of `len` words, which may hold anything.
+    fn words(&mut self, len: usize) -> &mut [f32] {
+        &mut self.lanes(len.div_ceil(LANES)).as_flattened_mut()[..len]
+    }
+}
+
 /// A border of zeros around images, wide enough that no window hangs over an edge.
 pub(super) struct Frame {
     height: usize,
@@ -104,6 +164,15 @@ impl Frame {
         }
     }
 
+    /// Around the input of a 3x3 kernel, for overlapping tiles that each make 2x2 of the output's pixels, rounded up.
+    pub fn of_tiles(sizes: &Sizes) -> Self {
+        Self {
+            framed_height: sizes.out_height.next_multiple_of(2) + 2,
+            framed_width: sizes.out_width.next_multiple_of(2) + 2,
+            ..Self::of_input(sizes)
+        }
+    }
+
     /// Around the gradient of the output, for the windows of the input's pixels in any phase.
     pub fn of_output(sizes: &Sizes) -> Self {
         let Sizes { stride, padding, .. } = *sizes;
@@ -124,19 +193,19 @@ impl Frame {
     /// Calls `task` with the framed `images`, which pass through `norm` and a ReLU on the way if there is one. It must not
     /// wait for the pool, whose other tasks would find the thread's memory for frames in use.
     pub fn around<T>(&self, images: &[f32], norm: Option<&Norm>, task: impl FnOnce(&[f32]) -> T) -> T {
-        thread_local!(static FRAMED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) });
+        thread_local!(static FRAMED: RefCell<Scratch> = const { RefCell::new(Scratch::new()) });
         let bare = (self.framed_height, self.framed_width) == (self.height, self.width);
         FRAMED.with_borrow_mut(|framed| match norm {
             None if bare => task(images),
             Some(norm) if bare => {
-                framed.resize(images.len(), 0.0);
+                let framed = framed.words(images.len());
                 apply(images, norm, true, framed);
                 task(framed)
             }
             _ => {
                 let row = self.width * self.channels;
-                framed.clear();
-                framed.resize(images.len() / (self.height * row) * self.index(1, 0, 0), 0.0);
+                let framed = framed.words(images.len() / (self.height * row) * self.index(1, 0, 0));
+                framed.fill(0.0);
                 for (image, rows) in images.chunks_exact(self.height * row).enumerate() {
                     for (y, words) in rows.chunks_exact(row).enumerate() {
                         let framed = &mut framed[self.index(image, self.top + y, self.left)..][..row];
@@ -152,7 +221,7 @@ impl Frame {
     }
 
     /// Where a pixel of the framed images begins.
-    fn index(&self, image: usize, y: usize, x: usize) -> usize {
+    pub fn index(&self, image: usize, y: usize, x: usize) -> usize {
         ((image * self.framed_height + y) * self.framed_width + x) * self.channels
     }
 }
@@ -292,7 +361,7 @@ pub(super) enum Order {
 /// The weights in panels of [`LANES`] columns: `[panels, taps, rows of a tap, LANES]`, with zeros beyond the last
 /// column.
 pub(super) struct Panels {
-    weights: Vec<Lanes>,
+    weights: Vec<Line>,
     depth: usize,
     pub columns: usize,
 }
@@ -305,7 +374,7 @@ impl Panels {
             Order::Transposed => (sizes.out_channels, sizes.in_channels),
         };
         let depth = taps.len() * rows;
-        let mut weights = vec![[0.0; LANES]; columns.div_ceil(LANES) * depth];
+        let mut weights = vec![Line::ZERO; columns.div_ceil(LANES) * depth];
         weights.par_chunks_mut(rows).enumerate().for_each(|(index, panel)| {
             let (block, tap) = (index / taps.len(), taps[index % taps.len()]);
             let lanes = block * LANES..columns.min((block + 1) * LANES);
@@ -313,13 +382,13 @@ impl Panels {
             match order {
                 Order::AsStored => {
                     for (panel, w) in panel.iter_mut().zip(w.chunks_exact(columns)) {
-                        panel[..lanes.len()].copy_from_slice(&w[lanes.clone()]);
+                        panel.0[..lanes.len()].copy_from_slice(&w[lanes.clone()]);
                     }
                 }
                 Order::Transposed => {
                     for (lane, w) in w.chunks_exact(rows).skip(lanes.start).take(lanes.len()).enumerate() {
                         for (panel, w) in panel.iter_mut().zip(w) {
-                            panel[lane] = *w;
+                            panel.0[lane] = *w;
                         }
                     }
                 }
@@ -328,26 +397,30 @@ impl Panels {
         Self { weights, depth, columns }
     }
 
-    /// The panels: first column, and a row of weights for each word of a window.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, &[Lanes])> {
-        (0..self.columns.div_ceil(LANES))
-            .map(|block| (block * LANES, &self.weights[block * self.depth..][..self.depth]))
+    /// One of them: a row of weights for each word of a window.
+    pub fn panel(&self, index: usize) -> &[Lanes] {
+        Line::lanes(&self.weights[index * self.depth..][..self.depth])
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &[Lanes]> {
+        (0..self.columns.div_ceil(LANES)).map(|index| self.panel(index))
     }
 }
 
 /// Calls `task` with `gradients`, `[pixels, columns]`, in panels: `[panels, pixels, LANES]`, zeros beyond the last
 /// column.
 pub(super) fn in_panels<T>(gradients: &[f32], columns: usize, task: impl FnOnce(&[Lanes]) -> T) -> T {
-    thread_local!(static PANELS: RefCell<Vec<Lanes>> = const { RefCell::new(Vec::new()) });
+    thread_local!(static PANELS: RefCell<Scratch> = const { RefCell::new(Scratch::new()) });
     PANELS.with_borrow_mut(|panels| {
-        panels.clear();
-        for first in (0..columns).step_by(LANES) {
-            let lanes = LANES.min(columns - first);
-            panels.extend(gradients.chunks_exact(columns).map(|row| {
-                let mut panel = [0.0; LANES];
-                panel[..lanes].copy_from_slice(&row[first..][..lanes]);
-                panel
-            }));
+        let pixels = gradients.len() / columns;
+        let panels = panels.lanes(columns.div_ceil(LANES) * pixels);
+        for (panel, first) in panels.chunks_exact_mut(pixels).zip((0..columns).step_by(LANES)) {
+            let rows = gradients.chunks_exact(columns).map(|row| &row[first..]);
+            match columns - first {
+                LANES.. => panel.iter_mut().zip(rows).for_each(|(panel, row)| *panel = micro::load::<true>(row, LANES)),
+                lanes => panel.iter_mut().zip(rows).for_each(|(panel, row)| *panel = micro::load::<false>(row, lanes)),
+            }
         }
         task(panels)
     })

@@ -6,16 +6,18 @@
 //! block is never written.
 //!
 //! The shaders are implicit matrix products: tiles of the matrix of windows are gathered into workgroup memory, and the
-//! matrix itself never exists. The twins, in `cpu.rs`, convolve directly.
+//! matrix itself never exists. The twins, in `cpu.rs`, convolve directly or by Winograd's method.
 
 use super::batch_norm::Norm;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
 mod cpu;
+mod direct;
 mod fused;
 mod layout;
 mod micro;
+mod winograd;
 
 shader! { FORWARD: "conv_forward", reads: 3, writes: 2, params: Forward }
 shader! { INPUT_GRADIENT: "conv_input_gradient", reads: 6, writes: 2, params: InputGradient }

@@ -1,0 +1,200 @@
+//! The gradient of the weights.
+
+use std::ops::Range;
+
+use multiversion::multiversion;
+use multiversion::target::match_target;
+use rayon::prelude::*;
+
+use super::super::layout::{Frame, Sizes};
+use super::super::micro::{self, LANES, Lanes, unroll};
+use super::transform::{both_ways, gradient_frequencies, taps};
+use super::{BLOCK, FREQUENCIES, Frequencies, Memory, TAPS, Tile, Tiles, transform_inputs};
+use crate::kernels::batch_norm::Norm;
+
+/// The gradient of U for [`LANES`] input channels and as many output channels.
+type FilterFrequencies = [[Lanes; LANES]; FREQUENCIES];
+
+/// The partial sums of dw of every `images` images, in at least that many tasks each.
+pub fn weight_gradient(
+    sizes: &Sizes,
+    images: usize,
+    tasks: usize,
+    x: &[f32],
+    norm: Option<&Norm>,
+    dy: &[f32],
+    partials: &mut [f32],
+) {
+    let frame = Frame::of_tiles(sizes);
+    let tiles = Tiles::new(sizes, &frame, images);
+    // Each task has some of the input channels: for each tap, contiguous rows of dw.
+    let channels = sizes.in_channels.div_ceil(tasks).next_multiple_of(LANES);
+    let mut tasks = Vec::new();
+    for (split, partial) in partials.chunks_mut(TAPS * sizes.in_channels * sizes.out_channels).enumerate() {
+        let taps = partial.chunks_mut(sizes.in_channels * sizes.out_channels);
+        let mut taps: Vec<_> = taps.map(|tap| tap.chunks_mut(channels * sizes.out_channels)).collect();
+        for first in (0..sizes.in_channels).step_by(channels) {
+            let dw: Vec<&mut [f32]> = taps.iter_mut().filter_map(Iterator::next).collect();
+            tasks.push((split, first..sizes.in_channels.min(first + channels), dw));
+        }
+    }
+    tasks.into_par_iter().for_each(|(split, channels, mut dw)| {
+        let images = split * images..sizes.batch.min((split + 1) * images);
+        let x = &x[images.start * sizes.in_words()..images.end * sizes.in_words()];
+        let dy = &dy[images.start * sizes.out_words()..images.end * sizes.out_words()];
+        frame.around(x, norm, |x| correlate(x, &tiles, dy, channels, &mut dw));
+    });
+}
+
+/// Rows of dw for those input channels, for each tap.
+fn correlate(images: &[f32], tiles: &Tiles, dy: &[f32], channels: Range<usize>, dw: &mut [&mut [f32]]) {
+    let (groups, panels) = (channels.len().div_ceil(LANES), tiles.out_channels.div_ceil(LANES));
+    Memory::with(|memory| {
+        let v = memory.inputs.arrays(groups);
+        let dm = memory.outputs.arrays(panels);
+        let du: &mut [FilterFrequencies] = memory.filters.arrays(groups * panels);
+        du.as_flattened_mut().fill([[0.0; LANES]; LANES]);
+        for block in tiles.blocks(dy.len()) {
+            correlate_block(images, tiles, block, dy, channels.clone(), v, dm, du);
+        }
+        filter_gradients(du, tiles.out_channels, dw);
+    });
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn correlate_block(
+    images: &[f32],
+    tiles: &Tiles,
+    block: &[Tile],
+    dy: &[f32],
+    channels: Range<usize>,
+    v: &mut [Frequencies],
+    dm: &mut [Frequencies],
+    du: &mut [FilterFrequencies],
+) {
+    transform_inputs(images, tiles, block, channels, v);
+    transform_gradients(tiles, block, dy, dm);
+    match_target! {
+        "x86_64+avx512f+avx512vl+fma" => add_products::<8, 2, true>(block.len(), v, dm, du),
+        "x86_64+avx2+fma" => add_products::<4, 1, true>(block.len(), v, dm, du),
+        "aarch64+neon" => add_products::<4, 1, true>(block.len(), v, dm, du),
+        _ => add_products::<2, 1, false>(block.len(), v, dm, du),
+    }
+}
+
+/// The gradient of M, for each panel.
+#[inline(always)]
+fn transform_gradients(tiles: &Tiles, block: &[Tile], dy: &[f32], dm: &mut [Frequencies]) {
+    for (dm, first) in dm.iter_mut().zip((0..tiles.out_channels).step_by(LANES)) {
+        match tiles.out_channels - first {
+            LANES.. => transform_gradient::<true>(tiles, block, dy, first, LANES, dm),
+            lanes => transform_gradient::<false>(tiles, block, dy, first, lanes, dm),
+        }
+    }
+}
+
+/// The gradient of M for `lanes` channels from `first` on: for [`LANES`] if `WHOLE`.
+#[inline(always)]
+fn transform_gradient<const WHOLE: bool>(
+    tiles: &Tiles,
+    block: &[Tile],
+    dy: &[f32],
+    first: usize,
+    lanes: usize,
+    dm: &mut Frequencies,
+) {
+    for (index, tile) in block.iter().enumerate().take(BLOCK) {
+        let mut d = [[[0.0; LANES]; 2]; 2];
+        let row = &dy[tile.pixel * tiles.out_channels + first..];
+        d[0][0] = micro::load::<WHOLE>(row, lanes);
+        if tile.right {
+            d[0][1] = micro::load::<WHOLE>(&row[tiles.out_channels..], lanes);
+        }
+        if tile.below {
+            let row = &row[tiles.out_width * tiles.out_channels..];
+            d[1][0] = micro::load::<WHOLE>(row, lanes);
+            if tile.right {
+                d[1][1] = micro::load::<WHOLE>(&row[tiles.out_channels..], lanes);
+            }
+        }
+        let frequencies = both_ways(d, gradient_frequencies);
+        unroll!(y < 4 => unroll!(x < 4 => dm[4 * y + x][index] = frequencies[y][x]));
+    }
+}
+
+/// Adds the products of V and the gradient of M, summed over `count` tiles, to the gradient of U, for each panel and
+/// group: in register tiles of `R` rows times `Q` panels.
+#[inline(always)]
+fn add_products<const R: usize, const Q: usize, const FUSED: bool>(
+    count: usize,
+    v: &[Frequencies],
+    dm: &[Frequencies],
+    du: &mut [FilterFrequencies],
+) {
+    for frequency in 0..FREQUENCIES {
+        for (dm, du) in dm.chunks(Q).zip(du.chunks_mut(Q * v.len())) {
+            if let Some(dm) = dm.first_chunk::<Q>() {
+                add_panels::<R, Q, FUSED>(count, frequency, v, dm, du);
+            } else {
+                for (dm, du) in dm.iter().zip(du.chunks_mut(v.len())) {
+                    add_panels::<R, 1, FUSED>(count, frequency, v, std::array::from_ref(dm), du);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_panels<const R: usize, const Q: usize, const FUSED: bool>(
+    count: usize,
+    frequency: usize,
+    v: &[Frequencies],
+    dm: &[Frequencies; Q],
+    du: &mut [FilterFrequencies],
+) {
+    let groups = v.len();
+    let mut gradients = [&[[0.0; LANES]; BLOCK]; Q];
+    unroll!(q < Q => gradients[q] = &dm[q][frequency]);
+    for (group, v) in v.iter().enumerate() {
+        for part in 0..LANES / R {
+            let mut sums = [[[0.0; LANES]; R]; Q];
+            unroll!(q < Q => sums[q] = du[q * groups + group][frequency].as_chunks::<R>().0[part]);
+            sums = micro::multiply_transposed::<BLOCK, R, Q, FUSED>(&v[frequency], part, &gradients, count, sums);
+            unroll!(q < Q => du[q * groups + group][frequency].as_chunks_mut::<R>().0[part] = sums[q]);
+        }
+    }
+}
+
+/// dw, `[input channels, out_channels]` for each tap, out of the gradient of U.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn filter_gradients(du: &[FilterFrequencies], out_channels: usize, dw: &mut [&mut [f32]]) {
+    let channels = dw[0].len() / out_channels;
+    let groups = channels.div_ceil(LANES);
+    for (du, first) in du.chunks(groups).zip((0..out_channels).step_by(LANES)) {
+        match out_channels - first {
+            LANES.. => filter_gradient::<true>(du, out_channels, channels, first, LANES, dw),
+            lanes => filter_gradient::<false>(du, out_channels, channels, first, lanes, dw),
+        }
+    }
+}
+
+/// `lanes` columns of dw from `first` on: [`LANES`] if `WHOLE`.
+#[inline(always)]
+fn filter_gradient<const WHOLE: bool>(
+    du: &[FilterFrequencies],
+    out_channels: usize,
+    channels: usize,
+    first: usize,
+    lanes: usize,
+    dw: &mut [&mut [f32]],
+) {
+    for channel in 0..channels {
+        let du = &du[channel / LANES];
+        let mut frequencies = [[[0.0; LANES]; 4]; 4];
+        unroll!(y < 4 => unroll!(x < 4 => frequencies[y][x] = du[4 * y + x][channel % LANES]));
+        let kernel = both_ways(frequencies, taps);
+        unroll!(y < 3 => unroll!(x < 3 => {
+            micro::store::<WHOLE>(&kernel[y][x], lanes, &mut dw[3 * y + x][channel * out_channels + first..]);
+        }));
+    }
+}

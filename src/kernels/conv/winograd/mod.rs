@@ -1,0 +1,352 @@
+//! Winograd's minimal filtering F(2x2, 3x3), for 3x3 kernels with a stride of one: 16 multiplications for what takes
+//! 36 directly.
+//!
+//! After Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016. The output is cut into tiles of 2x2
+//! pixels, which see overlapping 4x4 tiles of the input. Both the input's tiles and the kernel are transformed (*V* and
+//! *U*), so that each of the 16 numbers that become of a tile, its *frequencies*, is a product by itself; sums over
+//! input channels are taken there, as 16 matrix products `[tiles, in] x [in, out]`, before the result *M* is
+//! transformed back.
+//!
+//! The gradient of the input is the same convolution with the kernel turned round. The gradient of the weights is the
+//! transpose of the whole in U: the sum over tiles of V times the gradient of M, transformed back to 3x3 once.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use multiversion::multiversion;
+use multiversion::target::match_target;
+use rayon::prelude::*;
+
+use self::transform::{both_ways, filter_frequencies, input_frequencies, outputs};
+use super::layout::{Frame, Line, Order, Panels, Scratch, Sizes};
+use super::micro::{self, LANES, Lanes, unroll};
+
+mod gradient;
+mod transform;
+
+pub(super) use self::gradient::weight_gradient;
+
+/// Numbers that become of a tile: 4x4.
+const FREQUENCIES: usize = 16;
+/// Taps of the kernel: 3x3.
+const TAPS: usize = 9;
+/// Most tiles in a block, whose V and M stay in the L2 cache: a multiple of what the register tiles take.
+const BLOCK: usize = 28;
+
+/// V, M or the gradient of M of a block of tiles, for [`LANES`] channels.
+type Frequencies = [[Lanes; BLOCK]; FREQUENCIES];
+
+/// Fewest channels, in and out, for which Winograd's method [`pays`].
+const LEAST_CHANNELS: usize = LANES;
+/// Smallest image, both ways, for which it pays.
+const LEAST_SIZE: usize = 4;
+/// Fewest output pixels of a batch for which it pays.
+const LEAST_PIXELS: usize = 1024;
+
+/// Whether this method is the faster for a convolution, forward and both gradients together, as measured.
+///
+/// The transforms work on whole lines of channels. Of small images, tiles are mostly padding, much of which direct
+/// convolution skips. In a small batch, tasks have too few tiles for the time that it takes to transform the weights
+/// and to read them, 16 words for 9. Besides, the error of a weight's gradient follows the largest numbers in the tiles
+/// rather than those that belong to the weight, and among few pixels that is no longer the same.
+pub(super) fn pays(sizes: &Sizes) -> bool {
+    (sizes.kernel_height, sizes.kernel_width, sizes.stride) == (3, 3, 1)
+        && sizes.padding <= 2
+        && sizes.in_channels.min(sizes.out_channels) >= LEAST_CHANNELS
+        && sizes.height.min(sizes.width) >= LEAST_SIZE
+        && sizes.out_height.min(sizes.out_width) >= LEAST_SIZE
+        && sizes.batch * sizes.out_pixels() >= LEAST_PIXELS
+}
+
+/// A convolution of a few images at a time.
+pub(super) struct Convolution {
+    pub frame: Frame,
+    tiles: Tiles,
+    filters: Filters,
+}
+
+impl Convolution {
+    /// x to y, for at most that many images.
+    pub fn forward(sizes: &Sizes, w: &[f32], images: usize) -> Self {
+        let taps: Vec<usize> = (0..TAPS).collect();
+        Self::new(sizes, &Panels::pack(w, &taps, sizes, Order::AsStored), images)
+    }
+
+    /// dy to dx, for at most that many images.
+    pub fn input_gradient(sizes: &Sizes, w: &[f32], images: usize) -> Self {
+        let taps: Vec<usize> = (0..TAPS).rev().collect();
+        Self::new(&sizes.transposed(), &Panels::pack(w, &taps, sizes, Order::Transposed), images)
+    }
+
+    fn new(sizes: &Sizes, panels: &Panels, images: usize) -> Self {
+        let frame = Frame::of_tiles(sizes);
+        Self { tiles: Tiles::new(sizes, &frame, images), filters: Filters::transform(panels, sizes), frame }
+    }
+
+    /// Convolves the framed `images`.
+    pub fn run(&self, images: &[f32], out: &mut [f32]) {
+        convolve(images, &self.tiles, &self.filters, out);
+    }
+}
+
+/// The tiles of a few framed images.
+struct Tiles {
+    tiles: Vec<Tile>,
+    /// Tiles of one image.
+    per_image: usize,
+    /// Words of one output image.
+    out_words: usize,
+    out_width: usize,
+    /// Words between rows of the framed images.
+    pitch: usize,
+    in_channels: usize,
+    out_channels: usize,
+}
+
+struct Tile {
+    /// The word of the framed images where its input begins.
+    origin: usize,
+    /// The first pixel of its output, counted through all images, and whether there are pixels on the right and below.
+    pixel: usize,
+    right: bool,
+    below: bool,
+}
+
+impl Tiles {
+    fn new(sizes: &Sizes, frame: &Frame, images: usize) -> Self {
+        let mut tiles = Vec::new();
+        for image in 0..images {
+            for y in (0..sizes.out_height).step_by(2) {
+                for x in (0..sizes.out_width).step_by(2) {
+                    tiles.push(Tile {
+                        origin: frame.index(image, y, x),
+                        pixel: (image * sizes.out_height + y) * sizes.out_width + x,
+                        right: x + 1 < sizes.out_width,
+                        below: y + 1 < sizes.out_height,
+                    });
+                }
+            }
+        }
+        Self {
+            tiles,
+            per_image: sizes.out_height.div_ceil(2) * sizes.out_width.div_ceil(2),
+            out_words: sizes.out_words(),
+            out_width: sizes.out_width,
+            pitch: frame.index(0, 1, 0),
+            in_channels: sizes.in_channels,
+            out_channels: sizes.out_channels,
+        }
+    }
+
+    /// Those of as many images as have so many words of output, in blocks.
+    fn blocks(&self, words: usize) -> impl Iterator<Item = &[Tile]> {
+        self.tiles[..words / self.out_words * self.per_image].chunks(BLOCK)
+    }
+}
+
+/// The transformed weights, U: `[panels, FREQUENCIES, rows, LANES]`, with zeros beyond the last row and column.
+struct Filters {
+    weights: Vec<Line>,
+    /// Input channels, rounded up to whole lines.
+    rows: usize,
+}
+
+impl Filters {
+    /// Of weights in panels of nine taps.
+    fn transform(panels: &Panels, sizes: &Sizes) -> Self {
+        let rows = sizes.in_channels.next_multiple_of(LANES);
+        let mut weights = vec![Line::ZERO; sizes.out_channels.div_ceil(LANES) * FREQUENCIES * rows];
+        let panels: Vec<&[Lanes]> = panels.iter().collect();
+        weights.par_chunks_mut(FREQUENCIES * rows).zip(panels).for_each(|(weights, panel)| {
+            transform_filters(panel, rows, Line::lanes_mut(weights));
+        });
+        Self { weights, rows }
+    }
+
+    /// A panel's matrices of [`LANES`] rows, one for each group of input channels.
+    fn panel(&self, panel: usize, frequency: usize) -> &[[Lanes; LANES]] {
+        Line::lanes(&self.weights[(panel * FREQUENCIES + frequency) * self.rows..][..self.rows]).as_chunks().0
+    }
+}
+
+/// `[TAPS, input channels]` to `[FREQUENCIES, rows]`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn transform_filters(taps: &[Lanes], rows: usize, filters: &mut [Lanes]) {
+    let channels = taps.len() / TAPS;
+    for row in 0..channels {
+        let mut kernel = [[[0.0; LANES]; 3]; 3];
+        for tap in 0..TAPS {
+            kernel[tap / 3][tap % 3] = taps[tap * channels + row];
+        }
+        let frequencies = both_ways(kernel, filter_frequencies);
+        for frequency in 0..FREQUENCIES {
+            filters[frequency * rows + row] = frequencies[frequency / 4][frequency % 4];
+        }
+    }
+}
+
+/// Memory of a thread for V, for M or its gradient, and for the gradient of U.
+struct Memory {
+    inputs: Scratch,
+    outputs: Scratch,
+    filters: Scratch,
+}
+
+impl Memory {
+    /// Calls `task` with the thread's memory.
+    fn with<T>(task: impl FnOnce(&mut Self) -> T) -> T {
+        thread_local!(static MEMORY: RefCell<Memory> = const {
+            RefCell::new(Memory { inputs: Scratch::new(), outputs: Scratch::new(), filters: Scratch::new() })
+        });
+        MEMORY.with_borrow_mut(task)
+    }
+}
+
+/// Convolves the framed `images`.
+fn convolve(images: &[f32], tiles: &Tiles, filters: &Filters, out: &mut [f32]) {
+    Memory::with(|memory| {
+        let v = memory.inputs.arrays(tiles.in_channels.div_ceil(LANES));
+        let m = memory.outputs.arrays(tiles.out_channels.div_ceil(LANES));
+        for block in tiles.blocks(out.len()) {
+            convolve_block(images, tiles, block, filters, v, m, out);
+        }
+    });
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
+fn convolve_block(
+    images: &[f32],
+    tiles: &Tiles,
+    block: &[Tile],
+    filters: &Filters,
+    v: &mut [Frequencies],
+    m: &mut [Frequencies],
+    out: &mut [f32],
+) {
+    transform_inputs(images, tiles, block, 0..tiles.in_channels, v);
+    match_target! {
+        "x86_64+avx512f+avx512vl+fma" => multiply::<14, 2, true>(block.len(), v, filters, m),
+        "x86_64+avx2+fma" => multiply::<4, 1, true>(block.len(), v, filters, m),
+        "aarch64+neon" => multiply::<4, 1, true>(block.len(), v, filters, m),
+        _ => multiply::<2, 1, false>(block.len(), v, filters, m),
+    }
+    transform_outputs(tiles, block, m, out);
+}
+
+/// V of those channels of the input, for each group of [`LANES`].
+#[inline(always)]
+fn transform_inputs(images: &[f32], tiles: &Tiles, block: &[Tile], channels: Range<usize>, v: &mut [Frequencies]) {
+    for (v, first) in v.iter_mut().zip(channels.clone().step_by(LANES)) {
+        match channels.end - first {
+            LANES.. => transform_input::<true>(images, tiles, block, first, LANES, v),
+            lanes => transform_input::<false>(images, tiles, block, first, lanes, v),
+        }
+    }
+}
+
+/// V of `lanes` channels from `first` on: of [`LANES`] if `WHOLE`.
+#[inline(always)]
+fn transform_input<const WHOLE: bool>(
+    images: &[f32],
+    tiles: &Tiles,
+    block: &[Tile],
+    first: usize,
+    lanes: usize,
+    v: &mut Frequencies,
+) {
+    for (index, tile) in block.iter().enumerate().take(BLOCK) {
+        let mut d = [[[0.0; LANES]; 4]; 4];
+        unroll!(y < 4 => {
+            let row = &images[tile.origin + y * tiles.pitch + first..][..3 * tiles.in_channels + lanes];
+            unroll!(x < 4 => d[y][x] = micro::load::<WHOLE>(&row[x * tiles.in_channels..], lanes));
+        });
+        let frequencies = both_ways(d, input_frequencies);
+        unroll!(y < 4 => unroll!(x < 4 => v[4 * y + x][index] = frequencies[y][x]));
+    }
+}
+
+/// M of `count` tiles for each panel, in register tiles of `P` tiles times `Q` panels; `P` divides [`BLOCK`].
+#[inline(always)]
+fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
+    count: usize,
+    v: &[Frequencies],
+    filters: &Filters,
+    m: &mut [Frequencies],
+) {
+    for frequency in 0..FREQUENCIES {
+        let mut panel = 0;
+        for m in m.chunks_mut(Q) {
+            if let Some(m) = m.first_chunk_mut::<Q>() {
+                multiply_panels::<P, Q, FUSED>(count, v, frequency, filters, panel, m);
+            } else {
+                for (q, m) in m.iter_mut().enumerate() {
+                    multiply_panels::<P, 1, FUSED>(count, v, frequency, filters, panel + q, std::array::from_mut(m));
+                }
+            }
+            panel += Q;
+        }
+    }
+}
+
+#[inline(always)]
+fn multiply_panels<const P: usize, const Q: usize, const FUSED: bool>(
+    count: usize,
+    v: &[Frequencies],
+    frequency: usize,
+    filters: &Filters,
+    panel: usize,
+    m: &mut [Frequencies; Q],
+) {
+    let mut u: [&[[Lanes; LANES]]; Q] = [&[]; Q];
+    unroll!(q < Q => u[q] = &filters.panel(panel + q, frequency)[..v.len()]);
+    // The last register tile computes something for tiles that don't exist, which nobody reads.
+    for tiles in 0..count.div_ceil(P) {
+        let mut sums = [[[0.0; LANES]; P]; Q];
+        for (group, v) in v.iter().enumerate() {
+            let mut weights = [&[[0.0; LANES]; LANES]; Q];
+            unroll!(q < Q => weights[q] = &u[q][group]);
+            sums = micro::multiply::<P, Q, FUSED>(&v[frequency].as_chunks::<P>().0[tiles], &weights, sums);
+        }
+        unroll!(q < Q => m[q][frequency].as_chunks_mut::<P>().0[tiles] = sums[q]);
+    }
+}
+
+/// The block's pixels out of M.
+#[inline(always)]
+fn transform_outputs(tiles: &Tiles, block: &[Tile], m: &[Frequencies], out: &mut [f32]) {
+    for (m, first) in m.iter().zip((0..tiles.out_channels).step_by(LANES)) {
+        match tiles.out_channels - first {
+            LANES.. => transform_output::<true>(tiles, block, m, first, LANES, out),
+            lanes => transform_output::<false>(tiles, block, m, first, lanes, out),
+        }
+    }
+}
+
+/// `lanes` channels of the block's pixels from `first` on: [`LANES`] if `WHOLE`.
+#[inline(always)]
+fn transform_output<const WHOLE: bool>(
+    tiles: &Tiles,
+    block: &[Tile],
+    m: &Frequencies,
+    first: usize,
+    lanes: usize,
+    out: &mut [f32],
+) {
+    for (index, tile) in block.iter().enumerate().take(BLOCK) {
+        let mut frequencies = [[[0.0; LANES]; 4]; 4];
+        unroll!(y < 4 => unroll!(x < 4 => frequencies[y][x] = m[4 * y + x][index]));
+        let [[top_left, top_right], [below_left, below_right]] = both_ways(frequencies, outputs);
+        let row = &mut out[tile.pixel * tiles.out_channels + first..];
+        micro::store::<WHOLE>(&top_left, lanes, row);
+        if tile.right {
+            micro::store::<WHOLE>(&top_right, lanes, &mut row[tiles.out_channels..]);
+        }
+        if tile.below {
+            let row = &mut row[tiles.out_width * tiles.out_channels..];
+            micro::store::<WHOLE>(&below_left, lanes, row);
+            if tile.right {
+                micro::store::<WHOLE>(&below_right, lanes, &mut row[tiles.out_channels..]);
+            }
+        }
+    }
+}
