@@ -38,7 +38,7 @@ pub struct Skipping {
     pub batch_size: u32,
     /// Survival probability of the last block.
     pub survival_last: f64,
-    /// Times that each draw was measured.
+    /// Times that each draw was measured; half of them count.
     pub repeats: u32,
     /// Summed times of the dispatches of a step with all gates on, in seconds.
     pub all_gates: Spread,
@@ -56,12 +56,26 @@ pub struct Skipping {
     pub byte_share: f64,
 }
 
+/// A step with drawn gates, and the steps with all gates on before it and after it; in seconds.
+#[derive(Clone, Copy)]
+struct Triple {
+    /// The step's time.
+    step: f64,
+    /// Times of its dispatches in the other two, their mean, summed.
+    summed: f64,
+    /// Times of all dispatches in the other two, likewise.
+    whole: f64,
+    /// How far the other two lie apart, as a share of their mean.
+    disagreement: f64,
+}
+
 /// Measures `draws` draws `repeats` times each; `arch`, `batch_size` and `survival_last` say what `stepper` runs.
 ///
 /// Each step stands between two steps with all gates on that are timed dispatch by dispatch, and is held against the
-/// mean of the two: a drift of the machine's speed cancels. The ratio is made within each such triple, and a draw's
-/// figure is the median over its repeats, which leaves out the triples that something else ran into. A ratio of medians
-/// would not do, as medians of dispatches do not add up to that of their sum.
+/// mean of the two: a drift of the machine's speed cancels. Of a draw's triples, the half counts whose two steps with
+/// all gates on agree best: where they do not, something else ran into the triple. That looks at no time of the drawn
+/// step, so it prefers no result. The ratio is made within each triple, and a draw's figure is the median of these; a
+/// ratio of medians would not do, as medians of dispatches do not add up to that of their sum.
 pub fn skipping(
     stepper: &mut Stepper,
     arch: &str,
@@ -92,7 +106,7 @@ pub fn skipping(
         })
         .collect();
 
-    let mut triples: Vec<Vec<[f64; 3]>> = vec![Vec::new(); drawn.len()];
+    let mut triples: Vec<Vec<Triple>> = vec![Vec::new(); drawn.len()];
     let mut all_gates = Vec::new();
     let mut before = all_times(stepper, &all)?;
     for _ in 0..repeats {
@@ -100,32 +114,39 @@ pub fn skipping(
         for ((gates, (shared, own)), triples) in drawn.iter().zip(&members).zip(&mut triples) {
             let step = step_seconds(stepper, gates)?;
             let after = all_times(stepper, &all)?;
-            let mean = |sum: &dyn Fn(&[f64]) -> f64| (sum(&before) + sum(&after)) / 2.0;
+            let [first, second] = [&before, &after].map(|times| times.iter().sum::<f64>());
+            let summed = |times: &[f64]| shared.iter().map(|&index| times[index]).sum::<f64>();
             let own: f64 = own.iter().map(|label| bypasses[label]).sum();
-            let summed = own + mean(&|times| shared.iter().map(|&index| times[index]).sum());
-            let whole = mean(&|times| times.iter().sum());
-            triples.push([step, summed, whole]);
+            let whole = (first + second) / 2.0;
+            triples.push(Triple {
+                step,
+                summed: own + (summed(&before) + summed(&after)) / 2.0,
+                whole,
+                disagreement: (first - second).abs() / whole,
+            });
             all_gates.push(whole);
             before = after;
         }
     }
 
     let (all_flop, all_bytes) = totals(&stepper.rows(&all));
-    let draw_time = |(gates, triples): (&Gates, &Vec<[f64; 3]>)| {
+    let draw_time = |(gates, mut triples): (&Gates, Vec<Triple>)| {
+        triples.sort_by(|a, b| a.disagreement.total_cmp(&b.disagreement));
+        triples.truncate(triples.len().div_ceil(2));
         let rows = stepper.rows(gates);
         let (flop, bytes) = totals(&rows);
-        let spread = |of: fn(&[f64; 3]) -> f64| Spread::of(triples.iter().map(of));
+        let spread = |of: fn(&Triple) -> f64| Spread::of(triples.iter().map(of));
         DrawTime {
             gates: gates.to_string(),
             dispatches: rows.len(),
-            ratio: spread(|[step, summed, _]| step / summed),
-            time_share: spread(|[step, _, whole]| step / whole),
-            summed_share: spread(|[_, summed, whole]| summed / whole),
+            ratio: spread(|triple| triple.step / triple.summed),
+            time_share: spread(|triple| triple.step / triple.whole),
+            summed_share: spread(|triple| triple.summed / triple.whole),
             flop_share: flop / all_flop,
             byte_share: bytes / all_bytes,
         }
     };
-    let draws: Vec<DrawTime> = drawn.iter().zip(&triples).map(draw_time).collect();
+    let draws: Vec<DrawTime> = drawn.iter().zip(triples).map(draw_time).collect();
     let mean = |of: fn(&DrawTime) -> f64| draws.iter().map(of).sum::<f64>() / draws.len() as f64;
     Ok(Skipping {
         arch: arch.to_string(),
