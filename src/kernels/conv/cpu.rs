@@ -20,8 +20,6 @@ const TASK_PIXELS: usize = 256;
 const LEAST_PIXELS: usize = 8;
 /// Tasks for each thread, so that all end at about the same time.
 const TASKS_PER_THREAD: usize = 4;
-/// Words of weights that no cache of a core keeps: each task reads them from memory, so each thread has but one.
-const MANY_WEIGHTS: usize = 512 * 1024;
 /// Words that one task of an element-wise loop works on.
 const TASK_WORDS: usize = 16 * 1024;
 
@@ -74,10 +72,9 @@ impl Convolution {
     }
 }
 
-/// Images for one task, of `pixels` each, given the number of weights.
-fn images_per_task(batch: usize, pixels: usize, weights: usize) -> usize {
-    let tasks = if weights < MANY_WEIGHTS { TASKS_PER_THREAD } else { 1 };
-    let fair = batch.div_ceil(tasks * rayon::current_num_threads());
+/// Images for one task, of `pixels` each.
+fn images_per_task(batch: usize, pixels: usize) -> usize {
+    let fair = batch / (TASKS_PER_THREAD * rayon::current_num_threads());
     fair.min(TASK_PIXELS.div_ceil(pixels)).max(LEAST_PIXELS.div_ceil(pixels)).min(batch)
 }
 
@@ -90,7 +87,7 @@ pub(super) fn forward(
     statistics: Option<&mut [f32]>,
 ) {
     let sizes = Sizes::new(shape);
-    let images = images_per_task(sizes.batch, sizes.out_pixels(), w.len());
+    let images = images_per_task(sizes.batch, sizes.out_pixels());
     let convolution = Convolution::forward(&sizes, w, images);
     let chunks = Chunks::new(sizes.out_pixels(), sizes.out_channels);
     let in_tasks = statistics.is_some() && chunks.in_tasks();
@@ -110,7 +107,7 @@ pub(super) fn forward(
 
 pub(super) fn input_gradient(shape: &Shape, dy: &[f32], w: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
     let sizes = Sizes::new(shape);
-    let images = images_per_task(sizes.batch, sizes.in_pixels(), w.len());
+    let images = images_per_task(sizes.batch, sizes.in_pixels());
     let convolution = Convolution::input_gradient(&sizes, w, images);
     let chunks = Chunks::new(sizes.in_pixels(), sizes.in_channels);
     let in_tasks = sizes.stride == 1 && chunks.in_tasks();
