@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use memmap2::MmapMut;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
@@ -13,9 +14,34 @@ pub struct CpuDevice {
     info: DeviceInfo,
     pool: ThreadPool,
     storage: Storage,
-    buffers: Vec<Vec<u32>>,
+    buffers: Vec<Buffer>,
     read_backs: HashMap<u64, Vec<u32>>,
     next_ticket: u64,
+}
+
+/// Zeros at first, on pages of their own: the widest vectors then never straddle two cache lines. On Linux they are large
+/// pages, if the system gives some away: a net's values are more than small ones can be looked up for quickly.
+#[derive(Default)]
+struct Buffer(Option<MmapMut>);
+
+impl Buffer {
+    fn new(words: usize) -> std::io::Result<Self> {
+        let mut pages = MmapMut::map_anon(4 * words.max(1))?;
+        // Only a wish: systems without large pages refuse it.
+        #[cfg(target_os = "linux")]
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        // Touched now, so that no step has to wait for a page.
+        pages.fill(0);
+        Ok(Self(Some(pages)))
+    }
+
+    fn words(&self) -> &[u32] {
+        self.0.as_ref().map_or(&[], |pages| bytemuck::cast_slice(pages))
+    }
+
+    fn words_mut(&mut self) -> &mut [u32] {
+        self.0.as_mut().map_or(&mut [], |pages| bytemuck::cast_slice_mut(pages))
+    }
 }
 
 impl CpuDevice {
@@ -43,24 +69,24 @@ impl CpuDevice {
 
     fn slice(&self, value: ValueId) -> &[u32] {
         let region = self.storage.region(value);
-        &self.buffers[region.buffer][region.offset..][..region.words]
+        &self.buffers[region.buffer].words()[region.offset..][..region.words]
     }
 
     fn run_one(&mut self, dispatch: &Dispatch) {
         let written: Vec<Region> = dispatch.writes.iter().map(|&value| self.storage.region(value)).collect();
         // Buffers written are taken out of the arena, so that the rest can be borrowed for reading.
-        let mut taken: Vec<(usize, Vec<u32>)> = Vec::with_capacity(written.len());
+        let mut taken: Vec<(usize, Buffer)> = Vec::with_capacity(written.len());
         for region in &written {
             if taken.iter().all(|(buffer, _)| *buffer != region.buffer) {
                 taken.push((region.buffer, std::mem::take(&mut self.buffers[region.buffer])));
             }
         }
         let mut writes: Vec<(usize, &mut [u32])> = Vec::with_capacity(written.len());
-        for (buffer, words) in &mut taken {
+        for (buffer, pages) in &mut taken {
             let mut regions: Vec<(usize, Region)> =
                 written.iter().copied().enumerate().filter(|(_, region)| region.buffer == *buffer).collect();
             regions.sort_by_key(|(_, region)| region.offset);
-            let (mut rest, mut start) = (words.as_mut_slice(), 0);
+            let (mut rest, mut start) = (pages.words_mut(), 0);
             for (place, region) in regions {
                 let (_, tail) = rest.split_at_mut(region.offset - start);
                 let (mine, tail) = tail.split_at_mut(region.words);
@@ -72,8 +98,8 @@ impl CpuDevice {
         let mut writes: Vec<&mut [u32]> = writes.into_iter().map(|(_, words)| words).collect();
         let reads: Vec<&[u32]> = dispatch.reads.iter().map(|&value| self.slice(value)).collect();
         self.pool.install(|| dispatch.kernel.twin(Bindings { reads: &reads, writes: &mut writes }));
-        for (buffer, words) in taken {
-            self.buffers[buffer] = words;
+        for (buffer, pages) in taken {
+            self.buffers[buffer] = pages;
         }
     }
 }
@@ -93,11 +119,8 @@ impl Device for CpuDevice {
         self.buffers.clear();
         self.read_backs.clear();
         for (index, &words) in storage.buffers.iter().enumerate() {
-            let mut buffer = Vec::new();
-            buffer
-                .try_reserve_exact(words)
-                .map_err(|_| DeviceError::out_of_memory(&self.info.name, &storage.buffers, index))?;
-            buffer.resize(words, 0);
+            let buffer =
+                Buffer::new(words).map_err(|_| DeviceError::out_of_memory(&self.info.name, &storage.buffers, index))?;
             self.buffers.push(buffer);
         }
         self.storage = storage.clone();
@@ -106,7 +129,7 @@ impl Device for CpuDevice {
 
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
         let region = self.storage.region(value);
-        self.buffers[region.buffer][region.offset..][..region.words][..words.len()].copy_from_slice(words);
+        self.buffers[region.buffer].words_mut()[region.offset..][..words.len()].copy_from_slice(words);
         Ok(())
     }
 

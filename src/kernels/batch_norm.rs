@@ -262,7 +262,8 @@ pub(super) fn rectify_gradient(x: &[f32], norm: &Norm, dy: &mut [f32]) {
         let (gamma, beta) = (&norm.gamma[..x.len()], &norm.beta[..x.len()]);
         for i in 0..x.len() {
             let value = (x[i] - mean[i]) * rstd[i] * gamma[i] + beta[i];
-            dy[i] = if value > 0.0 { dy[i] } else { 0.0 };
+            // By bits, as the compiler makes a branch of a choice between the old number and 0.
+            dy[i] = f32::from_bits(dy[i].to_bits() & u32::from(value > 0.0).wrapping_neg());
         }
     }
 }
