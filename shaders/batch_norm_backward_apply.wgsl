@@ -3,6 +3,7 @@
 // dy, mask, x, dx: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); dgamma, dbeta: [channels]
 // p.masked: 1, or 0 where dy came through the ReLU already; then the mask is not read.
 // Grid: one thread per element. Twin: kernels/batch_norm.rs
+//!import words_single
 //!import grid
 //!import norm
 

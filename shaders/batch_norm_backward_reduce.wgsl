@@ -3,6 +3,7 @@
 // dy, mask, x: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); partials: [chunks, 2, channels]
 // Grid: one workgroup per chunk and 16 channels: 16 threads along channels, 16 along pixels.
 // Twin: kernels/batch_norm.rs
+//!import words_single
 //!import grid
 //!import norm
 

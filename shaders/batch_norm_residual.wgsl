@@ -2,6 +2,7 @@
 // x, shortcut, y: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta)
 // scale: 1, or the survival probability p in inference, or 1 / p in training, by the rule in use.
 // Grid: one thread per element. Twin: kernels/batch_norm.rs
+//!import words_single
 //!import grid
 //!import norm
 //!import relu

@@ -6,6 +6,7 @@
 // With p.statistics, partials: [chunks, 2, out_channels] are mean and squared deviations of each 64 output pixels.
 // Grid: one workgroup per tile of the product. Twin: kernels/conv/cpu.rs
 //!import grid
+//!import words_single | words_vector
 //!import gemm
 //!import taps
 //!import norm
@@ -29,16 +30,23 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> w: array<f32>;
-@group(0) @binding(3) var<storage, read> norm: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<Word>;
+@group(0) @binding(2) var<storage, read> w: array<Word>;
+@group(0) @binding(3) var<storage, read> norm: array<Word>;
+@group(0) @binding(4) var<storage, read_write> y: array<Word>;
 @group(0) @binding(5) var<storage, read_write> partials: array<f32>;
 
 // Of each row of the tile: y and x of its window's first tap, and the image. Rows beyond the last lie far outside.
 var<workgroup> windows: array<vec3<i32>, TILE_ROWS>;
 
 const OUTSIDE = -0x40000000;
+
+struct Tile {
+    first_row: u32,
+    rows: u32,
+    first_column: u32,
+    depth: u32,
+}
 
 fn window_of(row: u32, rows: u32, out_height: u32, out_width: u32) -> vec3<i32> {
     if row >= rows {
@@ -49,77 +57,138 @@ fn window_of(row: u32, rows: u32, out_height: u32, out_width: u32) -> vec3<i32> 
     return vec3(corner, i32(row / (out_width * out_height)));
 }
 
-// x as the product takes it.
-fn load(at: u32, channel: u32) -> f32 {
-    if p.normalized == 0u {
-        return x[at];
-    }
-    return relu(normalized(x[at], norm_of(channel, p.in_channels)));
+fn cursor_at(tile: Tile, step: u32) -> Cursor {
+    return tap_at(step, p.kernel_width, p.in_channels);
 }
 
-// x under a tap of the window of a row of the tile; zero in the padding.
-fn x_at(first_row: u32, row: u32, rows: u32, step: Step) -> f32 {
+fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
+    return tap_after(cursor, steps, p.kernel_width, p.in_channels);
+}
+
+// x as the product takes it.
+fn load(at: u32, channel: u32) -> Word {
+    let word = x[at / WORD];
+    if p.normalized == 0u {
+        return word;
+    }
+    return relu(normalized(word, norm_of(channel, p.in_channels)));
+}
+
+// x under a tap of the window of a row of the tile; zero in the padding, and beyond the last tap.
+fn x_at(tile: Tile, row: u32, cursor: Cursor) -> Word {
     if POINTWISE {
-        if first_row + row >= rows {
-            return 0.0;
+        if tile.first_row + row >= tile.rows || cursor.tap.x > 0u {
+            return Word();
         }
-        return load((first_row + row) * p.in_channels + step.channel, step.channel);
+        return load((tile.first_row + row) * p.in_channels + cursor.channel, cursor.channel);
     }
     let window = windows[row];
-    let at = vec2<u32>(window.xy + vec2<i32>(step.tap));
-    if at.x >= p.height || at.y >= p.width {
-        return 0.0;
+    let at = vec2<u32>(window.xy + vec2<i32>(cursor.tap));
+    if at.x >= p.height || at.y >= p.width || cursor.tap.x >= p.kernel_height {
+        return Word();
     }
     let pixel = (u32(window.z) * p.height + at.x) * p.width + at.y;
-    return load(pixel * p.in_channels + step.channel, step.channel);
+    return load(pixel * p.in_channels + cursor.channel, cursor.channel);
 }
 
-fn w_at(step: u32, channel: u32) -> f32 {
-    if channel >= p.out_channels {
-        return 0.0;
-    }
-    return w[step * p.out_channels + channel];
+// A thread's rows lie 16 apart.
+fn row_of(group: u32, member: u32) -> u32 {
+    return group / 16u * 64u + group % 16u + 16u * member;
 }
 
-fn store(row: u32, column: u32, rows: u32, value: f32) {
-    if row < rows && column < p.out_channels {
-        y[row * p.out_channels + column] = value;
+// A group of rows at the steps of a word; steps that single words do not reach are 0.
+fn x_rows(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    return transpose(Quad(
+        widened(x_at(tile, row_of(group, 0u), cursor)),
+        widened(x_at(tile, row_of(group, 1u), cursor)),
+        widened(x_at(tile, row_of(group, 2u), cursor)),
+        widened(x_at(tile, row_of(group, 3u), cursor)),
+    ));
+}
+
+fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    var quad = x_rows(tile, group, cursor);
+    if WORD == 1u {
+        let second = cursor_after(tile, cursor, 1u);
+        let third = cursor_after(tile, second, 1u);
+        let fourth = cursor_after(tile, third, 1u);
+        quad[1] = x_rows(tile, group, second)[0];
+        quad[2] = x_rows(tile, group, third)[0];
+        quad[3] = x_rows(tile, group, fourth)[0];
+    }
+    return quad;
+}
+
+fn w_at(tile: Tile, step: u32, column: u32) -> Word {
+    if step >= tile.depth || column >= p.out_channels {
+        return Word();
+    }
+    return w[(step * p.out_channels + column) / WORD];
+}
+
+// A group of columns at a step.
+fn w_columns(tile: Tile, step: u32, column: u32) -> vec4<f32> {
+    var columns = widened(w_at(tile, step, column));
+    if WORD == 1u {
+        columns.y = narrowed(w_at(tile, step, column + COLUMNS));
+        columns.z = narrowed(w_at(tile, step, column + 2u * COLUMNS));
+        columns.w = narrowed(w_at(tile, step, column + 3u * COLUMNS));
+    }
+    return columns;
+}
+
+fn right_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    let step = (cursor.tap.x * p.kernel_width + cursor.tap.y) * p.in_channels + cursor.channel;
+    let column = tile.first_column + column_of(group);
+    return Quad(
+        w_columns(tile, step, column),
+        w_columns(tile, step + 1u, column),
+        w_columns(tile, step + 2u, column),
+        w_columns(tile, step + 3u, column),
+    );
+}
+
+fn store(tile: Tile, row: u32, column: u32, word: Word) {
+    if tile.first_row + row < tile.rows && tile.first_column + column < p.out_channels {
+        y[((tile.first_row + row) * p.out_channels + tile.first_column + column) / WORD] = word;
     }
 }
 
-fn store_row(row: u32, column: u32, rows: u32, values: vec4<f32>) {
-    store(row, column, rows, values.x);
-    store(row, column + COLUMNS, rows, values.y);
-    store(row, column + 2u * COLUMNS, rows, values.z);
-    store(row, column + 3u * COLUMNS, rows, values.w);
-}
-
-// Mean and squared deviations of each column of the tile, whose `sums` the threads have.
-fn store_statistics(sums: array<vec4<f32>, 4>, first_row: u32, rows: u32, column: u32, local: vec3<u32>) {
-    var values = sums;
-    var sum = vec4(0.0);
-    for (var i = 0u; i < 4u; i++) {
-        if first_row + local.y + 16u * i < rows {
-            sum += values[i];
-        }
+// Mean and squared deviations of each column of the tile over 64 rows, the first or the second, a chunk.
+fn store_statistics(tile: Tile, second: u32, column_group: u32, sums: Block, local: vec3<u32>) {
+    let first_row = tile.first_row + 64u * second;
+    if first_row >= tile.rows {
+        return;
     }
-    let mean = sum_rows(sum, local) / f32(min(TILE_ROWS, rows - first_row));
-    var m2 = vec4(0.0);
-    for (var i = 0u; i < 4u; i++) {
-        if first_row + local.y + 16u * i < rows {
-            let deviation = values[i] - mean;
-            m2 = fma(deviation, deviation, m2);
-        }
-    }
+    let row = first_row + local.y;
+    var sum = inside(tile, row, sums[0]);
+    sum += inside(tile, row + 16u, sums[1]);
+    sum += inside(tile, row + 32u, sums[2]);
+    sum += inside(tile, row + 48u, sums[3]);
+    let mean = sum_rows(sum, local) / f32(min(64u, tile.rows - first_row));
+    let deviations = Block(
+        inside(tile, row, sums[0] - mean),
+        inside(tile, row + 16u, sums[1] - mean),
+        inside(tile, row + 32u, sums[2] - mean),
+        inside(tile, row + 48u, sums[3] - mean),
+    );
+    var m2 = deviations[0] * deviations[0];
+    m2 = fma(deviations[1], deviations[1], m2);
+    m2 = fma(deviations[2], deviations[2], m2);
+    m2 = fma(deviations[3], deviations[3], m2);
     m2 = sum_rows(m2, local);
     for (var j = 0u; j < 4u; j++) {
-        let channel = column + COLUMNS * j;
+        let channel = tile.first_column + column_of(column_group) + column_step() * j;
         if local.y == 0u && channel < p.out_channels {
-            let chunk = first_row / TILE_ROWS;
+            let chunk = first_row / 64u;
             partials[2u * chunk * p.out_channels + channel] = mean[j];
             partials[(2u * chunk + 1u) * p.out_channels + channel] = m2[j];
         }
     }
+}
+
+fn inside(tile: Tile, row: u32, values: vec4<f32>) -> vec4<f32> {
+    return select(vec4(0.0), values, row < tile.rows);
 }
 
 @compute @workgroup_size(COLUMNS, 16)
@@ -134,56 +203,30 @@ fn main(
     let rows = p.batch * out_height * out_width;
     let depth = p.kernel_height * p.kernel_width * p.in_channels;
     let row_tiles = (rows + TILE_ROWS - 1u) / TILE_ROWS;
-    let column_tiles = (p.out_channels + 4u * COLUMNS - 1u) / (4u * COLUMNS);
+    let column_tiles = (p.out_channels + TILE_COLUMNS - 1u) / TILE_COLUMNS;
 
-    for (var tile = workgroup_index(id, count); tile < row_tiles * column_tiles; tile += workgroup_total(count)) {
-        let first_row = tile / column_tiles * TILE_ROWS;
-        let column = tile % column_tiles * 4u * COLUMNS + local.x;
+    for (var index = workgroup_index(id, count); index < row_tiles * column_tiles; index += workgroup_total(count)) {
+        let first_row = index / column_tiles * TILE_ROWS;
+        let tile = Tile(first_row, rows, index % column_tiles * TILE_COLUMNS, depth);
         if !POINTWISE {
-            for (var row = lane; row < TILE_ROWS; row += 16u * COLUMNS) {
+            for (var row = lane; row < TILE_ROWS; row += THREADS) {
                 windows[row] = window_of(first_row + row, rows, out_height, out_width);
             }
-            workgroupBarrier();
         }
-        var step = step_at(lane % TILE_DEPTH, p.kernel_width, p.in_channels);
-        var sums = array<vec4<f32>, 4>();
-        for (var first_step = 0u; first_step < depth; first_step += TILE_DEPTH) {
-            // Neighbouring threads load neighbouring channels: steps of the depth on the left, columns on the right.
-            for (var row = lane / TILE_DEPTH; row < 16u; row += COLUMNS) {
-                var values = vec4(0.0);
-                if first_step + lane % TILE_DEPTH < depth {
-                    values = vec4(
-                        x_at(first_row, row, rows, step),
-                        x_at(first_row, row + 16u, rows, step),
-                        x_at(first_row, row + 32u, rows, step),
-                        x_at(first_row, row + 48u, rows, step),
-                    );
-                }
-                store_left(lane % TILE_DEPTH, row, values);
-            }
-            let right_step = first_step + local.y;
-            var weights = vec4(0.0);
-            if right_step < depth {
-                weights = vec4(
-                    w_at(right_step, column),
-                    w_at(right_step, column + COLUMNS),
-                    w_at(right_step, column + 2u * COLUMNS),
-                    w_at(right_step, column + 3u * COLUMNS),
-                );
-            }
-            store_right(local.y, local.x, weights);
-            step = in_next_tile(step, p.kernel_width, p.in_channels);
-            workgroupBarrier();
-            sums = multiply_tiles(sums, local);
-            workgroupBarrier();
-        }
-        let row = first_row + local.y;
-        store_row(row, column, rows, sums[0]);
-        store_row(row + 16u, column, rows, sums[1]);
-        store_row(row + 32u, column, rows, sums[2]);
-        store_row(row + 48u, column, rows, sums[3]);
+        workgroupBarrier();
+        let sums = sum_tile(tile, lane, local);
+        store_sums(tile, sums, local);
         if p.statistics != 0u {
-            store_statistics(sums, first_row, rows, column, local);
+            store_statistics(tile, 0u, local.x, sums.top_left, local);
+            if COLUMN_GROUPS == 2u {
+                store_statistics(tile, 0u, local.x + COLUMNS, sums.top_right, local);
+            }
+            if ROW_GROUPS == 2u {
+                store_statistics(tile, 1u, local.x, sums.bottom_left, local);
+                if COLUMN_GROUPS == 2u {
+                    store_statistics(tile, 1u, local.x + COLUMNS, sums.bottom_right, local);
+                }
+            }
         }
     }
 }

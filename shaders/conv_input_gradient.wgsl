@@ -9,6 +9,7 @@
 // times the normalised x over each 64 rows of a phase.
 // Grid: one workgroup per phase and tile of its product. Twin: kernels/conv/cpu.rs
 //!import grid
+//!import words_single | words_vector
 //!import gemm
 //!import taps
 //!import norm
@@ -30,18 +31,29 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read> w: array<f32>;
-@group(0) @binding(3) var<storage, read> addend: array<f32>;
-@group(0) @binding(4) var<storage, read> mask: array<f32>;
-@group(0) @binding(5) var<storage, read> x: array<f32>;
-@group(0) @binding(6) var<storage, read> norm: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<Word>;
+@group(0) @binding(2) var<storage, read> w: array<Word>;
+@group(0) @binding(3) var<storage, read> addend: array<Word>;
+@group(0) @binding(4) var<storage, read> mask: array<Word>;
+@group(0) @binding(5) var<storage, read> x: array<Word>;
+@group(0) @binding(6) var<storage, read> norm: array<Word>;
+@group(0) @binding(7) var<storage, read_write> dx: array<Word>;
 @group(0) @binding(8) var<storage, read_write> partials: array<f32>;
 
 const ADD = 1u;
 const ADD_MASKED = 2u;
 const RECTIFY = 3u;
+
+struct Tile {
+    first_row: u32,
+    rows: u32,
+    first_column: u32,
+    depth: u32,
+    first_tap: vec2<u32>,
+    taps: vec2<u32>,
+    out_size: vec2<u32>,
+    first_chunk: u32,
+}
 
 // Of each row of the tile: y and x of the output pixel that meets it in the phase's first tap, the image, and its own
 // pixel in dx. Rows without a pixel lie far outside, with pixel -1.
@@ -61,80 +73,157 @@ fn source_of(row: u32, rows: u32, phase: vec2<u32>, first_tap: vec2<u32>) -> vec
     return vec4(vec2<i32>(source), i32(image), i32((image * p.height + at.x) * p.width + at.y));
 }
 
-// dy that meets a row of the tile in one of the phase's taps; zero outside of dy.
-fn dy_at(first_row: u32, row: u32, rows: u32, out_size: vec2<u32>, step: Step) -> f32 {
+fn cursor_at(tile: Tile, step: u32) -> Cursor {
+    return tap_at(step, max(tile.taps.y, 1u), p.out_channels);
+}
+
+fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
+    return tap_after(cursor, steps, max(tile.taps.y, 1u), p.out_channels);
+}
+
+// dy that meets a row of the tile in one of the phase's taps; zero outside of dy, and beyond the last tap.
+fn dy_at(tile: Tile, row: u32, cursor: Cursor) -> Word {
     if POINTWISE {
-        if first_row + row >= rows {
-            return 0.0;
+        if tile.first_row + row >= tile.rows || cursor.tap.x > 0u {
+            return Word();
         }
-        return dy[(first_row + row) * p.out_channels + step.channel];
+        return dy[((tile.first_row + row) * p.out_channels + cursor.channel) / WORD];
     }
     let source = sources[row];
-    let at = vec2<u32>(source.xy - vec2<i32>(step.tap));
-    if at.x >= out_size.x || at.y >= out_size.y {
-        return 0.0;
+    let at = vec2<u32>(source.xy - vec2<i32>(cursor.tap));
+    if at.x >= tile.out_size.x || at.y >= tile.out_size.y || cursor.tap.x >= tile.taps.x {
+        return Word();
     }
-    return dy[((u32(source.z) * out_size.x + at.x) * out_size.y + at.y) * p.out_channels + step.channel];
+    let pixel = (u32(source.z) * tile.out_size.x + at.x) * tile.out_size.y + at.y;
+    return dy[(pixel * p.out_channels + cursor.channel) / WORD];
 }
 
-fn w_at(tap: vec2<u32>, in_channel: u32, out_channel: u32) -> f32 {
-    if in_channel >= p.in_channels {
-        return 0.0;
-    }
-    return w[((tap.x * p.kernel_width + tap.y) * p.in_channels + in_channel) * p.out_channels + out_channel];
+// A thread's rows lie 16 apart.
+fn row_of(group: u32, member: u32) -> u32 {
+    return group / 16u * 64u + group % 16u + 16u * member;
 }
 
-fn store(pixel: i32, column: u32, sum: f32) {
-    if pixel >= 0 && column < p.in_channels {
-        let at = u32(pixel) * p.in_channels + column;
-        var value = sum;
-        if p.epilogue == ADD || (p.epilogue == ADD_MASKED && mask[at] > 0.0) {
+// A group of rows at the steps of a word; steps that single words do not reach are 0.
+fn dy_rows(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    return transpose(Quad(
+        widened(dy_at(tile, row_of(group, 0u), cursor)),
+        widened(dy_at(tile, row_of(group, 1u), cursor)),
+        widened(dy_at(tile, row_of(group, 2u), cursor)),
+        widened(dy_at(tile, row_of(group, 3u), cursor)),
+    ));
+}
+
+fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    var quad = dy_rows(tile, group, cursor);
+    if WORD == 1u {
+        let second = cursor_after(tile, cursor, 1u);
+        let third = cursor_after(tile, second, 1u);
+        let fourth = cursor_after(tile, third, 1u);
+        quad[1] = dy_rows(tile, group, second)[0];
+        quad[2] = dy_rows(tile, group, third)[0];
+        quad[3] = dy_rows(tile, group, fourth)[0];
+    }
+    return quad;
+}
+
+fn w_at(tile: Tile, column: u32, cursor: Cursor) -> Word {
+    if column >= p.in_channels || cursor.tap.x >= tile.taps.x {
+        return Word();
+    }
+    let tap = tile.first_tap + cursor.tap * p.stride;
+    return w[(((tap.x * p.kernel_width + tap.y) * p.in_channels + column) * p.out_channels + cursor.channel) / WORD];
+}
+
+// A group of columns at the steps of a word, likewise.
+fn w_columns(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    let column = tile.first_column + column_of(group);
+    let apart = column_step();
+    return transpose(Quad(
+        widened(w_at(tile, column, cursor)),
+        widened(w_at(tile, column + apart, cursor)),
+        widened(w_at(tile, column + 2u * apart, cursor)),
+        widened(w_at(tile, column + 3u * apart, cursor)),
+    ));
+}
+
+fn right_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    var quad = w_columns(tile, group, cursor);
+    if WORD == 1u {
+        let second = cursor_after(tile, cursor, 1u);
+        let third = cursor_after(tile, second, 1u);
+        let fourth = cursor_after(tile, third, 1u);
+        quad[1] = w_columns(tile, group, second)[0];
+        quad[2] = w_columns(tile, group, third)[0];
+        quad[3] = w_columns(tile, group, fourth)[0];
+    }
+    return quad;
+}
+
+fn store(tile: Tile, row: u32, column: u32, word: Word) {
+    let pixel = sources[row].w;
+    if pixel >= 0 && tile.first_column + column < p.in_channels {
+        let at = (u32(pixel) * p.in_channels + tile.first_column + column) / WORD;
+        var value = word;
+        if p.epilogue == ADD {
             value += addend[at];
+        } else if p.epilogue == ADD_MASKED {
+            value = select(word, word + addend[at], mask[at] > Word());
         }
         dx[at] = value;
     }
 }
 
-fn store_row(row: u32, column: u32, sums: vec4<f32>) {
+// Gradients back through the ReLU, and their products with the normalised x.
+struct Rectified {
+    dy: vec4<f32>,
+    products: vec4<f32>,
+}
+
+// Stores a word of gradients back through the ReLU; zeros outside.
+fn rectify(tile: Tile, row: u32, column: u32, sum: Word) -> Rectified {
     let pixel = sources[row].w;
-    store(pixel, column, sums.x);
-    store(pixel, column + COLUMNS, sums.y);
-    store(pixel, column + 2u * COLUMNS, sums.z);
-    store(pixel, column + 3u * COLUMNS, sums.w);
-}
-
-// The gradient of one word, back through the ReLU, and its product with the normalised x; both are zero outside.
-fn rectify(pixel: i32, column: u32, sum: f32) -> vec2<f32> {
-    if pixel < 0 || column >= p.in_channels {
-        return vec2(0.0);
+    let channel = tile.first_column + column;
+    if pixel < 0 || channel >= p.in_channels {
+        return Rectified();
     }
-    let at = u32(pixel) * p.in_channels + column;
-    let norm = norm_of(column, p.in_channels);
-    let dy = select(0.0, sum, normalized(x[at], norm) > 0.0);
+    let at = (u32(pixel) * p.in_channels + channel) / WORD;
+    let norm = norm_of(channel, p.in_channels);
+    let dy = select(Word(), sum, normalized(x[at], norm) > Word());
     dx[at] = dy;
-    return vec2(dy, dy * standardized(x[at], norm));
+    return Rectified(widened(dy), widened(dy * standardized(x[at], norm)));
 }
 
-// Stores the tile, whose `sums` the threads have, back through the ReLU, and the sums of its columns as a chunk's.
-fn store_rectified(sums: array<vec4<f32>, 4>, chunk: u32, first_column: u32, local: vec3<u32>) {
-    var values = sums;
-    var dy_sum = vec4(0.0);
-    var product_sum = vec4(0.0);
-    for (var i = 0u; i < 4u; i++) {
-        let pixel = sources[local.y + 16u * i].w;
-        for (var j = 0u; j < 4u; j++) {
-            let rectified = rectify(pixel, first_column + local.x + COLUMNS * j, values[i][j]);
-            dy_sum[j] += rectified.x;
-            product_sum[j] += rectified.y;
-        }
+fn rectify_columns(tile: Tile, row: u32, column: u32, sums: vec4<f32>) -> Rectified {
+    var all = rectify(tile, row, column, word_of(sums));
+    if WORD == 1u {
+        let second = rectify(tile, row, column + COLUMNS, word_of(sums.yyyy));
+        let third = rectify(tile, row, column + 2u * COLUMNS, word_of(sums.zzzz));
+        let fourth = rectify(tile, row, column + 3u * COLUMNS, word_of(sums.wwww));
+        all.dy = vec4(all.dy.x, second.dy.x, third.dy.x, fourth.dy.x);
+        all.products = vec4(all.products.x, second.products.x, third.products.x, fourth.products.x);
     }
-    dy_sum = sum_rows(dy_sum, local);
-    product_sum = sum_rows(product_sum, local);
+    return all;
+}
+
+// Stores 64 rows of the tile, the first or the second, back through the ReLU, and the sums of its columns as a chunk's.
+fn store_rectified(tile: Tile, second: u32, column_group: u32, sums: Block, local: vec3<u32>) {
+    if tile.first_row + 64u * second >= tile.rows {
+        return;
+    }
+    let row_group = 16u * second + local.y;
+    let column = column_of(column_group);
+    let a = rectify_columns(tile, row_of(row_group, 0u), column, sums[0]);
+    let b = rectify_columns(tile, row_of(row_group, 1u), column, sums[1]);
+    let c = rectify_columns(tile, row_of(row_group, 2u), column, sums[2]);
+    let d = rectify_columns(tile, row_of(row_group, 3u), column, sums[3]);
+    let dy_sum = sum_rows(a.dy + b.dy + c.dy + d.dy, local);
+    let product_sum = sum_rows(a.products + b.products + c.products + d.products, local);
     for (var j = 0u; j < 4u; j++) {
-        let column = first_column + local.x + COLUMNS * j;
-        if local.y == 0u && column < p.in_channels {
-            partials[2u * chunk * p.in_channels + column] = dy_sum[j];
-            partials[(2u * chunk + 1u) * p.in_channels + column] = product_sum[j];
+        let channel = tile.first_column + column + column_step() * j;
+        if local.y == 0u && channel < p.in_channels {
+            let chunk = tile.first_chunk + second;
+            partials[2u * chunk * p.in_channels + channel] = dy_sum[j];
+            partials[(2u * chunk + 1u) * p.in_channels + channel] = product_sum[j];
         }
     }
 }
@@ -150,63 +239,38 @@ fn main(
     let out_size = (vec2(p.height, p.width) + 2u * p.padding - kernel) / p.stride + 1u;
     let rows = p.batch * ((p.height + p.stride - 1u) / p.stride) * ((p.width + p.stride - 1u) / p.stride);
     let row_tiles = (rows + TILE_ROWS - 1u) / TILE_ROWS;
-    let column_tiles = (p.in_channels + 4u * COLUMNS - 1u) / (4u * COLUMNS);
+    let column_tiles = (p.in_channels + TILE_COLUMNS - 1u) / TILE_COLUMNS;
     let tiles = p.stride * p.stride * row_tiles * column_tiles;
 
-    for (var tile = workgroup_index(id, count); tile < tiles; tile += workgroup_total(count)) {
-        let phase_index = tile / (row_tiles * column_tiles);
+    for (var index = workgroup_index(id, count); index < tiles; index += workgroup_total(count)) {
+        let phase_index = index / (row_tiles * column_tiles);
         let phase = vec2(phase_index / p.stride, phase_index % p.stride);
-        let first_row = tile / column_tiles % row_tiles * TILE_ROWS;
-        let first_column = tile % column_tiles * 4u * COLUMNS;
+        let first_row = index / column_tiles % row_tiles * TILE_ROWS;
+        let first_column = index % column_tiles * TILE_COLUMNS;
         let first_tap = (phase + p.padding) % p.stride;
-        let taps = (max(kernel, first_tap) - first_tap + p.stride - 1u) / p.stride;
+        let met = (max(kernel, first_tap) - first_tap + p.stride - 1u) / p.stride;
+        let taps = select(vec2(0u), met, all(met > vec2(0u)));
         let depth = taps.x * taps.y * p.out_channels;
-        for (var row = lane; row < TILE_ROWS; row += 16u * COLUMNS) {
+        let first_chunk = phase_index * ((rows + 63u) / 64u) + first_row / 64u;
+        let tile = Tile(first_row, rows, first_column, depth, first_tap, taps, out_size, first_chunk);
+        for (var row = lane; row < TILE_ROWS; row += THREADS) {
             sources[row] = source_of(first_row + row, rows, phase, first_tap);
         }
         workgroupBarrier();
-        var step = step_at(lane % TILE_DEPTH, max(taps.y, 1u), p.out_channels);
-        var sums = array<vec4<f32>, 4>();
-        for (var first_step = 0u; first_step < depth; first_step += TILE_DEPTH) {
-            // Neighbouring threads load neighbouring output channels, which are steps of the depth on both sides.
-            let in_depth = first_step + lane % TILE_DEPTH < depth;
-            for (var row = lane / TILE_DEPTH; row < 16u; row += COLUMNS) {
-                var values = vec4(0.0);
-                if in_depth {
-                    values = vec4(
-                        dy_at(first_row, row, rows, out_size, step),
-                        dy_at(first_row, row + 16u, rows, out_size, step),
-                        dy_at(first_row, row + 32u, rows, out_size, step),
-                        dy_at(first_row, row + 48u, rows, out_size, step),
-                    );
-                }
-                store_left(lane % TILE_DEPTH, row, values);
-            }
-            let right_column = lane / TILE_DEPTH;
-            var weights = vec4(0.0);
-            if in_depth {
-                let kernel_tap = first_tap + step.tap * p.stride;
-                weights = vec4(
-                    w_at(kernel_tap, first_column + right_column, step.channel),
-                    w_at(kernel_tap, first_column + right_column + COLUMNS, step.channel),
-                    w_at(kernel_tap, first_column + right_column + 2u * COLUMNS, step.channel),
-                    w_at(kernel_tap, first_column + right_column + 3u * COLUMNS, step.channel),
-                );
-            }
-            store_right(lane % TILE_DEPTH, right_column, weights);
-            step = in_next_tile(step, taps.y, p.out_channels);
-            workgroupBarrier();
-            sums = multiply_tiles(sums, local);
-            workgroupBarrier();
-        }
-        let column = first_column + local.x;
+        let sums = sum_tile(tile, lane, local);
         if p.epilogue == RECTIFY {
-            store_rectified(sums, tile / column_tiles, first_column, local);
+            store_rectified(tile, 0u, local.x, sums.top_left, local);
+            if COLUMN_GROUPS == 2u {
+                store_rectified(tile, 0u, local.x + COLUMNS, sums.top_right, local);
+            }
+            if ROW_GROUPS == 2u {
+                store_rectified(tile, 1u, local.x, sums.bottom_left, local);
+                if COLUMN_GROUPS == 2u {
+                    store_rectified(tile, 1u, local.x + COLUMNS, sums.bottom_right, local);
+                }
+            }
         } else {
-            store_row(local.y, column, sums[0]);
-            store_row(local.y + 16u, column, sums[1]);
-            store_row(local.y + 32u, column, sums[2]);
-            store_row(local.y + 48u, column, sums[3]);
+            store_sums(tile, sums, local);
         }
         workgroupBarrier();
     }

@@ -6,6 +6,7 @@
 // partials: [splits, kernel_height * kernel_width * in_channels, out_channels]
 // Grid: one workgroup per split and tile of its product. Twin: kernels/conv/cpu.rs
 //!import grid
+//!import words_single | words_vector
 //!import gemm
 //!import norm
 //!import relu
@@ -28,10 +29,27 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read> norm: array<f32>;
-@group(0) @binding(4) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<Word>;
+@group(0) @binding(2) var<storage, read> dy: array<Word>;
+@group(0) @binding(3) var<storage, read> norm: array<Word>;
+@group(0) @binding(4) var<storage, read_write> partials: array<Word>;
+
+struct Tile {
+    split: u32,
+    first_row: u32,
+    rows: u32,
+    first_column: u32,
+    first_pixel: u32,
+    depth: u32,
+    out_size: vec2<u32>,
+}
+
+// An output pixel.
+struct Cursor {
+    step: u32,
+    image: u32,
+    at: vec2<u32>,  // row, column
+}
 
 // Of each row of the tile: y and x of its tap from the window's first input pixel, which may lie in the padding, and
 // the input channel. Rows beyond the last lie far outside.
@@ -48,51 +66,116 @@ fn tap_of(row: u32, rows: u32) -> vec3<i32> {
     return vec3(at, i32(row % p.in_channels));
 }
 
-// x as the product takes it.
-fn load(at: u32, channel: u32) -> f32 {
-    if p.normalized == 0u {
-        return x[at];
-    }
-    return relu(normalized(x[at], norm_of(channel, p.in_channels)));
+fn cursor_at(tile: Tile, step: u32) -> Cursor {
+    let pixel = tile.first_pixel + step;
+    let at = vec2(pixel / tile.out_size.y % tile.out_size.x, pixel % tile.out_size.y);
+    return Cursor(step, pixel / (tile.out_size.x * tile.out_size.y), at);
 }
 
-// x under the tap of a row of the tile, for an output pixel; zero in the padding.
-fn x_at(first_row: u32, row: u32, pixel: u32, out_height: u32, out_width: u32) -> f32 {
-    if POINTWISE {
-        if first_row + row >= p.in_channels {
-            return 0.0;
+// `steps` pixels further on, without dividing.
+fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
+    var next = cursor;
+    next.step += steps;
+    next.at.y += steps;
+    while next.at.y >= tile.out_size.y {
+        next.at = vec2(next.at.x + 1u, next.at.y - tile.out_size.y);
+        if next.at.x == tile.out_size.x {
+            next.at.x = 0u;
+            next.image += 1u;
         }
-        return load(pixel * p.in_channels + first_row + row, first_row + row);
     }
-    let image = pixel / (out_height * out_width);
-    let window = vec2(pixel / out_width % out_height, pixel % out_width) * p.stride;
+    return next;
+}
+
+// x as the product takes it.
+fn load(at: u32, channel: u32) -> Word {
+    let word = x[at / WORD];
+    if p.normalized == 0u {
+        return word;
+    }
+    return relu(normalized(word, norm_of(channel, p.in_channels)));
+}
+
+// x under the tap of a row of the tile, for an output pixel; zero in the padding, and beyond the split.
+fn x_at(tile: Tile, row: u32, cursor: Cursor) -> Word {
+    if POINTWISE {
+        if cursor.step >= tile.depth || tile.first_row + row >= p.in_channels {
+            return Word();
+        }
+        let channel = tile.first_row + row;
+        return load((tile.first_pixel + cursor.step) * p.in_channels + channel, channel);
+    }
     let tap = taps[row];
-    let at = vec2<u32>(vec2<i32>(window) + tap.xy);
-    if at.x >= p.height || at.y >= p.width {
-        return 0.0;
+    let at = vec2<u32>(vec2<i32>(cursor.at * p.stride) + tap.xy);
+    if cursor.step >= tile.depth || at.x >= p.height || at.y >= p.width {
+        return Word();
     }
     let channel = u32(tap.z);
-    return load(((image * p.height + at.x) * p.width + at.y) * p.in_channels + channel, channel);
+    return load(((cursor.image * p.height + at.x) * p.width + at.y) * p.in_channels + channel, channel);
 }
 
-fn dy_at(pixel: u32, channel: u32) -> f32 {
-    if channel >= p.out_channels {
-        return 0.0;
+// The rows of a group for an output pixel.
+fn x_rows(tile: Tile, row: u32, cursor: Cursor) -> vec4<f32> {
+    var rows = widened(x_at(tile, row, cursor));
+    if WORD == 1u {
+        rows.y = narrowed(x_at(tile, row + 1u, cursor));
+        rows.z = narrowed(x_at(tile, row + 2u, cursor));
+        rows.w = narrowed(x_at(tile, row + 3u, cursor));
     }
-    return dy[pixel * p.out_channels + channel];
+    return rows;
 }
 
-fn store(split: u32, row: u32, rows: u32, column: u32, value: f32) {
-    if row < rows && column < p.out_channels {
-        partials[(split * rows + row) * p.out_channels + column] = value;
+// A group's rows are neighbours: with words of four channels, one load.
+fn row_of(group: u32, member: u32) -> u32 {
+    return 4u * group + member;
+}
+
+fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    let row = row_of(group, 0u);
+    let second = cursor_after(tile, cursor, 1u);
+    let third = cursor_after(tile, second, 1u);
+    let fourth = cursor_after(tile, third, 1u);
+    return Quad(
+        x_rows(tile, row, cursor),
+        x_rows(tile, row, second),
+        x_rows(tile, row, third),
+        x_rows(tile, row, fourth),
+    );
+}
+
+fn dy_at(tile: Tile, step: u32, column: u32) -> Word {
+    if step >= tile.depth || column >= p.out_channels {
+        return Word();
     }
+    return dy[((tile.first_pixel + step) * p.out_channels + column) / WORD];
 }
 
-fn store_row(split: u32, row: u32, rows: u32, column: u32, values: vec4<f32>) {
-    store(split, row, rows, column, values.x);
-    store(split, row, rows, column + COLUMNS, values.y);
-    store(split, row, rows, column + 2u * COLUMNS, values.z);
-    store(split, row, rows, column + 3u * COLUMNS, values.w);
+// A group of columns for an output pixel.
+fn dy_columns(tile: Tile, step: u32, column: u32) -> vec4<f32> {
+    var columns = widened(dy_at(tile, step, column));
+    if WORD == 1u {
+        columns.y = narrowed(dy_at(tile, step, column + COLUMNS));
+        columns.z = narrowed(dy_at(tile, step, column + 2u * COLUMNS));
+        columns.w = narrowed(dy_at(tile, step, column + 3u * COLUMNS));
+    }
+    return columns;
+}
+
+fn right_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
+    let column = tile.first_column + column_of(group);
+    return Quad(
+        dy_columns(tile, cursor.step, column),
+        dy_columns(tile, cursor.step + 1u, column),
+        dy_columns(tile, cursor.step + 2u, column),
+        dy_columns(tile, cursor.step + 3u, column),
+    );
+}
+
+fn store(tile: Tile, row: u32, column: u32, word: Word) {
+    if tile.first_row + row < tile.rows && tile.first_column + column < p.out_channels {
+        let at = (tile.split * tile.rows + tile.first_row + row) * p.out_channels + tile.first_column + column;
+        partials[at / WORD] = word;
+    }
 }
 
 @compute @workgroup_size(COLUMNS, 16)
@@ -107,57 +190,25 @@ fn main(
     let rows = p.kernel_height * p.kernel_width * p.in_channels;
     let splits = (p.batch + p.images_per_split - 1u) / p.images_per_split;
     let row_tiles = (rows + TILE_ROWS - 1u) / TILE_ROWS;
-    let column_tiles = (p.out_channels + 4u * COLUMNS - 1u) / (4u * COLUMNS);
+    let column_tiles = (p.out_channels + TILE_COLUMNS - 1u) / TILE_COLUMNS;
     let tiles = splits * row_tiles * column_tiles;
 
-    for (var tile = workgroup_index(id, count); tile < tiles; tile += workgroup_total(count)) {
-        let split = tile / (row_tiles * column_tiles);
-        let first_row = tile / column_tiles % row_tiles * TILE_ROWS;
-        let column = tile % column_tiles * 4u * COLUMNS + local.x;
+    for (var index = workgroup_index(id, count); index < tiles; index += workgroup_total(count)) {
+        let split = index / (row_tiles * column_tiles);
+        let first_row = index / column_tiles % row_tiles * TILE_ROWS;
+        let first_column = index % column_tiles * TILE_COLUMNS;
         let first_image = split * p.images_per_split;
-        let end = min(first_image + p.images_per_split, p.batch) * out_height * out_width;
+        let images = min(first_image + p.images_per_split, p.batch) - first_image;
+        let first_pixel = first_image * out_height * out_width;
+        let depth = images * out_height * out_width;
+        let tile = Tile(split, first_row, rows, first_column, first_pixel, depth, vec2(out_height, out_width));
         if !POINTWISE {
-            for (var row = lane; row < TILE_ROWS; row += 16u * COLUMNS) {
+            for (var row = lane; row < TILE_ROWS; row += THREADS) {
                 taps[row] = tap_of(first_row + row, rows);
             }
-            workgroupBarrier();
         }
-        var sums = array<vec4<f32>, 4>();
-        for (var first_pixel = first_image * out_height * out_width; first_pixel < end; first_pixel += TILE_DEPTH) {
-            // Neighbouring threads load neighbouring channels: rows on the left, columns on the right.
-            let left_row = lane % 16u;
-            for (var step = lane / 16u; step < TILE_DEPTH; step += COLUMNS) {
-                let pixel = first_pixel + step;
-                var values = vec4(0.0);
-                if pixel < end {
-                    values = vec4(
-                        x_at(first_row, left_row, pixel, out_height, out_width),
-                        x_at(first_row, left_row + 16u, pixel, out_height, out_width),
-                        x_at(first_row, left_row + 32u, pixel, out_height, out_width),
-                        x_at(first_row, left_row + 48u, pixel, out_height, out_width),
-                    );
-                }
-                store_left(step, left_row, values);
-            }
-            let pixel = first_pixel + local.y;
-            var gradients = vec4(0.0);
-            if pixel < end {
-                gradients = vec4(
-                    dy_at(pixel, column),
-                    dy_at(pixel, column + COLUMNS),
-                    dy_at(pixel, column + 2u * COLUMNS),
-                    dy_at(pixel, column + 3u * COLUMNS),
-                );
-            }
-            store_right(local.y, local.x, gradients);
-            workgroupBarrier();
-            sums = multiply_tiles(sums, local);
-            workgroupBarrier();
-        }
-        let row = first_row + local.y;
-        store_row(split, row, rows, column, sums[0]);
-        store_row(split, row + 16u, rows, column, sums[1]);
-        store_row(split, row + 32u, rows, column, sums[2]);
-        store_row(split, row + 48u, rows, column, sums[3]);
+        workgroupBarrier();
+        let sums = sum_tile(tile, lane, local);
+        store_sums(tile, sums, local);
     }
 }

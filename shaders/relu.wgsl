@@ -1,6 +1,7 @@
 // relu: y = max(x, 0), letting NaN through
 // x, y: [elements]
 // Grid: one thread per element. Twin: kernels/relu.rs
+//!import words_single
 //!import grid
 //!import relu
 

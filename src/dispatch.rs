@@ -103,6 +103,20 @@ pub struct Shader {
     pub params: &'static [Field],
 }
 
+/// One way to run a kernel's shader.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    /// Its name among the kernel's variants.
+    pub name: &'static str,
+    /// Values of the shader's `override` constants that differ from their defaults.
+    pub constants: Vec<(&'static str, f64)>,
+    /// Imports to take where the shader offers alternatives to the first.
+    pub imports: &'static [&'static str],
+    /// Number of workgroups that cover the work once. A device may launch fewer, as every shader strides
+    /// over its work by whole workgroups, or a few more, as it folds them into three dimensions.
+    pub workgroups: u32,
+}
+
 /// What a dispatch costs, for reports; exact up to border effects.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
@@ -124,14 +138,14 @@ pub trait Parameters {
 
 /// One computation: a shader with its parameters, and the same computation on the CPU (its *twin*).
 pub trait Kernel: Parameters + Send + Sync + fmt::Debug {
-    /// Number of workgroups that cover the work once. A device may launch fewer, as every shader strides
-    /// over its work by whole workgroups, or a few more, as it folds them into three dimensions.
+    /// Number of workgroups of the first variant.
     fn workgroups(&self) -> u32;
-    /// Values of the shader's `override` constants that differ from their defaults.
-    fn overrides(&self) -> &'static [(&'static str, f64)] {
-        &[]
+    /// The ways to run the shader, the one first that does best without measuring. All give the same bits; which is the
+    /// fastest depends on the device.
+    fn variants(&self) -> Vec<Variant> {
+        vec![Variant { name: "", constants: vec![], imports: &[], workgroups: self.workgroups() }]
     }
-    /// What it costs.
+    /// What it costs; loads as the first variant does them.
     fn cost(&self) -> Cost;
     /// Which words of the value that it writes as number `write` are integers: two devices must agree on them exactly.
     fn integers(&self, write: usize) -> Range<usize> {

@@ -1,29 +1,191 @@
-// gemm: the tiles of an implicit matrix product, [rows, depth] x [depth, columns].
-// A workgroup of COLUMNS x 16 threads makes a tile of 64 rows x (4 * COLUMNS) columns, each thread 4 x 4 of it: the
-// rows `local.y + 16 i` and the columns `local.x + COLUMNS j`. 16 steps of the depth lie in workgroup memory at a
-// time; a vec4 there holds what one thread needs of one step. Rows of vec4 are one longer than needed, so that
-// threads that store a column of them meet different banks.
+// gemm: one tile of an implicit matrix product, [rows, depth] x [depth, columns].
+//
+// A workgroup of COLUMNS x 16 threads makes a tile of (64 * ROW_GROUPS) rows and (4 * COLUMNS * COLUMN_GROUPS) columns.
+// Rows and columns come in groups of four, whose members the shader's `row_of` and `column_of` below name. Thread
+// (x, y) has the row groups y and, if there are two, 16 + y, and the column groups x and COLUMNS + x: its sums are one,
+// two or four blocks of 4 x 4, in registers. TILE_DEPTH steps of the depth lie in workgroup memory at a time; a vec4
+// there is a group at one step. The next steps' words are on their way from global memory while the sums are made.
+// With two BUFFERS, one barrier a turn is enough.
+//
+// All variants give the same bits: a sum is one chain of fma, in ascending order of the depth.
+//
+// The shader that imports this brings
+//   Tile: what the threads of a workgroup share; `depth` is the number of steps
+//   Cursor: a place in the depth, with cursor_at(tile, step) and cursor_after(tile, cursor, steps)
+//   left_quad(tile, group, cursor), right_quad(tile, group, cursor): a group at four steps; zeros beyond the end of the
+//     depth, of the rows, and of the columns
+//   row_of(group, member): row of the tile
+//   store(tile, row, column, word): takes a sum to where it belongs; beyond the last row or column, nowhere
 
+// Threads along the columns.
 override COLUMNS: u32 = 16u;
+// Groups of rows that a thread has, 1 or 2.
+override ROW_GROUPS: u32 = 1u;
+// Groups of columns that a thread has, 1 or 2.
+override COLUMN_GROUPS: u32 = 1u;
+// Steps of the depth in workgroup memory, 8 or 16.
+override TILE_DEPTH: u32 = 16u;
+// Copies of the tiles in workgroup memory, 1 or 2.
+override BUFFERS: u32 = 1u;
 
-const TILE_ROWS = 64u;
-const TILE_DEPTH = 16u;
-const LEFT_STRIDE = 17u;
-// Has a name because naga 30 panics where an expression of overrides is an array's length.
-override RIGHT_LENGTH: u32 = TILE_DEPTH * (COLUMNS + 1u);
+override THREADS: u32 = 16u * COLUMNS;
+override TILE_ROWS: u32 = 64u * ROW_GROUPS;
+override TILE_COLUMNS: u32 = 4u * COLUMNS * COLUMN_GROUPS;
+// Quads of a tile's depth, and those of its sides: a thread loads up to two on the left and one on the right.
+override QUADS: u32 = TILE_DEPTH / 4u;
+override LEFT_QUADS: u32 = 16u * ROW_GROUPS * QUADS;
+override RIGHT_QUADS: u32 = COLUMNS * COLUMN_GROUPS * QUADS;
+// One longer than needed, so that threads that store neighbouring steps meet different banks.
+override LEFT_STRIDE: u32 = 16u * ROW_GROUPS + 1u;
+override RIGHT_STRIDE: u32 = COLUMNS * COLUMN_GROUPS + 1u;
+// Have names because naga 30 panics where an expression of overrides is an array's length.
+override LEFT_LENGTH: u32 = BUFFERS * TILE_DEPTH * LEFT_STRIDE;
+override RIGHT_LENGTH: u32 = BUFFERS * TILE_DEPTH * RIGHT_STRIDE;
 
-var<workgroup> left: array<vec4<f32>, 272>;
+var<workgroup> left: array<vec4<f32>, LEFT_LENGTH>;
 var<workgroup> right: array<vec4<f32>, RIGHT_LENGTH>;
 
-fn store_left(step: u32, row: u32, values: vec4<f32>) {
-    left[step * LEFT_STRIDE + row] = values;
+// Four steps of a group. Only whole vec4 go to workgroup memory: a store to one component may touch the others.
+alias Quad = mat4x4<f32>;
+
+// What a thread has loaded of the next steps.
+struct Loaded {
+    left: Quad,
+    more_left: Quad,
+    right: Quad,
 }
 
-fn store_right(step: u32, column: u32, values: vec4<f32>) {
-    right[step * (COLUMNS + 1u) + column] = values;
+// Sums of four rows, a vec4 of columns each.
+alias Block = mat4x4<f32>;
+
+// A thread's sums; without a second group of rows or columns, part of them is not used.
+struct Sums {
+    top_left: Block,
+    top_right: Block,
+    bottom_left: Block,
+    bottom_right: Block,
 }
 
-// Sums over the tile's rows, of each of the thread's columns: of its own rows `mine` has the sums. In fixed order: the
+// First column of a group. A word holds a whole group; single words of neighbouring threads are neighbours.
+fn column_of(group: u32) -> u32 {
+    return group / COLUMNS * 4u * COLUMNS + group % COLUMNS * WORD;
+}
+
+// From one column of a group to the next.
+fn column_step() -> u32 {
+    return select(1u, COLUMNS, WORD == 1u);
+}
+
+fn load_quads(tile: Tile, lane: u32, left_cursor: Cursor, right_cursor: Cursor) -> Loaded {
+    var loaded = Loaded();
+    if lane < LEFT_QUADS {
+        loaded.left = left_quad(tile, lane / QUADS, left_cursor);
+    }
+    if lane + THREADS < LEFT_QUADS {
+        loaded.more_left = left_quad(tile, (lane + THREADS) / QUADS, left_cursor);
+    }
+    // Threads that have nothing to load on the left come first.
+    let right_lane = THREADS - 1u - lane;
+    if right_lane < RIGHT_QUADS {
+        loaded.right = right_quad(tile, right_lane / QUADS, right_cursor);
+    }
+    return loaded;
+}
+
+fn store_quads(loaded: Loaded, lane: u32, buffer: u32) {
+    if lane < LEFT_QUADS {
+        store_left(loaded.left, lane, buffer);
+    }
+    if lane + THREADS < LEFT_QUADS {
+        store_left(loaded.more_left, lane + THREADS, buffer);
+    }
+    let right_lane = THREADS - 1u - lane;
+    if right_lane < RIGHT_QUADS {
+        let at = (buffer * TILE_DEPTH + right_lane % QUADS * 4u) * RIGHT_STRIDE + right_lane / QUADS;
+        right[at] = loaded.right[0];
+        right[at + RIGHT_STRIDE] = loaded.right[1];
+        right[at + 2u * RIGHT_STRIDE] = loaded.right[2];
+        right[at + 3u * RIGHT_STRIDE] = loaded.right[3];
+    }
+}
+
+fn store_left(quad: Quad, index: u32, buffer: u32) {
+    let at = (buffer * TILE_DEPTH + index % QUADS * 4u) * LEFT_STRIDE + index / QUADS;
+    left[at] = quad[0];
+    left[at + LEFT_STRIDE] = quad[1];
+    left[at + 2u * LEFT_STRIDE] = quad[2];
+    left[at + 3u * LEFT_STRIDE] = quad[3];
+}
+
+fn add_product(sums: Block, rows: vec4<f32>, columns: vec4<f32>) -> Block {
+    return Block(
+        fma(vec4(rows.x), columns, sums[0]),
+        fma(vec4(rows.y), columns, sums[1]),
+        fma(vec4(rows.z), columns, sums[2]),
+        fma(vec4(rows.w), columns, sums[3]),
+    );
+}
+
+// The sums with the products of the steps in workgroup memory added, in ascending order of the depth.
+fn multiply_tiles(sums: Sums, buffer: u32, local: vec3<u32>) -> Sums {
+    var result = sums;
+    for (var step = 0u; step < TILE_DEPTH; step++) {
+        let row_at = (buffer * TILE_DEPTH + step) * LEFT_STRIDE + local.y;
+        let column_at = (buffer * TILE_DEPTH + step) * RIGHT_STRIDE + local.x;
+        let top = left[row_at];
+        let near = right[column_at];
+        result.top_left = add_product(result.top_left, top, near);
+        if COLUMN_GROUPS == 2u {
+            result.top_right = add_product(result.top_right, top, right[column_at + COLUMNS]);
+        }
+        if ROW_GROUPS == 2u {
+            let bottom = left[row_at + 16u];
+            result.bottom_left = add_product(result.bottom_left, bottom, near);
+            if COLUMN_GROUPS == 2u {
+                result.bottom_right = add_product(result.bottom_right, bottom, right[column_at + COLUMNS]);
+            }
+        }
+    }
+    return result;
+}
+
+// The thread's sums over the whole depth.
+fn sum_tile(tile: Tile, lane: u32, local: vec3<u32>) -> Sums {
+    // Whatever TILE_DEPTH is, the same zeros are added at the end: they decide whether a sum of -0 stays one.
+    let depth = (tile.depth + 15u) / 16u * 16u;
+    var left_cursor = cursor_at(tile, lane % QUADS * 4u);
+    var right_cursor = cursor_at(tile, (THREADS - 1u - lane) % QUADS * 4u);
+    var loaded = Loaded();
+    var sums = Sums();
+    // The last turn only multiplies what the one before has stored.
+    var buffer = 0u;
+    for (var step = 0u; step < depth + TILE_DEPTH; step += TILE_DEPTH) {
+        if step < depth {
+            loaded = load_quads(tile, lane, left_cursor, right_cursor);
+            left_cursor = cursor_after(tile, left_cursor, TILE_DEPTH);
+            right_cursor = cursor_after(tile, right_cursor, TILE_DEPTH);
+        }
+        if step > 0u {
+            sums = multiply_tiles(sums, buffer, local);
+            if BUFFERS == 1u {
+                workgroupBarrier();
+            } else {
+                buffer = 1u - buffer;
+            }
+        }
+        if step < depth {
+            store_quads(loaded, lane, buffer);
+            workgroupBarrier();
+        }
+    }
+    if BUFFERS == 2u {
+        // Whatever follows may use the memory.
+        workgroupBarrier();
+    }
+    return sums;
+}
+
+// Sums over 64 rows of the tile, of a group of columns: of the thread's rows `mine` has the sums. In fixed order: the
 // thread's rows first, then threads ascending. All threads of a workgroup must call it, and all have the result.
 fn sum_rows(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
     left[local.y * COLUMNS + local.x] = mine;
@@ -36,16 +198,32 @@ fn sum_rows(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
     return sum;
 }
 
-// The sums with the products of the tiles added, in ascending order of the depth.
-fn multiply_tiles(sums: array<vec4<f32>, 4>, local: vec3<u32>) -> array<vec4<f32>, 4> {
-    var result = sums;
-    for (var step = 0u; step < TILE_DEPTH; step++) {
-        let a = left[step * LEFT_STRIDE + local.y];
-        let b = right[step * (COLUMNS + 1u) + local.x];
-        result[0] = fma(vec4(a.x), b, result[0]);
-        result[1] = fma(vec4(a.y), b, result[1]);
-        result[2] = fma(vec4(a.z), b, result[2]);
-        result[3] = fma(vec4(a.w), b, result[3]);
+fn store_sums(tile: Tile, sums: Sums, local: vec3<u32>) {
+    store_block(tile, local.y, local.x, sums.top_left);
+    if COLUMN_GROUPS == 2u {
+        store_block(tile, local.y, local.x + COLUMNS, sums.top_right);
     }
-    return result;
+    if ROW_GROUPS == 2u {
+        store_block(tile, local.y + 16u, local.x, sums.bottom_left);
+        if COLUMN_GROUPS == 2u {
+            store_block(tile, local.y + 16u, local.x + COLUMNS, sums.bottom_right);
+        }
+    }
+}
+
+fn store_block(tile: Tile, row_group: u32, column_group: u32, block: Block) {
+    let column = column_of(column_group);
+    store_columns(tile, row_of(row_group, 0u), column, block[0]);
+    store_columns(tile, row_of(row_group, 1u), column, block[1]);
+    store_columns(tile, row_of(row_group, 2u), column, block[2]);
+    store_columns(tile, row_of(row_group, 3u), column, block[3]);
+}
+
+fn store_columns(tile: Tile, row: u32, column: u32, sums: vec4<f32>) {
+    store(tile, row, column, word_of(sums));
+    if WORD == 1u {
+        store(tile, row, column + COLUMNS, word_of(sums.yyyy));
+        store(tile, row, column + 2u * COLUMNS, word_of(sums.zzzz));
+        store(tile, row, column + 3u * COLUMNS, word_of(sums.wwww));
+    }
 }

@@ -1,22 +1,27 @@
-// norm: what a batch norm does to its input. Needs a binding `norm`, [4, channels]: mean, 1 / deviation, gamma, beta.
+// norm: what a batch norm does to its input. Needs a binding `norm`, [4, channels]: mean, 1 / deviation, gamma, beta;
+// and words.
 
 struct Norm {
-    mean: f32,
-    rstd: f32,
-    gamma: f32,
-    beta: f32,
+    mean: Word,
+    rstd: Word,
+    gamma: Word,
+    beta: Word,
 }
 
+// Of the channels of a word, the first of which is `channel`.
 fn norm_of(channel: u32, channels: u32) -> Norm {
     return Norm(
-        norm[channel], norm[channels + channel], norm[2u * channels + channel], norm[3u * channels + channel],
+        norm[channel / WORD],
+        norm[(channels + channel) / WORD],
+        norm[(2u * channels + channel) / WORD],
+        norm[(3u * channels + channel) / WORD],
     );
 }
 
-fn standardized(x: f32, n: Norm) -> f32 {
+fn standardized(x: Word, n: Norm) -> Word {
     return (x - n.mean) * n.rstd;
 }
 
-fn normalized(x: f32, n: Norm) -> f32 {
+fn normalized(x: Word, n: Norm) -> Word {
     return fma(n.gamma, standardized(x, n), n.beta);
 }

@@ -1,20 +1,19 @@
-// taps: steps of the depth of a convolution's matrix product: a tap of the kernel and a channel under it.
-// Needs gemm, whose tiles are TILE_DEPTH steps deep.
+// taps: places in the depth of a convolution's matrix product: a tap of the kernel and a channel under it.
 
-struct Step {
+struct Cursor {
     tap: vec2<u32>,  // row, column
     channel: u32,
 }
 
-fn step_at(index: u32, kernel_width: u32, channels: u32) -> Step {
-    let tap = index / channels;
-    return Step(vec2(tap / kernel_width, tap % kernel_width), index % channels);
+fn tap_at(step: u32, kernel_width: u32, channels: u32) -> Cursor {
+    let tap = step / channels;
+    return Cursor(vec2(tap / kernel_width, tap % kernel_width), step % channels);
 }
 
-// The step TILE_DEPTH further on, without dividing: a tile's loads would spend as long on divisions as on loading.
-fn in_next_tile(step: Step, kernel_width: u32, channels: u32) -> Step {
-    var next = step;
-    next.channel += TILE_DEPTH;
+// `steps` further on, without dividing: a tile's loads would spend as long on divisions as on loading.
+fn tap_after(cursor: Cursor, steps: u32, kernel_width: u32, channels: u32) -> Cursor {
+    var next = cursor;
+    next.channel += steps;
     while next.channel >= channels {
         next.channel -= channels;
         next.tap.y += 1u;

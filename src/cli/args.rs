@@ -165,6 +165,17 @@ pub enum Record {
     Trace,
 }
 
+/// Flags of the choice between variants of shaders.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct TuneArgs {
+    /// Run every shader as it does best on most GPUs, without measuring on this one
+    #[arg(long, conflicts_with = "tune")]
+    pub no_tune: bool,
+    /// Measure the variants of shaders on a software adapter too
+    #[arg(long)]
+    pub tune: bool,
+}
+
 /// Flags of `sdgpu train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
@@ -174,6 +185,9 @@ pub struct TrainArgs {
     /// trace: initial weights, and batch, gates and dropout seed of each step, to replay the run elsewhere
     #[arg(long, value_parser = named::<Record>)]
     pub record: Option<Record>,
+    /// Whether to measure.
+    #[command(flatten)]
+    pub tune: TuneArgs,
     /// Weights to start from (safetensors, PyTorch's names and shapes)
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
@@ -228,6 +242,9 @@ pub struct BenchArgs {
     /// Model, data and training.
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Whether to measure variants.
+    #[command(flatten)]
+    pub tune: TuneArgs,
     /// Times that everything is measured
     #[arg(long, value_name = "N", default_value_t = 7)]
     pub repeats: u32,
@@ -265,6 +282,9 @@ pub struct EvalArgs {
     /// Images in an evaluation batch
     #[arg(long, value_name = "N")]
     pub eval_batch: Option<u32>,
+    /// Whether to measure.
+    #[command(flatten)]
+    pub tune: TuneArgs,
     /// auto, gpu, cpu, both, or part of an adapter's name
     #[arg(long, default_value = "auto")]
     pub device: String,

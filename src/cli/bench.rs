@@ -10,7 +10,7 @@ use super::args::{BenchArgs, ModelArgs, SkippedNets};
 use super::console::{Console, thousands};
 use super::resolve::resolve;
 use super::train::plan;
-use super::{BadInput, open_device, show_device};
+use super::{BadInput, open_device, show_device, tune};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::device::choose::Chosen;
@@ -117,13 +117,19 @@ fn options(mut args: ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions> 
 
 /// A device for `args`.
 fn open(args: &BenchArgs) -> anyhow::Result<Chosen> {
-    open_device(&args.model.device, args.model.backend)
+    open_device(&args.model.device, args.model.backend, args.tune)
 }
 
 /// The net of `options` on `device`, warmed up.
-fn stepper(device: Box<dyn Device>, options: &TrainOptions, data: &DataSet) -> anyhow::Result<Stepper> {
+fn stepper(
+    args: &BenchArgs,
+    mut device: Box<dyn Device>,
+    options: &TrainOptions,
+    data: &DataSet,
+) -> anyhow::Result<Stepper> {
     let net = options.net(data.train.channels, data.classes)?;
     let plan = plan(&net, options, data, device.limits())?;
+    tune(args.tune, Console::new(args.json, false), device.as_mut(), &plan)?;
     let mut engine = Engine::new(device, plan, options.eval_batch, data)?;
     engine.load(&Weights::initial(&net, options.initialisation, options.seed))?;
     Ok(Stepper::new(engine, options)?)
@@ -149,7 +155,7 @@ fn figures(args: &BenchArgs, data: &DataSet) -> anyhow::Result<()> {
         survival_last: (options.model == Model::Stochastic).then_some(options.survival_last),
     };
     let peak = Peak::measure(device.as_mut())?;
-    let mut stepper = stepper(device, &options, data)?;
+    let mut stepper = stepper(args, device, &options, data)?;
     let report = bench(&mut stepper, peak, args.repeats, options.seed)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
@@ -294,7 +300,7 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
     drop(device);
     let mut measured = Vec::new();
     for options in &settings {
-        let mut stepper = stepper(open(args)?.device, options, data)?;
+        let mut stepper = stepper(args, open(args)?.device, options, data)?;
         let (arch, batch_size, last) = (&options.arch, options.batch_size, options.survival_last);
         let net = skipping(&mut stepper, arch, batch_size, last, args.draws, args.repeats, options.seed)?;
         tell(console, &net, args.each);

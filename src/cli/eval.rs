@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::args::EvalArgs;
 use super::console::Console;
-use super::{BadInput, open_device, show_device};
+use super::{BadInput, open_device, show_device, tune};
 use crate::data::DataSet;
 use crate::experiment::{JsonLines, RunConfig, RunError, TestLine, read_weights};
 use crate::model::resnet::ResNet;
@@ -45,12 +45,14 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     check_flag("eval-batch", eval_batch, (1..=test_images).contains(&(eval_batch as usize)), &range)?;
     let candidates: Vec<Candidate> = candidates.into_iter().map(|file| file.fit(&net)).collect::<Result<_, _>>()?;
 
-    let chosen = open_device(&args.device, args.backend)?;
+    let mut chosen = open_device(&args.device, args.backend, args.tune)?;
     let sizes = DataSizes { height: data.test.height, width: data.test.width, train: 0, test: test_images };
     let limits = chosen.device.limits();
     let options = PlanOptions { data: sizes, training: None, eval_batch, survival, branch_scale, limits };
     let plan = Plan::new(&net, &options)?;
-    show_device(Console::new(false, args.json), chosen.device.as_ref(), chosen.note.as_deref());
+    let console = Console::new(false, args.json);
+    tune(args.tune, console, chosen.device.as_mut(), &plan)?;
+    show_device(console, chosen.device.as_ref(), chosen.note.as_deref());
     let mut engine = Engine::new(chosen.device, plan, eval_batch, &data)?;
     let indices: Vec<u32> = (0..test_images as u32).collect();
     for Candidate { name, path, weights } in candidates {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -15,16 +16,17 @@ mod progress;
 mod resolve;
 mod train;
 
-use args::{Cli, Command};
+use args::{Cli, Command, TuneArgs};
 use console::Console;
 
 use crate::data::DataError;
 use crate::device::choose::{self, Chosen, DeviceChoice};
 use crate::device::gpu::Backend;
-use crate::device::{Device, DeviceError};
+use crate::device::{Device, DeviceError, TuneOptions, Tuning, cache_folder};
+use crate::dispatch::Dispatch;
 use crate::experiment::{ConfigError, RunError};
-use crate::plan::PlanError;
-use crate::train::{OptionError, TrainError};
+use crate::plan::{Plan, PlanError};
+use crate::train::{Engine, OptionError, TrainError};
 
 /// Exit code for what the user can mend before anything starts: flags, files, devices that are not there.
 const BAD_INPUT: u8 = 2;
@@ -74,13 +76,37 @@ fn summary(message: &str) -> String {
     format!("{sentence}{arguments}{tip}")
 }
 
-/// Opens the device that the flags `--device` and `--backend` ask for.
-fn open_device(device: &str, backend: Option<Backend>) -> anyhow::Result<Chosen> {
+/// Opens the device that the flags `--device` and `--backend` ask for; the flags of `tune` must make sense for it.
+fn open_device(device: &str, backend: Option<Backend>, tune: TuneArgs) -> anyhow::Result<Chosen> {
     let choice = DeviceChoice::from(device);
-    if choice == DeviceChoice::Cpu && backend.is_some() {
-        return Err(BadInput("--backend has no effect with --device cpu; leave it out".into()).into());
+    let flags = [("backend", backend.is_some()), ("tune", tune.tune), ("no-tune", tune.no_tune)];
+    if let Some((flag, _)) = flags.iter().find(|(_, given)| *given && choice == DeviceChoice::Cpu) {
+        return Err(BadInput(format!("--{flag} has no effect with --device cpu; leave it out")).into());
     }
     Ok(choose::open(&choice, backend)?)
+}
+
+/// How long the variants of shaders are measured at most, on a device that has not been seen before.
+const TUNING_TIME: Duration = Duration::from_secs(4);
+
+/// Chooses the variants of the shaders that `plan` needs, and has `device` use them.
+fn tune(args: TuneArgs, console: Console, device: &mut dyn Device, plan: &Plan) -> anyhow::Result<Tuning> {
+    if args.no_tune {
+        return Ok(Tuning::default());
+    }
+    let options = TuneOptions { forced: args.tune, budget: TUNING_TIME, cache: cache_folder() };
+    let name = device.info().name.clone();
+    let mut progress = |measured: usize, kernels: usize| {
+        if measured == 0 {
+            let seconds = TUNING_TIME.as_secs();
+            console.line(format!("tuning     up to {kernels} kernels on {name}, for about {seconds} s, this once"));
+        }
+    };
+    let dispatches = Engine::dispatches(plan);
+    let dispatches: Vec<&Dispatch> = dispatches.iter().collect();
+    let tuning = device.tune(&plan.storage, &dispatches, &options, &mut progress)?;
+    device.set_tuning(&tuning);
+    Ok(tuning)
 }
 
 /// Says which device is used, and why if that needs saying.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 
-use super::args::PlanArgs;
+use super::args::{PlanArgs, TuneArgs};
 use super::resolve::resolve;
 use super::train::plan;
 use super::{BadInput, open_device};
@@ -15,7 +15,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let data = DataSet::load(&args.model.data)?;
     let options = resolve(&args.model, &data)?;
     let net = options.net(data.train.channels, data.classes)?;
-    let device = open_device(&args.model.device, args.model.backend)?.device;
+    let device = open_device(&args.model.device, args.model.backend, TuneArgs::default())?.device;
     let plan = plan(&net, &options, &data, device.limits())?;
     let blocks = plan.blocks.len();
     let gates = args.gates.clone().unwrap_or_else(|| Gates::all(blocks));

@@ -7,7 +7,7 @@ use super::args::TrainArgs;
 use super::console::{Console, duration, thousands};
 use super::progress::Progress;
 use super::resolve::{absolute, resolve};
-use super::{open_device, show_device};
+use super::{open_device, show_device, tune};
 use crate::data::DataSet;
 use crate::device::{Device, DeviceError};
 use crate::dispatch::Limits;
@@ -30,15 +30,17 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let profiled = profiled_steps(args, options.steps)?;
     let net = options.net(data.train.channels, data.classes)?;
     let initial = initial_weights(args, &options, &net)?;
-    let chosen = open_device(&args.model.device, args.model.backend)?;
+    let mut chosen = open_device(&args.model.device, args.model.backend, args.tune)?;
     let limits = chosen.device.limits();
     let planned = plan(&net, &options, &data, limits)?;
+    let tuning = tune(args.tune, console, chosen.device.as_mut(), &planned)?;
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
         init_weights: args.init.as_deref().map(absolute),
         trace: args.record.is_some(),
         device: DeviceEntry::from(chosen.device.info()),
         settings: options.clone(),
+        tuning,
     };
     // Gone again if the run does not start.
     let mut run_dir = RunDir::create(args.out.as_deref(), &config)?;

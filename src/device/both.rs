@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::cpu::CpuDevice;
-use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed, TuneOptions, Tuning};
 use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 
 /// A GPU, and the CPU device beside it as its judge.
@@ -92,6 +92,20 @@ impl Device for BothDevices {
             buffer_words: gpu.buffer_words.min(cpu.buffer_words),
             total_words: gpu.total_words.min(cpu.total_words),
         }
+    }
+
+    fn set_tuning(&mut self, tuning: &Tuning) {
+        self.gpu.set_tuning(tuning);
+    }
+
+    fn tune(
+        &mut self,
+        storage: &Storage,
+        dispatches: &[&Dispatch],
+        options: &TuneOptions,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Tuning, DeviceError> {
+        self.gpu.tune(storage, dispatches, options, progress)
     }
 
     fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {

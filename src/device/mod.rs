@@ -14,6 +14,9 @@ pub mod both;
 pub mod choose;
 pub mod cpu;
 pub mod gpu;
+mod tuning;
+
+pub use tuning::{TuneOptions, Tuning, cache_folder};
 
 /// What went wrong on a device.
 #[derive(Debug, Error)]
@@ -142,6 +145,25 @@ pub trait Device {
 
     /// What a plan has to respect.
     fn limits(&self) -> Limits;
+
+    /// Runs kernels in the variants that `tuning` names, from the next [`Self::prepare`] on. The results are the same.
+    fn set_tuning(&mut self, tuning: &Tuning) {
+        let _ = tuning;
+    }
+
+    /// Measures, or knows from before, which variants of the kernels of `dispatches` are the fastest with values as large
+    /// as `storage` says; they are for [`Self::set_tuning`]. Calls `progress` with the numbers of kernels measured and
+    /// to be measured, from 0 on, if there are any. Drops whatever was prepared.
+    fn tune(
+        &mut self,
+        storage: &Storage,
+        dispatches: &[&Dispatch],
+        options: &TuneOptions,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Tuning, DeviceError> {
+        let _ = (storage, dispatches, options, progress);
+        Ok(Tuning::default())
+    }
 
     /// Allocates `storage`, zeroed, and makes what is needed to run `dispatches`, so that steps need nothing new.
     /// Whatever was prepared before is dropped.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::device::DeviceInfo;
+use crate::device::{DeviceInfo, Tuning};
 use crate::train::TrainOptions;
 
 /// The device that a run was made on.
@@ -44,6 +44,9 @@ pub struct RunConfig {
     pub device: DeviceEntry,
     /// The settings.
     pub settings: TrainOptions,
+    /// Variants of shaders that were measured to be the fastest; results do not depend on them.
+    #[serde(default, skip_serializing_if = "Tuning::is_empty")]
+    pub tuning: Tuning,
 }
 
 /// Why a run's settings can't be read.

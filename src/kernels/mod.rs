@@ -75,22 +75,37 @@ const SHARED: &[(&str, &str)] = &[
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
     ("taps", include_str!("../../shaders/shared/taps.wgsl")),
     ("update", include_str!("../../shaders/shared/update.wgsl")),
+    ("words_single", include_str!("../../shaders/shared/words_single.wgsl")),
+    ("words_vector", include_str!("../../shaders/shared/words_vector.wgsl")),
 ];
 
+/// A number that changes with the text of any shader.
+pub fn fingerprint() -> u64 {
+    // FNV-1a, as the standard library's hasher may change from one version to the next.
+    let texts = ALL.iter().map(|shader| shader.source).chain(SHARED.iter().map(|(_, text)| *text));
+    texts
+        .flat_map(str::bytes)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 impl Shader {
-    /// The shader's complete WGSL text: each `//!import NAME` line replaced by `shaders/shared/NAME.wgsl`.
+    /// The shader's complete WGSL text: each `//!import NAME` line replaced by `shaders/shared/NAME.wgsl`. A line
+    /// `//!import ONE | OTHER` offers alternatives: the one that is among `imports`, else the first.
     ///
     /// Errors with the name of an import that does not exist; a test composes every shader.
-    pub fn wgsl(&self) -> Result<String, String> {
+    pub fn wgsl(&self, imports: &[&str]) -> Result<String, String> {
         let mut text = String::with_capacity(2 * self.source.len());
         for line in self.source.lines() {
             match line.strip_prefix("//!import ") {
                 None => text.push_str(line),
-                Some(import) => {
+                Some(alternatives) => {
+                    let mut names = alternatives.split('|').map(str::trim);
+                    let first = names.clone().next().unwrap_or_default();
+                    let import = names.find(|name| imports.contains(name)).unwrap_or(first);
                     let (_, shared) = SHARED
                         .iter()
-                        .find(|(name, _)| *name == import.trim())
-                        .ok_or_else(|| format!("shader {} imports unknown `{}`", self.name, import.trim()))?;
+                        .find(|(name, _)| *name == import)
+                        .ok_or_else(|| format!("shader {} imports unknown `{import}`", self.name))?;
                     text.push_str(shared);
                 }
             }

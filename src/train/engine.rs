@@ -88,8 +88,8 @@ impl Report {
 }
 
 impl Engine {
-    /// Prepares `device` for `plan`, with `data` on it; the weights are all zero until [`Self::load`].
-    pub fn new(mut device: Box<dyn Device>, plan: Plan, eval_batch: u32, data: &DataSet) -> Result<Self, DeviceError> {
+    /// Dispatches of all kernels that `plan` can ever need.
+    pub fn dispatches(plan: &Plan) -> Vec<Dispatch> {
         let mut dispatches = plan.schedule_inference(ImageFile::Test);
         if !plan.segments.is_empty() {
             let blocks = plan.blocks.len();
@@ -98,6 +98,12 @@ impl Engine {
             dispatches.extend(plan.schedule(&Gates(vec![false; blocks])));
             dispatches.extend(plan.schedule_update());
         }
+        dispatches
+    }
+
+    /// Prepares `device` for `plan`, with `data` on it; the weights are all zero until [`Self::load`].
+    pub fn new(mut device: Box<dyn Device>, plan: Plan, eval_batch: u32, data: &DataSet) -> Result<Self, DeviceError> {
+        let dispatches = Self::dispatches(&plan);
         device.prepare(&plan.storage, &dispatches.iter().collect::<Vec<_>>())?;
         let interface = &plan.interface;
         let planned = [(plan.data.train, &data.train), (plan.data.test, &data.test)];

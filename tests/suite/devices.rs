@@ -1,12 +1,13 @@
 //! Whole trainings on both devices: they agree, each repeats itself bit for bit, and a wrong kernel is found by name.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sdgpu::data::{DataSet, Images};
 use sdgpu::device::both::BothDevices;
 use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::GpuRequest;
-use sdgpu::device::{Clock, Device, DeviceError};
+use sdgpu::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
 use sdgpu::dispatch::{Dispatch, Limits, Region, Storage, ValueId};
 use sdgpu::kernels::probe::Triad;
 use sdgpu::model::init::Init;
@@ -101,6 +102,64 @@ fn the_gpu_repeats_itself_bit_for_bit() {
     assert_eq!(run(), run());
 }
 
+/// Training in the last variant of every kernel gives the bits of the first.
+#[test]
+fn variants_do_not_change_a_bit() {
+    let (net, data) = (resnet8(), data(9));
+    let run = |choose: fn(usize) -> usize| {
+        let mut device = adapter::open();
+        let plan = Plan::new(&net, &options(&net, &data, 8, device.limits())).expect("a plan");
+        let mut tuning = Tuning::default();
+        for Dispatch { kernel, .. } in Engine::dispatches(&plan) {
+            let variants = kernel.variants();
+            let name = variants[choose(variants.len())].name;
+            tuning.0.insert(Tuning::key(kernel.as_ref()), name.to_string());
+            assert_eq!(tuning.variant(kernel.as_ref()).name, name);
+        }
+        device.set_tuning(&tuning);
+        let mut engine = engine(Box::new(device), &net, &data, 8).expect("an engine");
+        train(&mut engine, &net, 8, 4).expect("a training")
+    };
+    assert_eq!(run(|_| 0), run(|variants| variants - 1));
+}
+
+/// What is measured once is known from then on, and only on a real GPU unless it is asked for.
+#[test]
+fn tuning_measures_each_kernel_once() {
+    let (net, data) = (resnet8(), data(9));
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut device = adapter::open();
+    let plan = Plan::new(&net, &options(&net, &data, 8, device.limits())).expect("a plan");
+    let dispatches = Engine::dispatches(&plan);
+    let mut choices: Vec<&Dispatch> = dispatches.iter().filter(|one| one.kernel.variants().len() > 1).collect();
+    choices.dedup_by_key(|one| Tuning::key(one.kernel.as_ref()));
+    choices.truncate(2);
+    let mut tune = |dispatches: &[&Dispatch], forced, seconds| {
+        let cache = Some(folder.path().to_path_buf());
+        let options = TuneOptions { forced, budget: Duration::from_secs(seconds), cache };
+        let mut told = Vec::new();
+        let mut progress = |measured, kernels| told.push((measured, kernels));
+        let tuning = device.tune(&plan.storage, dispatches, &options, &mut progress).expect("a measurement");
+        for (key, name) in &tuning.0 {
+            let named =
+                dispatches.iter().find(|one| Tuning::key(one.kernel.as_ref()) == *key).expect("a kernel asked for");
+            assert!(named.kernel.variants().iter().any(|variant| variant.name == *name), "{name}");
+        }
+        (tuning, told)
+    };
+
+    if adapter::open().is_software() {
+        assert_eq!(tune(&choices, false, 60), (Tuning::default(), vec![]));
+    }
+    let (one, told) = tune(&choices, true, 0);
+    assert_eq!((one.0.len(), told), (1, vec![(0, 2), (1, 2)]), "out of time after the first kernel");
+    let (both, told) = tune(&choices, true, 60);
+    assert_eq!((both.0.len(), told), (2, vec![(0, 1)]), "the other kernel");
+    assert!(one.0.iter().all(|(key, name)| both.0[key] == *name));
+    assert_eq!(tune(&choices, true, 60), (both, vec![]), "nothing is left to be measured");
+    assert_eq!(tune(&choices[..1], true, 60).0.0.len(), 1, "only what is asked for");
+}
+
 #[test]
 fn threads_do_not_change_a_bit() {
     let (net, data) = (resnet8(), data(13));
@@ -132,8 +191,8 @@ fn both_devices_agree_on_every_dispatch_of_a_resnet50_step() {
 /// What `--device both` says of a training with `find` replaced in the shader `name`.
 fn difference(name: &'static str, find: &'static str, replace: &'static str) -> String {
     let request = GpuRequest {
-        sources: Some(Arc::new(move |shader| {
-            let text = shader.wgsl()?;
+        sources: Some(Arc::new(move |shader, imports| {
+            let text = shader.wgsl(imports)?;
             let wrong = text.replace(find, replace);
             assert!(shader.name != name || wrong != text, "the fault no longer applies");
             Ok(if shader.name == name { wrong } else { text })

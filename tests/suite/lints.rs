@@ -11,7 +11,7 @@ use std::path::Path;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use sdgpu::dispatch::{Field, Scalar, Shader};
+use sdgpu::dispatch::{Field, Scalar, Shader, Variant};
 use sdgpu::kernels::ALL;
 
 use crate::shaders;
@@ -22,9 +22,6 @@ const WORKGROUP_MEMORY: u32 = 16 * 1024;
 const INVOCATIONS: u32 = 256;
 /// Every adapter takes this many storage buffers in a shader.
 const STORAGE_BUFFERS: usize = 8;
-
-/// Values of override constants, by name.
-type Overrides = [(&'static str, f64)];
 
 /// A rule, and how to break it.
 struct Lint {
@@ -205,21 +202,21 @@ struct Compiled<'a> {
 }
 
 /// Parses and validates `shader` for adapters without any optional feature.
-fn compile<'a>(shader: &'a Shader, overrides: &Overrides) -> Result<Compiled<'a>, String> {
-    let text = shader.wgsl()?;
+fn compile<'a>(shader: &'a Shader, variant: &Variant) -> Result<Compiled<'a>, String> {
+    let text = shader.wgsl(variant.imports)?;
     let declared = naga::front::wgsl::parse_str(&text).map_err(|error| error.emit_to_string(&text))?;
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
     let info = validator.validate(&declared).map_err(|error| error.emit_to_string(&text))?;
-    let values = overrides.iter().map(|&(name, value)| (name.to_string(), value)).collect();
+    let values = variant.constants.iter().map(|&(name, value)| (name.to_string(), value)).collect();
     let (module, info) = naga::back::pipeline_constants::process_overrides(&declared, &info, None, &values)
-        .map_err(|error| format!("overrides {overrides:?}: {error}"))?;
+        .map_err(|error| format!("constants {:?}: {error}", variant.constants))?;
     let (module, info) = (module.into_owned(), info.into_owned());
     Ok(Compiled { shader, text, declared, module, info })
 }
 
 /// What is wrong with `shader`.
-fn violations(shader: &Shader, overrides: &Overrides) -> Vec<String> {
-    match compile(shader, overrides) {
+fn violations(shader: &Shader, variant: &Variant) -> Vec<String> {
+    match compile(shader, variant) {
         Ok(compiled) => LINTS
             .iter()
             .flat_map(|lint| (lint.violations)(&compiled).into_iter().map(|what| format!("{}: {what}", lint.rule)))
@@ -352,22 +349,29 @@ fn stems(folder: &str) -> BTreeSet<String> {
     paths.filter(|path| path.is_file()).map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
 }
 
-/// The default variant of every shader, and those that the tables run.
-fn variants() -> BTreeMap<String, (&'static Shader, &'static Overrides)> {
-    let defaults = ALL.iter().map(|&shader| (shader, &[] as &Overrides));
-    let tables = shaders::rows().into_iter().map(|row| (row.kernel.shader(), row.kernel.overrides()));
-    defaults
-        .chain(tables)
-        .map(|(shader, overrides)| (format!("{} {overrides:?}", shader.name), (shader, overrides)))
-        .collect()
+/// A shader's text and constants as they are written.
+const AS_WRITTEN: Variant = Variant { name: "", constants: Vec::new(), imports: &[], workgroups: 0 };
+
+/// Every shader as it is written, and all variants of the kernels that the tables run.
+fn variants() -> BTreeMap<String, (&'static Shader, Variant)> {
+    let written = ALL.iter().map(|&shader| (shader, AS_WRITTEN));
+    let rows = shaders::rows();
+    let tables = rows.iter().flat_map(|row| {
+        let shader = row.kernel.shader();
+        row.kernel.variants().into_iter().map(move |variant| (shader, variant))
+    });
+    let name = |shader: &Shader, variant: &Variant| {
+        format!("{} ({}) {:?} {:?}", shader.name, variant.name, variant.imports, variant.constants)
+    };
+    written.chain(tables).map(|(shader, variant)| (name(shader, &variant), (shader, variant))).collect()
 }
 
 #[test]
 fn every_variant_of_every_shader_keeps_every_rule() {
     let mut wrong = String::new();
-    for (variant, (shader, overrides)) in variants() {
-        for violation in violations(shader, overrides) {
-            wrong += &format!("\n{variant}: {violation}");
+    for (name, (shader, variant)) in variants() {
+        for violation in violations(shader, &variant) {
+            wrong += &format!("\n{name}: {violation}");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -385,12 +389,12 @@ fn every_lint_sees_its_faults() {
             Field { name: "scale", offset: 4, scalar: Scalar::F32 },
         ],
     };
-    assert_eq!(violations(&good, &[]), Vec::<String>::new());
+    assert_eq!(violations(&good, &AS_WRITTEN), Vec::<String>::new());
     for lint in LINTS {
         for (find, replace) in lint.faults {
             assert!(GOOD.contains(find), "{find}");
             let source: &'static str = GOOD.replacen(find, replace, 1).leak();
-            let seen = match compile(&Shader { source, ..good }, &[]) {
+            let seen = match compile(&Shader { source, ..good }, &AS_WRITTEN) {
                 Ok(compiled) => !(lint.violations)(&compiled).is_empty(),
                 // The validator speaks for the lint of translations only.
                 Err(error) => {
@@ -412,7 +416,7 @@ fn every_file_is_a_shader_and_every_shared_file_is_imported() {
     let imports: BTreeSet<String> = ALL
         .iter()
         .flat_map(|shader| shader.source.lines().filter_map(|line| line.strip_prefix("//!import ")))
-        .map(|name| name.trim().to_string())
+        .flat_map(|alternatives| alternatives.split('|').map(|name| name.trim().to_string()))
         .collect();
     assert_eq!(stems("shaders/shared"), imports, "files in shaders/shared/ and imports");
 }

@@ -130,6 +130,12 @@ pub(super) fn info(adapter: &Adapter) -> DeviceInfo {
     }
 }
 
+/// PCI numbers of the adapter's vendor and of itself; 0 where the interface does not say.
+pub(super) fn vendor_and_device(adapter: &Adapter) -> [u32; 2] {
+    let info = adapter.get_info();
+    [info.vendor, info.device]
+}
+
 /// Whether the adapter is a processor that plays a GPU.
 pub(super) fn is_software(adapter: &Adapter) -> bool {
     adapter.get_info().device_type == DeviceType::Cpu

@@ -11,13 +11,14 @@ use wgpu::{
     CommandEncoder, ComputePass, ComputePassDescriptor, DeviceDescriptor, PollType,
 };
 
-use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed, TuneOptions, Tuning};
 use crate::dispatch::{Dispatch, Kernel, Limits, Region, Storage, ValueId, fold};
 
 mod adapter;
 mod pipeline;
 mod read_back;
 mod timing;
+mod tune;
 
 pub use adapter::{AdapterSummary, Backend, list};
 pub use pipeline::Sources;
@@ -75,19 +76,30 @@ struct BindKey {
     values: [u32; 9],
 }
 
+/// A kernel with values bound to it: all that is encoded for a dispatch.
+struct Bound {
+    pipeline: wgpu::ComputePipeline,
+    group: BindGroup,
+    workgroups: [u32; 3],
+}
+
 /// A GPU.
 pub struct GpuDevice {
     info: DeviceInfo,
     device: wgpu::Device,
     queue: wgpu::Queue,
     compiler: Compiler,
+    tuning: Tuning,
     workgroup_limit: u32,
     software: bool,
+    vendor_and_device: [u32; 2],
     storage: Storage,
     buffers: Vec<Buffer>,
     params: Option<Buffer>,
     prepared: HashMap<usize, Prepared>,
-    bind_groups: HashMap<BindKey, BindGroup>,
+    bound: Vec<Bound>,
+    /// Places in `bound`.
+    places: HashMap<BindKey, usize>,
     encoder: Option<CommandEncoder>,
     staging: StagingPool,
     /// Only where the adapter has them.
@@ -119,12 +131,14 @@ impl GpuDevice {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
         let fault = watch(&device, &info.name);
-        let sources = request.sources.clone().unwrap_or_else(|| Arc::new(|shader| shader.wgsl()));
+        let sources = request.sources.clone().unwrap_or_else(|| Arc::new(|shader, imports| shader.wgsl(imports)));
         let device_limit = device.limits().max_compute_workgroups_per_dimension;
         Ok(Self {
             compiler: Compiler::new(device.clone(), request.trusted, sources),
+            tuning: Tuning::default(),
             workgroup_limit: request.max_workgroups_per_dimension.unwrap_or(device_limit).min(device_limit),
             software: adapter::is_software(&adapter),
+            vendor_and_device: adapter::vendor_and_device(&adapter),
             timestamps: Timestamps::new(&device, &queue),
             info,
             device,
@@ -133,7 +147,8 @@ impl GpuDevice {
             buffers: Vec::new(),
             params: None,
             prepared: HashMap::new(),
-            bind_groups: HashMap::new(),
+            bound: Vec::new(),
+            places: HashMap::new(),
             encoder: None,
             staging: StagingPool::default(),
             read_backs: HashMap::new(),
@@ -149,7 +164,7 @@ impl GpuDevice {
 
     /// Number of bind groups made so far; it stops growing once every combination has been met.
     pub fn bind_groups(&self) -> usize {
-        self.bind_groups.len()
+        self.bound.len()
     }
 
     /// The first fault that wgpu or the driver reported, if any.
@@ -205,27 +220,31 @@ impl GpuDevice {
         }))
     }
 
-    /// Makes the bind groups that `list` needs and that have not been met before.
-    fn bind(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
-        for dispatch in list {
-            let key = bind_key(dispatch);
-            if !self.bind_groups.contains_key(&key) {
-                let group = self.prepared.get(&key.kernel).and_then(|prepared| self.bind_group(prepared, dispatch));
-                let group = group.ok_or_else(|| self.refused(format!("{} was not prepared", dispatch.label)))?;
-                self.bind_groups.insert(key, group);
-            }
-        }
-        Ok(())
+    /// The places in `bound` of the dispatches of `list`; those that have not been met before are bound now.
+    fn bind(&mut self, list: &[Dispatch]) -> Result<Vec<usize>, DeviceError> {
+        list.iter().map(|dispatch| self.place(dispatch)).collect()
     }
 
-    /// Encodes `dispatch`, whose bind group has been made.
-    fn encode(&self, pass: &mut ComputePass<'_>, dispatch: &Dispatch) {
+    fn place(&mut self, dispatch: &Dispatch) -> Result<usize, DeviceError> {
         let key = bind_key(dispatch);
-        let (prepared, bind_group) = (&self.prepared[&key.kernel], &self.bind_groups[&key]);
-        let [x, y, z] = prepared.workgroups;
-        pass.set_pipeline(&prepared.pipeline.pipeline);
-        pass.set_bind_group(0, bind_group, &[]);
-        pass.dispatch_workgroups(x, y, z);
+        if let Some(&place) = self.places.get(&key) {
+            return Ok(place);
+        }
+        let bound = self.prepared.get(&key.kernel).and_then(|prepared| {
+            let group = self.bind_group(prepared, dispatch)?;
+            Some(Bound { pipeline: prepared.pipeline.pipeline.clone(), group, workgroups: prepared.workgroups })
+        });
+        self.bound.push(bound.ok_or_else(|| self.refused(format!("{} was not prepared", dispatch.label)))?);
+        self.places.insert(key, self.bound.len() - 1);
+        Ok(self.bound.len() - 1)
+    }
+
+    /// Encodes what is bound at `place`.
+    fn encode(&self, pass: &mut ComputePass<'_>, place: usize) {
+        let Bound { pipeline, group, workgroups: [x, y, z] } = &self.bound[place];
+        pass.set_pipeline(pipeline);
+        pass.set_bind_group(0, group, &[]);
+        pass.dispatch_workgroups(*x, *y, *z);
     }
 
     fn create_buffer(&self, words: usize, label: &str) -> Buffer {
@@ -254,13 +273,15 @@ impl GpuDevice {
                 params.resize(offset + PARAMS_STRIDE, 0);
                 offset
             });
-            let pipeline = self.compiler.pipeline(kernel.as_ref()).map_err(|message| self.refused(message))?;
+            let variant = self.tuning.variant(kernel.as_ref());
+            let pipeline =
+                self.compiler.pipeline(kernel.shader(), &variant).map_err(|message| self.refused(message))?;
             let prepared = Prepared {
                 _kernel: Arc::clone(kernel),
                 pipeline,
                 params_offset: offset as u64,
                 params_bytes: bytes.len() as u64,
-                workgroups: fold(kernel.workgroups(), self.workgroup_limit),
+                workgroups: fold(variant.workgroups, self.workgroup_limit),
             };
             self.prepared.insert(address, prepared);
         }
@@ -323,10 +344,25 @@ impl Device for GpuDevice {
         }
     }
 
+    fn set_tuning(&mut self, tuning: &Tuning) {
+        self.tuning = tuning.clone();
+    }
+
+    fn tune(
+        &mut self,
+        storage: &Storage,
+        dispatches: &[&Dispatch],
+        options: &TuneOptions,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Tuning, DeviceError> {
+        self.measure_variants(storage, dispatches, options, progress)
+    }
+
     fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
         self.flush();
         self.read_backs.clear();
-        self.bind_groups.clear();
+        self.places.clear();
+        self.bound.clear();
         self.prepared.clear();
         self.buffers.clear();
         self.prepare_kernels(dispatches)?;
@@ -351,10 +387,10 @@ impl Device for GpuDevice {
     }
 
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
-        self.bind(list)?;
+        let places = self.bind(list)?;
         let mut encoder = self.take_encoder();
         let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
-        list.iter().for_each(|dispatch| self.encode(&mut pass, dispatch));
+        places.into_iter().for_each(|place| self.encode(&mut pass, place));
         drop(pass);
         self.encoder = Some(encoder);
         self.check()

@@ -11,10 +11,11 @@ use wgpu::{
     ShaderRuntimeChecks, ShaderSource, ShaderStages,
 };
 
-use crate::dispatch::{Kernel, Shader};
+use crate::dispatch::{Shader, Variant};
 
-/// Gives the WGSL text to use for a shader. Tests put faults into shaders with it.
-pub type Sources = Arc<dyn Fn(&Shader) -> Result<String, String> + Send + Sync>;
+/// Gives the WGSL text to use for a shader with these imports, as [`Shader::wgsl`] does. Tests put faults into shaders
+/// with it.
+pub type Sources = Arc<dyn Fn(&Shader, &[&str]) -> Result<String, String> + Send + Sync>;
 
 /// A compute pipeline and the layout of its one bind group.
 #[derive(Clone)]
@@ -23,8 +24,8 @@ pub(super) struct Pipeline {
     pub layout: BindGroupLayout,
 }
 
-/// What tells one pipeline from another: the shader and the values of its `override` constants.
-type Key = (&'static str, Vec<(&'static str, u64)>);
+/// What tells one pipeline from another: the shader, its imports, and the values of its `override` constants.
+type Key = (&'static str, &'static [&'static str], Vec<(&'static str, u64)>);
 
 /// Makes pipelines, each once.
 pub(super) struct Compiler {
@@ -39,15 +40,19 @@ impl Compiler {
         Self { device, trusted, sources, pipelines: HashMap::new() }
     }
 
-    /// The pipeline for `kernel`; errors with the compiler's message.
-    pub fn pipeline(&mut self, kernel: &dyn Kernel) -> Result<Pipeline, String> {
-        let shader = kernel.shader();
-        let overrides = kernel.overrides();
-        let key = (shader.name, overrides.iter().map(|&(name, value)| (name, value.to_bits())).collect());
+    /// Whether shaders run without bounds checks.
+    pub fn trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// The pipeline for `shader` as `variant` wants it; errors with the compiler's message.
+    pub fn pipeline(&mut self, shader: &Shader, variant: &Variant) -> Result<Pipeline, String> {
+        let constants = variant.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
+        let key = (shader.name, variant.imports, constants);
         if let Some(pipeline) = self.pipelines.get(&key) {
             return Ok(pipeline.clone());
         }
-        let text = (self.sources)(shader)?;
+        let text = (self.sources)(shader, variant.imports)?;
         let module = naga::front::wgsl::parse_str(&text)
             .map_err(|error| format!("shader {}: {}", shader.name, error.emit_to_string(&text)))?;
         let layout = self.layout(shader, &module);
@@ -62,7 +67,7 @@ impl Compiler {
             module: &self.module(shader, module),
             entry_point: Some("main"),
             compilation_options: PipelineCompilationOptions {
-                constants: overrides,
+                constants: &variant.constants,
                 // Shaders initialise their workgroup memory themselves; drivers do it on one thread.
                 zero_initialize_workgroup_memory: false,
             },
@@ -79,8 +84,9 @@ impl Compiler {
             source: ShaderSource::Naga(std::borrow::Cow::Owned(module)),
         };
         if self.trusted {
-            // SAFETY: the shaders are our own; the tests run every one, at every shape of its table, with bounds
-            // checks and without, between guard words, and find the same bits; all their loops end.
+            // SAFETY: the shaders are our own; the tests run every one, in every variant and at every shape of its
+            // table, between guard words and without bounds checks, and find the bits that it gives with them; all
+            // their loops end.
             unsafe { self.device.create_shader_module_trusted(descriptor, ShaderRuntimeChecks::unchecked()) }
         } else {
             self.device.create_shader_module(descriptor)

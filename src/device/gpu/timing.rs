@@ -48,7 +48,7 @@ impl GpuDevice {
     /// Runs `list` to its end, alone on the device, and tells when each dispatch ran.
     pub(super) fn time(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
         let call = Instant::now();
-        self.bind(list)?;
+        let list: Vec<_> = self.bind(list)?.into_iter().zip(list).collect();
         self.flush();
         self.wait()?;
         let mut timed = Timed::default();
@@ -58,7 +58,7 @@ impl GpuDevice {
                 self.timestamps = Some(timestamps);
                 done?;
             }
-            None => list.iter().try_for_each(|dispatch| self.surround(dispatch, call, &mut timed))?,
+            None => list.iter().try_for_each(|&(place, _)| self.surround(place, call, &mut timed))?,
         }
         Ok(timed)
     }
@@ -67,14 +67,14 @@ impl GpuDevice {
     /// dispatch counts as begun when it was submitted.
     fn stamp(
         &mut self,
-        part: &[Dispatch],
+        part: &[(usize, &Dispatch)],
         timestamps: &Timestamps,
         call: Instant,
         timed: &mut Timed,
     ) -> Result<(), DeviceError> {
         let begin = call.elapsed();
         let mut encoder = self.take_encoder();
-        for (index, dispatch) in part.iter().enumerate() {
+        for (index, &(place, dispatch)) in part.iter().enumerate() {
             let query = 2 * index as u32;
             let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor {
                 label: Some(&dispatch.label),
@@ -84,7 +84,7 @@ impl GpuDevice {
                     end_of_pass_write_index: Some(query + 1),
                 }),
             });
-            self.encode(&mut pass, dispatch);
+            self.encode(&mut pass, place);
         }
         encoder.resolve_query_set(&timestamps.set, 0..2 * part.len() as u32, &timestamps.resolved, 0);
         let words = 4 * part.len();
@@ -103,11 +103,11 @@ impl GpuDevice {
         Ok(())
     }
 
-    /// Runs `dispatch` in a submission of its own, and waits for it.
-    fn surround(&mut self, dispatch: &Dispatch, call: Instant, timed: &mut Timed) -> Result<(), DeviceError> {
+    /// Runs what is bound at `place` in a submission of its own, and waits for it.
+    fn surround(&mut self, place: usize, call: Instant, timed: &mut Timed) -> Result<(), DeviceError> {
         let begin = call.elapsed();
         let mut encoder = self.take_encoder();
-        self.encode(&mut encoder.begin_compute_pass(&ComputePassDescriptor::default()), dispatch);
+        self.encode(&mut encoder.begin_compute_pass(&ComputePassDescriptor::default()), place);
         self.encoder = Some(encoder);
         self.flush();
         timed.encoding += call.elapsed() - begin;

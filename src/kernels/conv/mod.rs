@@ -10,7 +10,7 @@
 
 use super::batch_norm::Norm;
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::dispatch::{Bindings, Cost, Kernel, Variant};
 
 mod cpu;
 mod direct;
@@ -112,7 +112,8 @@ impl Shape {
     pub fn images_per_split(&self) -> u32 {
         let product = Product { rows: self.window(), depth: 0, columns: self.out_channels };
         let (fewest, most) = SPLIT_PIXELS;
-        let pixels = (self.out_pixels() / SPLIT_WORKGROUPS.div_ceil(product.tiles())).clamp(fewest, most);
+        let workgroups = product.tiles(product.default_tile());
+        let pixels = (self.out_pixels() / SPLIT_WORKGROUPS.div_ceil(workgroups)).clamp(fewest, most);
         let images = pixels.div_ceil(self.out_height() * self.out_width());
         let splits = (PARTIAL_WORDS / self.weight_words()).max(1) as u32;
         images.max(self.batch.div_ceil(splits)).min(self.batch)
@@ -134,10 +135,67 @@ impl Shape {
     }
 }
 
-/// Rows of the tile that a workgroup of the shaders makes.
-const TILE_ROWS: u32 = 64;
-/// Steps of the depth that the shaders keep in workgroup memory.
-const TILE_DEPTH: u32 = 16;
+/// A tile of a matrix product that a workgroup of a shader makes: constants of `shaders/shared/gemm.wgsl`.
+struct Tile {
+    /// Rows and columns of the tile, and of each thread's part of it.
+    name: &'static str,
+    /// Threads along the columns; there are 16 along the rows.
+    threads: u32,
+    /// Groups of four rows that a thread has.
+    row_groups: u32,
+    /// Groups of four columns that a thread has.
+    column_groups: u32,
+    /// Steps of the depth that lie in workgroup memory at a time.
+    depth: u32,
+    /// Copies of them, to store one while another is read.
+    buffers: u32,
+}
+
+const fn tile(name: &'static str, threads: u32, groups: [u32; 2], depth: u32, buffers: u32) -> Tile {
+    Tile { name, threads, row_groups: groups[0], column_groups: groups[1], depth, buffers }
+}
+
+/// Tiles for up to 16 columns. Large parts of a thread load less from workgroup memory, small ones leave more threads
+/// to hide latencies; the depths and the copies are the most that 16 KiB hold.
+static NARROW_TILES: [Tile; 3] = [
+    tile("64x16 by 4x4", 4, [1, 1], 16, 2),
+    tile("128x16 by 8x4", 4, [2, 1], 16, 1),
+    tile("128x16 by 8x8", 2, [2, 2], 8, 2),
+];
+/// Tiles for up to 32 columns.
+static MIDDLE_TILES: [Tile; 3] = [
+    tile("64x32 by 4x4", 8, [1, 1], 16, 2),
+    tile("128x32 by 8x4", 8, [2, 1], 16, 1),
+    tile("128x32 by 8x8", 4, [2, 2], 16, 1),
+];
+/// Tiles for more columns; the last for more than 64.
+static WIDE_TILES: [Tile; 5] = [
+    tile("64x64 by 4x4", 16, [1, 1], 16, 1),
+    tile("64x64 by 4x8", 8, [1, 2], 16, 1),
+    tile("128x64 by 8x8", 8, [2, 2], 16, 1),
+    tile("64x32 by 4x4", 8, [1, 1], 16, 2),
+    tile("128x128 by 8x8", 16, [2, 2], 8, 1),
+];
+
+impl Tile {
+    /// Those that make sense for so many columns, the default first.
+    fn candidates(columns: u32) -> &'static [Self] {
+        match columns {
+            0..=16 => &NARROW_TILES,
+            17..=32 => &MIDDLE_TILES,
+            33..=64 => &WIDE_TILES[..4],
+            _ => &WIDE_TILES,
+        }
+    }
+
+    fn rows(&self) -> u32 {
+        64 * self.row_groups
+    }
+
+    fn columns(&self) -> u32 {
+        4 * self.threads * self.column_groups
+    }
+}
 
 /// The matrix product `[rows, depth] x [depth, columns]` that a shader works on in tiles.
 struct Product {
@@ -147,34 +205,45 @@ struct Product {
 }
 
 impl Product {
-    /// Threads of a workgroup along the columns: `COLUMNS` in the shaders. Each has four of the tile's columns.
-    fn threads(&self) -> u32 {
-        match self.columns {
-            0..=16 => 4,
-            17..=32 => 8,
-            _ => 16,
-        }
+    /// The tile that is used unless another was measured to be faster.
+    fn default_tile(&self) -> &'static Tile {
+        &Tile::candidates(self.columns)[0]
     }
 
-    fn tiles(&self) -> u32 {
-        self.rows.div_ceil(TILE_ROWS) * self.columns.div_ceil(4 * self.threads())
+    fn tiles(&self, tile: &Tile) -> u32 {
+        self.rows.div_ceil(tile.rows()) * self.columns.div_ceil(tile.columns())
     }
 
-    /// Words loaded, as if the tiles on the border were whole.
+    /// Words loaded in the default tiles, as if those on the border were whole.
     fn loads(&self) -> f64 {
-        let steps = f64::from(self.tiles()) * f64::from(self.depth.next_multiple_of(TILE_DEPTH));
-        steps * f64::from(TILE_ROWS + 4 * self.threads())
+        let tile = self.default_tile();
+        let steps = f64::from(self.tiles(tile)) * f64::from(self.depth);
+        steps * f64::from(tile.rows() + tile.columns())
     }
+}
 
-    fn overrides(&self, pointwise: bool) -> &'static [(&'static str, f64)] {
-        match (self.threads(), pointwise) {
-            (4, false) => &[("COLUMNS", 4.0)],
-            (4, true) => &[("COLUMNS", 4.0), ("POINTWISE", 1.0)],
-            (8, false) => &[("COLUMNS", 8.0)],
-            (8, true) => &[("COLUMNS", 8.0), ("POINTWISE", 1.0)],
-            (_, false) => &[],
-            (_, true) => &[("POINTWISE", 1.0)],
-        }
+impl Shape {
+    /// A variant for each candidate tile of a product with so many columns, whose work `tiles` counts.
+    fn variants(&self, columns: u32, tiles: impl Fn(&Tile) -> u32) -> Vec<Variant> {
+        // Words of four channels need multiples of them. The few layers that have none, stems mostly, are not worth
+        // a choice.
+        let vector = self.in_channels.is_multiple_of(4) && self.out_channels.is_multiple_of(4);
+        let imports: &[&str] = if vector { &["words_vector"] } else { &[] };
+        let candidates = Tile::candidates(columns);
+        let variant = |tile: &Tile| Variant {
+            name: tile.name,
+            constants: vec![
+                ("COLUMNS", f64::from(tile.threads)),
+                ("ROW_GROUPS", f64::from(tile.row_groups)),
+                ("COLUMN_GROUPS", f64::from(tile.column_groups)),
+                ("TILE_DEPTH", f64::from(tile.depth)),
+                ("BUFFERS", f64::from(tile.buffers)),
+                ("POINTWISE", f64::from(u8::from(self.is_pointwise()))),
+            ],
+            imports,
+            workgroups: tiles(tile),
+        };
+        candidates[..if vector { candidates.len() } else { 1 }].iter().map(variant).collect()
     }
 }
 
@@ -258,10 +327,10 @@ impl Forward {
 
 impl Kernel for Forward {
     fn workgroups(&self) -> u32 {
-        self.product().tiles()
+        self.product().tiles(self.product().default_tile())
     }
-    fn overrides(&self) -> &'static [(&'static str, f64)] {
-        self.product().overrides(self.shape().is_pointwise())
+    fn variants(&self) -> Vec<Variant> {
+        self.shape().variants(self.out_channels, |tile| self.product().tiles(tile))
     }
     fn cost(&self) -> Cost {
         let product = self.product();
@@ -319,11 +388,11 @@ impl InputGradient {
 
 impl Kernel for InputGradient {
     fn workgroups(&self) -> u32 {
-        self.products().map(|product| product.tiles()).sum()
+        self.products().map(|product| product.tiles(product.default_tile())).sum()
     }
-    fn overrides(&self) -> &'static [(&'static str, f64)] {
-        let product = Product { rows: 0, depth: 0, columns: self.in_channels };
-        product.overrides(self.shape().is_pointwise())
+    fn variants(&self) -> Vec<Variant> {
+        let tiles = |tile: &Tile| self.products().map(|product| product.tiles(tile)).sum();
+        self.shape().variants(self.in_channels, tiles)
     }
     fn cost(&self) -> Cost {
         let inputs = f64::from(self.shape().in_pixels()) * f64::from(self.in_channels);
@@ -370,10 +439,10 @@ impl WeightGradient {
 
 impl Kernel for WeightGradient {
     fn workgroups(&self) -> u32 {
-        self.shape().splits() * self.product().tiles()
+        self.shape().splits() * self.product().tiles(self.product().default_tile())
     }
-    fn overrides(&self) -> &'static [(&'static str, f64)] {
-        self.product().overrides(self.shape().is_pointwise())
+    fn variants(&self) -> Vec<Variant> {
+        self.shape().variants(self.out_channels, |tile| self.shape().splits() * self.product().tiles(tile))
     }
     fn cost(&self) -> Cost {
         let (shape, product) = (self.shape(), self.product());

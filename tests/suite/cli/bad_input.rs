@@ -112,6 +112,9 @@ fn flags_that_exclude_each_other_or_mean_nothing() {
         ("--survival uniform --survival-first 1", "--survival-first has no effect with --survival uniform"),
         ("--validation 0 --eval-every 1", "--eval-every has no effect with --validation 0"),
         ("--backend vulkan", "--backend has no effect with --device cpu"),
+        ("--tune", "--tune has no effect with --device cpu"),
+        ("--no-tune", "--no-tune has no effect with --device cpu"),
+        ("--no-tune --tune", "cannot be used with '--tune'"),
     ];
     refuse_all(&workspace, TRAIN, &cases);
     let plain = TRAIN.replace("stochastic", "resnet");

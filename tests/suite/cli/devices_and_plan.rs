@@ -9,7 +9,7 @@ use crate::adapter;
 const TRAIN_FLAGS: &str = "--model --arch --preset --data --validation --batch-size --epochs --steps --eval-every \
     --eval-batch --optimizer --lr --momentum --nesterov --weight-decay --lr-schedule --warmup-steps --survival \
     --survival-last --survival-first --branch-scale --dropped-update --drop-path --record --dropout --label-smoothing \
-    --device --backend --seed --no-shuffle --init --out --json --quiet --profile --profile-steps";
+    --device --backend --seed --no-shuffle --tune --no-tune --init --out --json --quiet --profile --profile-steps";
 
 #[track_caller]
 fn assert_says(ran: &Ran, expected: &[&str]) {
@@ -159,7 +159,7 @@ fn help_names_every_flag() {
         ("train", TRAIN_FLAGS),
         ("plan", &plan_flags),
         ("bench", &format!("{plan_flags} --repeats --each --json --skipping --draws --svg").replace("--gates ", "")),
-        ("eval", "--data --arch --eval-batch --device --backend --json"),
+        ("eval", "--data --arch --eval-batch --tune --no-tune --device --backend --json"),
         ("devices", "--backend"),
     ] {
         let ran = workspace.sdgpu(&format!("{command} --help"));

@@ -111,6 +111,8 @@ impl Workspace {
         command.args(arguments.split_whitespace()).current_dir(self.0.path()).stdin(Stdio::null());
         // Mesa complains on stderr without it.
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+        // Not the user's cache.
+        command.env("XDG_CACHE_HOME", std::env::temp_dir().join("sdgpu-tests"));
         command
     }
 

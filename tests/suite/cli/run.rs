@@ -60,7 +60,8 @@ fn run_directory_holds_what_is_promised() {
     assert_eq!(workspace.names_in("run"), promised);
 
     // Unknown and missing settings would be errors.
-    let RunConfig { version, init_weights, trace, device, settings } = config(&workspace, "run");
+    let RunConfig { version, init_weights, trace, device, settings, tuning } = config(&workspace, "run");
+    assert!(tuning.is_empty());
     assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
     assert_eq!((init_weights, trace), (None, false));
     assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));
@@ -320,4 +321,31 @@ fn a_step_that_is_not_finite_stops_the_run_and_spares_the_weights() {
         let last = weights(&workspace, &format!("{optimizer}/weights/last.safetensors"));
         assert!(last.0.iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite()), "{ran}");
     }
+}
+
+/// The variants that were measured are noted and kept for the next run; they change no result.
+#[test]
+fn tuning_is_noted_and_kept() {
+    let workspace = Workspace::with_tiny();
+    let train = "train --model resnet --arch resnet8 --data tiny --device gpu --batch-size 8 --steps 2";
+    let run = |flags: &str| {
+        let mut command = workspace.command(&format!("{train} {flags}"));
+        let ran = workspace.run(command.env("XDG_CACHE_HOME", workspace.path("cache")));
+        assert_eq!(ran.code, Some(0), "{ran}");
+        ran
+    };
+    let measures = |ran: &super::Ran| ran.stdout.contains("tuning     up to ");
+    assert!(!measures(&run("--no-tune --out plain")));
+    // Drivers keep caches there too.
+    assert!(!workspace.path("cache/sdgpu").exists());
+    assert!(!workspace.text("plain/config.toml").contains("tuning"));
+
+    assert!(measures(&run("--tune --out tuned")));
+    let tuning = config(&workspace, "tuned").tuning;
+    assert!(tuning.0.keys().all(|key| key.starts_with("conv_")) && !tuning.is_empty(), "{tuning:?}");
+    assert_eq!(workspace.names_in("cache/sdgpu").len(), 1, "{:?}", workspace.names_in("cache"));
+    run("--tune --out again");
+    assert!(tuning.0.iter().all(|(key, name)| config(&workspace, "again").tuning.0[key] == *name));
+    assert_same(&workspace, "plain", "tuned");
+    assert_same(&workspace, "plain", "again");
 }

@@ -116,6 +116,10 @@ const SHAPES: &[(Shape, &str)] = &[
     (shape(1, [7, 5], [3, 4], [3, 3], 2, 1), "odd size, stride 2: the window hangs over the edge"),
     (shape(2, [28, 28], [1, 8], [7, 7], 2, 3), "ResNet's stem on MNIST: one input channel"),
     (shape(2, [8, 8], [16, 16], [3, 3], 1, 1), "a block of ResNet-20: full tiles of 16 channels"),
+    (shape(2, [9, 9], [20, 68], [3, 3], 1, 1), "words of four channels, columns more than 64"),
+    (shape(2, [7, 6], [68, 20], [3, 3], 2, 1), "words of four channels, stride 2, in channels more than 64"),
+    (shape(3, [6, 5], [8, 40], [3, 3], 1, 1), "words of four channels, a depth that ends within a tile"),
+    (shape(3, [6, 5], [40, 8], [2, 2], 3, 0), "words of four channels, phases without a tap"),
     (shape(3, [5, 6], [17, 33], [3, 3], 1, 1), "channels one more than 16 and 32"),
     (shape(2, [6, 5], [33, 17], [3, 3], 2, 1), "stride 2, channels one more than 32 and 16"),
     (shape(2, [9, 9], [8, 70], [1, 1], 2, 0), "a projection: pixels that no window sees, channels more than 64"),
@@ -123,6 +127,11 @@ const SHAPES: &[(Shape, &str)] = &[
     (shape(5, [5, 5], [20, 65], [1, 1], 1, 0), "pointwise, one column in the second tile"),
     (shape(5, [5, 5], [65, 20], [1, 1], 1, 0), "pointwise, in channels one more than 64"),
     (shape(3, [3, 7], [30, 31], [1, 1], 1, 0), "pointwise, tiles of 32 channels"),
+    (shape(1, [7, 5], [37, 35], [1, 1], 1, 0), "pointwise, channels more than 32"),
+    (shape(5, [6, 5], [20, 68], [1, 1], 1, 0), "pointwise, words of four channels, columns more than 64"),
+    (shape(5, [5, 5], [68, 20], [1, 1], 1, 0), "pointwise, words of four channels, in channels more than 64"),
+    (shape(1, [9, 5], [12, 36], [1, 1], 1, 0), "pointwise, words of four channels, columns more than 32"),
+    (shape(1, [9, 5], [36, 12], [1, 1], 1, 0), "pointwise, words of four channels, in channels more than 32"),
     (shape(3, [8, 8], [4, 4], [1, 1], 1, 0), "pointwise, rows a multiple of the tile"),
     (shape(1, [6, 7], [2, 3], [1, 3], 1, 1), "kernel wider than high"),
     (shape(1, [7, 6], [2, 3], [4, 2], 2, 1), "kernel higher than wide, even sizes"),
@@ -271,19 +280,24 @@ fn gradients_are_those_of_forward() {
     }
 }
 
-/// The override constants that any channels and kernel can ask for are those that the tables run.
+/// The variants that any channels and kernel can ask for are those that the tables run.
 #[test]
 fn every_variant_is_in_the_tables() {
-    let variant = |kernel: &dyn Kernel| format!("{} {:?}", kernel.shader().name, kernel.overrides());
-    let tables: BTreeSet<String> = rows().iter().map(|row| variant(row.kernel.as_ref())).collect();
+    let variants = |kernel: &dyn Kernel| -> Vec<String> {
+        let name = kernel.shader().name;
+        let variants = kernel.variants().into_iter();
+        variants.map(|variant| format!("{name} {:?} {:?}", variant.imports, variant.constants)).collect()
+    };
+    let tables: BTreeSet<String> = rows().iter().flat_map(|row| variants(row.kernel.as_ref())).collect();
     for (kernel, padding) in [(1, 0), (3, 1)] {
         for (i, o) in pixels(100, 100) {
             let shape = shape(2, [8, 8], [i + 1, o + 1], [kernel; 2], 1, padding);
-            for variant in [
-                variant(&Forward::new(&shape, Load::Plain, true)),
-                variant(&InputGradient::new(&shape, Epilogue::Store)),
-                variant(&WeightGradient::new(&shape, Load::Plain)),
-            ] {
+            let kernels: [&dyn Kernel; 3] = [
+                &Forward::new(&shape, Load::Plain, true),
+                &InputGradient::new(&shape, Epilogue::Store),
+                &WeightGradient::new(&shape, Load::Plain),
+            ];
+            for variant in kernels.into_iter().flat_map(variants) {
                 assert!(tables.contains(&variant), "no row runs {variant}");
             }
         }

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use sdgpu::device::Device;
 use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::{GpuRequest, Sources};
+use sdgpu::device::{Device, Tuning};
 use sdgpu::dispatch::{Dispatch, Region, Storage, ValueId};
 
 use crate::adapter;
@@ -73,45 +73,58 @@ pub struct Implementation {
     /// Whether the guard words behind a value are bound with it. A shader must be able to reach them: what it does
     /// beyond its binding is dropped by the driver, and never seen.
     binds_guards: bool,
-    modes: Vec<(&'static str, Box<dyn Device + Send>)>,
+    modes: Vec<Mode>,
+}
+
+/// A device, opened in one way.
+struct Mode {
+    name: &'static str,
+    /// Whether kernels run in all their variants, or in the first only.
+    every_variant: bool,
+    device: Box<dyn Device + Send>,
 }
 
 impl Implementation {
     /// The CPU twins; results must not depend on the number of threads.
     fn twin() -> Self {
-        let threads = |count| Box::new(CpuDevice::with_threads(count).expect("threads")) as Box<dyn Device + Send>;
-        Self { name: "twin", binds_guards: false, modes: vec![("1 thread", threads(1)), ("3 threads", threads(3))] }
+        let threads = |name, count| {
+            let device = Box::new(CpuDevice::with_threads(count).expect("threads"));
+            Mode { name, every_variant: false, device }
+        };
+        Self { name: "twin", binds_guards: false, modes: vec![threads("1 thread", 1), threads("3 threads", 3)] }
     }
 
-    /// The shaders; results must depend neither on bounds checks nor on the number of workgroups.
+    /// The shaders; results must depend neither on bounds checks, nor on the number of workgroups, nor on the variant.
     fn shader() -> Self {
         let checked = GpuRequest { trusted: false, ..adapter::request() };
         let folded = GpuRequest { trusted: false, max_workgroups_per_dimension: Some(7), ..adapter::request() };
-        let strided = GpuRequest { trusted: false, max_workgroups_per_dimension: Some(2), ..adapter::request() };
+        let strided = GpuRequest { trusted: true, max_workgroups_per_dimension: Some(2), ..adapter::request() };
         let trusted = GpuRequest { trusted: true, ..adapter::request() };
         Self {
             name: "shader",
             binds_guards: true,
             modes: vec![
-                ("bounds checked", open(&checked)),
-                ("bounds trusted", open(&trusted)),
-                ("at most 7 workgroups per dimension", open(&folded)),
-                ("at most 2 workgroups per dimension", open(&strided)),
+                open("bounds checked", false, &checked),
+                open("bounds trusted", false, &trusted),
+                open("at most 7 workgroups per dimension", false, &folded),
+                // Where variants have the most chances to go wrong.
+                open("bounds trusted, at most 2 workgroups per dimension", true, &strided),
             ],
         }
     }
 
     /// The shaders, their text as `sources` gives it, in the mode in which a fault has the fewest places to hide.
-    pub fn patched(sources: Sources) -> Self {
+    pub fn patched(sources: Sources, every_variant: bool) -> Self {
         let max_workgroups_per_dimension = Some(2);
         let request =
             GpuRequest { trusted: false, max_workgroups_per_dimension, sources: Some(sources), ..adapter::request() };
-        Self { name: "mutant", binds_guards: true, modes: vec![("at most 2 workgroups per dimension", open(&request))] }
+        let modes = vec![open("at most 2 workgroups per dimension", every_variant, &request)];
+        Self { name: "mutant", binds_guards: true, modes }
     }
 }
 
-fn open(request: &GpuRequest) -> Box<dyn Device + Send> {
-    Box::new(adapter::open_with(request))
+fn open(name: &'static str, every_variant: bool, request: &GpuRequest) -> Mode {
+    Mode { name, every_variant, device: Box::new(adapter::open_with(request)) }
 }
 
 /// The twins and the shaders, opened once and lent to one test at a time.
@@ -142,23 +155,30 @@ fn check_all(rows: Vec<Row>) {
     assert!(failures.is_empty(), "{failures}");
 }
 
-/// Runs `row` in every mode of `implementation`: the first must give what the reference says, the others the same
-/// bits. The largest error, as a share of what is allowed; or what is wrong.
+/// Runs `row` in every mode of `implementation`, and in the kernel's variants: the first run must give what the
+/// reference says, the others the same bits. The largest error, as a share of what is allowed; or what is wrong.
 pub fn check(implementation: &mut Implementation, row: &Row) -> Result<f64, String> {
     let Implementation { name, binds_guards, ref mut modes } = *implementation;
-    let mut first: Option<(&str, Vec<Vec<u32>>, f64)> = None;
-    for (mode, device) in modes {
-        let wrong = |what: String| format!("{name} ({mode}): {what}");
-        let outputs = run(device.as_mut(), row, if binds_guards { BEHIND } else { 0 }).map_err(wrong)?;
-        match &first {
-            None => {
-                let share = row.judge(&outputs).map_err(wrong)?;
-                first = Some((mode, outputs, share));
-            }
-            Some((first_mode, expected, _)) => {
-                if let Some((output, i)) = first_difference(expected, &outputs) {
-                    let [one, other] = [expected[output][i], outputs[output][i]];
-                    return Err(wrong(format!("output {output}[{i}] is {other:#010x}, but {one:#010x} {first_mode}")));
+    let key = Tuning::key(row.kernel.as_ref());
+    let variants = row.kernel.variants();
+    let mut first: Option<(String, Vec<Vec<u32>>, f64)> = None;
+    for Mode { name: mode, every_variant, device } in modes {
+        for variant in &variants[..if *every_variant { variants.len() } else { 1 }] {
+            let mode = if variant.name.is_empty() { mode.to_string() } else { format!("{mode}, {}", variant.name) };
+            let wrong = |what: String| format!("{name} ({mode}): {what}");
+            device.set_tuning(&Tuning([(key.clone(), variant.name.to_string())].into()));
+            let outputs = run(device.as_mut(), row, if binds_guards { BEHIND } else { 0 }).map_err(wrong)?;
+            match &first {
+                None => {
+                    let share = row.judge(&outputs).map_err(wrong)?;
+                    first = Some((mode, outputs, share));
+                }
+                Some((first_mode, expected, _)) => {
+                    if let Some((output, i)) = first_difference(expected, &outputs) {
+                        let [one, other] = [expected[output][i], outputs[output][i]];
+                        let what = format!("output {output}[{i}] is {other:#010x}, but {one:#010x} ({first_mode})");
+                        return Err(wrong(what));
+                    }
                 }
             }
         }
