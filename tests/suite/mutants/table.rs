@@ -145,12 +145,6 @@ pub const MUTANTS: &[Mutant] = &[
         "if BUFFERS == 1u {\n                workgroupBarrier();",
         "if BUFFERS == 1u {",
     ),
-    mutant(
-        "conv_forward",
-        "sums of rows are stored before all threads have multiplied",
-        "// Whatever follows may use the memory.\n        workgroupBarrier();",
-        "",
-    ),
     mutant("conv_input_gradient", "one buffer where there should be two", "buffer = 1u - buffer;", "buffer = 0u;"),
     mutant(
         "conv_weight_gradient",
