@@ -40,7 +40,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
         None => (vec![1.0; blocks], BranchScale::Eval),
     };
     let test_images = data.test.len();
-    let eval_batch = args.eval_batch.unwrap_or(500.min(test_images as u32));
+    let eval_batch = args.eval_batch.unwrap_or(100.min(test_images as u32));
     let range = format!("from 1 to the {test_images} test images");
     check_flag("eval-batch", eval_batch, (1..=test_images).contains(&(eval_batch as usize)), &range)?;
     let candidates: Vec<Candidate> = candidates.into_iter().map(|file| file.fit(&net)).collect::<Result<_, _>>()?;

@@ -32,7 +32,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
         batch_size: 64,
         steps: 0,
         eval_every: 0,
-        eval_batch: 500,
+        eval_batch: 100,
         evaluate_on: EvaluateOn::Validation,
         optimizer: OptimizerKind::Adam,
         lr: 5e-3,

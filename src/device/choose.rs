@@ -3,7 +3,7 @@
 use super::both::BothDevices;
 use super::cpu::CpuDevice;
 use super::gpu::{self, Backend, GpuDevice, GpuRequest};
-use super::{Device, DeviceError};
+use super::{Device, DeviceError, cache_folder};
 
 /// A device as asked for on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,10 @@ pub struct Chosen {
 
 /// Opens the device asked for, on `backend` if one is given.
 pub fn open(choice: &DeviceChoice, backend: Option<Backend>) -> Result<Chosen, DeviceError> {
-    let request = |name: Option<&str>| GpuRequest { name: name.map(str::to_string), backend, ..Default::default() };
+    let request = |name: Option<&str>| {
+        let (name, cache) = (name.map(str::to_string), cache_folder());
+        GpuRequest { name, backend, cache, ..Default::default() }
+    };
     let gpu = |name: Option<&str>| -> Result<Chosen, DeviceError> {
         let device = GpuDevice::open(&request(name))?;
         let software = "this adapter is a processor that plays a GPU: the shaders run correctly, and slowly";

@@ -108,12 +108,16 @@ pub(super) fn read_cache(path: &Path, identity: &Identity) -> Tuning {
     file.filter(|file| file.identity == *identity).map(|file| file.variants).unwrap_or_default()
 }
 
-/// Writes a file beside `path`, then renames it, so that no reader ever meets half of one.
 pub(super) fn write_cache(path: &Path, identity: &Identity, variants: &Tuning) -> io::Result<()> {
     let file = CacheFile { identity: identity.clone(), variants: variants.clone() };
+    write_whole(path, &serde_json::to_vec_pretty(&file)?)
+}
+
+/// Writes a file beside `path`, then renames it, so that no reader ever meets half of one.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_extension(format!("{}.partial", std::process::id()));
     fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-    let written = fs::write(&partial, serde_json::to_vec_pretty(&file)?).and_then(|()| fs::rename(&partial, path));
+    let written = fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, path));
     if written.is_err() {
         let _ = fs::remove_file(&partial);
     }

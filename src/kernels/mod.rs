@@ -81,11 +81,13 @@ const SHARED: &[(&str, &str)] = &[
 
 /// A number that changes with the text of any shader.
 pub fn fingerprint() -> u64 {
-    // FNV-1a, as the standard library's hasher may change from one version to the next.
     let texts = ALL.iter().map(|shader| shader.source).chain(SHARED.iter().map(|(_, text)| *text));
-    texts
-        .flat_map(str::bytes)
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fnv(texts.flat_map(str::bytes))
+}
+
+/// FNV-1a: a hash that is the same in every version, unlike the standard library's.
+pub(crate) fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Shader {

@@ -123,6 +123,31 @@ fn variants_do_not_change_a_bit() {
     assert_eq!(run(|_| 0), run(|variants| variants - 1));
 }
 
+/// The file of compiled pipelines is written, read again, and replaced if it is broken; the results never depend on it.
+#[test]
+fn compiled_pipelines_are_kept() {
+    let (net, data) = (resnet8(), data(9));
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = folder.path().join("sdgpu");
+    let run = |cache: Option<std::path::PathBuf>| {
+        let device = adapter::open_with(&GpuRequest { cache, ..adapter::request() });
+        let mut engine = engine(Box::new(device), &net, &data, 8).expect("an engine");
+        train(&mut engine, &net, 8, 1).expect("a training")
+    };
+    let plain = run(None);
+    assert!(!cache.exists());
+    assert_eq!(run(Some(cache.clone())), plain);
+    let files: Vec<_> = std::fs::read_dir(&cache).expect("a folder").map(|file| file.expect("a file").path()).collect();
+    let [file] = &files[..] else { panic!("one file of pipelines, not {files:?}") };
+    let whole = std::fs::read(file).expect("a file of pipelines");
+    // More than the checksum; software drivers keep little more than a header there.
+    assert!(whole.len() > 8, "{} bytes", whole.len());
+    std::fs::write(file, &whole[..whole.len() / 2]).expect("half of it");
+    assert_eq!(run(Some(cache.clone())), plain);
+    assert!(std::fs::metadata(file).expect("a file").len() > whole.len() as u64 / 2, "half a file is left");
+    assert_eq!(run(Some(cache)), plain);
+}
+
 /// What is measured once is known from then on, and only on a real GPU unless it is asked for.
 #[test]
 fn tuning_measures_each_kernel_once() {

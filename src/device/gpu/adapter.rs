@@ -136,6 +136,12 @@ pub(super) fn vendor_and_device(adapter: &Adapter) -> [u32; 2] {
     [info.vendor, info.device]
 }
 
+/// The name of the adapter's compiled pipelines, if it can hand them out.
+pub(super) fn cache_key(adapter: &Adapter) -> Option<String> {
+    let can = adapter.features().contains(wgpu::Features::PIPELINE_CACHE);
+    wgpu::util::pipeline_cache_key(&adapter.get_info()).filter(|_| can)
+}
+
 /// Whether the adapter is a processor that plays a GPU.
 pub(super) fn is_software(adapter: &Adapter) -> bool {
     adapter.get_info().device_type == DeviceType::Cpu

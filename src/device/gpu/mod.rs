@@ -4,6 +4,7 @@
 //! compute pass of one command buffer, which also takes the read-backs that are asked for after it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use wgpu::{
@@ -22,7 +23,7 @@ mod tune;
 
 pub use adapter::{AdapterSummary, Backend, list};
 pub use pipeline::Sources;
-use pipeline::{Compiler, Pipeline};
+use pipeline::{Compiler, DriverCache, Pipeline};
 use read_back::{ReadBack, StagingPool};
 use timing::Timestamps;
 
@@ -39,6 +40,8 @@ pub struct GpuRequest {
     pub timestamps: bool,
     /// A limit below the adapter's, to try the folding of large grids.
     pub max_workgroups_per_dimension: Option<u32>,
+    /// Folder in which compiled pipelines are kept, where the adapter can hand them out; `None` for no such files.
+    pub cache: Option<PathBuf>,
     /// Shader texts to use; [`Shader::wgsl`](crate::dispatch::Shader::wgsl) if `None`.
     pub sources: Option<Sources>,
 }
@@ -51,6 +54,7 @@ impl Default for GpuRequest {
             trusted: !cfg!(debug_assertions),
             timestamps: true,
             max_workgroups_per_dimension: None,
+            cache: None,
             sources: None,
         }
     }
@@ -121,7 +125,10 @@ impl GpuDevice {
             max_buffer_size: available.max_buffer_size,
             ..wgpu::Limits::default()
         };
-        let wanted = if request.timestamps { wgpu::Features::TIMESTAMP_QUERY } else { wgpu::Features::empty() };
+        let cache = request.cache.as_deref().zip(adapter::cache_key(&adapter));
+        let mut wanted = wgpu::Features::empty();
+        wanted.set(wgpu::Features::TIMESTAMP_QUERY, request.timestamps);
+        wanted.set(wgpu::Features::PIPELINE_CACHE, cache.is_some());
         let descriptor = DeviceDescriptor {
             label: Some("sdgpu"),
             required_features: wanted & adapter.features(),
@@ -131,10 +138,11 @@ impl GpuDevice {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
         let fault = watch(&device, &info.name);
+        let cache = cache.map(|(folder, key)| DriverCache::open(&device, folder, &key));
         let sources = request.sources.clone().unwrap_or_else(|| Arc::new(|shader, imports| shader.wgsl(imports)));
         let device_limit = device.limits().max_compute_workgroups_per_dimension;
         Ok(Self {
-            compiler: Compiler::new(device.clone(), request.trusted, sources),
+            compiler: Compiler::new(device.clone(), request.trusted, sources, cache),
             tuning: Tuning::default(),
             workgroup_limit: request.max_workgroups_per_dimension.unwrap_or(device_limit).min(device_limit),
             software: adapter::is_software(&adapter),
@@ -285,6 +293,7 @@ impl GpuDevice {
             };
             self.prepared.insert(address, prepared);
         }
+        self.compiler.keep();
         let buffer = self.device.create_buffer(&BufferDescriptor {
             label: Some("parameters"),
             size: params.len().max(PARAMS_STRIDE) as u64,

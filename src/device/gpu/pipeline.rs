@@ -1,17 +1,21 @@
 //! From a shader's text to a compute pipeline.
-#![allow(unsafe_code)] // Trusted shader modules: see `Compiler::module`.
+#![allow(unsafe_code)] // Trusted shader modules, see `Compiler::module`; the driver's cache, see `DriverCache::open`.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use naga::{AddressSpace, StorageAccess};
 use wgpu::{
     BindGroupLayout, BindGroupLayoutDescriptor, BindGroupLayoutEntry, BindingType, BufferBindingType, ComputePipeline,
-    ComputePipelineDescriptor, PipelineCompilationOptions, PipelineLayoutDescriptor, ShaderModuleDescriptor,
-    ShaderRuntimeChecks, ShaderSource, ShaderStages,
+    ComputePipelineDescriptor, PipelineCache, PipelineCacheDescriptor, PipelineCompilationOptions,
+    PipelineLayoutDescriptor, ShaderModuleDescriptor, ShaderRuntimeChecks, ShaderSource, ShaderStages,
 };
 
+use crate::device::tuning::write_whole;
 use crate::dispatch::{Shader, Variant};
+use crate::kernels::fnv;
 
 /// Gives the WGSL text to use for a shader with these imports, as [`Shader::wgsl`] does. Tests put faults into shaders
 /// with it.
@@ -33,11 +37,19 @@ pub(super) struct Compiler {
     trusted: bool,
     sources: Sources,
     pipelines: HashMap<Key, Pipeline>,
+    cache: Option<DriverCache>,
 }
 
 impl Compiler {
-    pub fn new(device: wgpu::Device, trusted: bool, sources: Sources) -> Self {
-        Self { device, trusted, sources, pipelines: HashMap::new() }
+    pub fn new(device: wgpu::Device, trusted: bool, sources: Sources, cache: Option<DriverCache>) -> Self {
+        Self { device, trusted, sources, pipelines: HashMap::new(), cache }
+    }
+
+    /// Keeps on disk what the driver has compiled since it was last kept.
+    pub fn keep(&mut self) {
+        if let Some(cache) = &mut self.cache {
+            cache.keep(self.pipelines.len());
+        }
     }
 
     /// Whether shaders run without bounds checks.
@@ -71,7 +83,7 @@ impl Compiler {
                 // Shaders initialise their workgroup memory themselves; drivers do it on one thread.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.cache.as_ref().map(|cache| &cache.cache),
         });
         let pipeline = Pipeline { pipeline, layout };
         self.pipelines.insert(key, pipeline.clone());
@@ -116,5 +128,66 @@ impl Compiler {
             .collect();
         entries.sort_by_key(|entry| entry.binding);
         self.device.create_bind_group_layout(&BindGroupLayoutDescriptor { label: Some(shader.name), entries: &entries })
+    }
+}
+
+/// What the driver made of shaders, kept in a file, so that the next run need not compile them again. Only Vulkan has it.
+pub(super) struct DriverCache {
+    cache: PipelineCache,
+    path: PathBuf,
+    /// Pipelines that were made when it was last written.
+    kept: usize,
+}
+
+impl DriverCache {
+    /// The cache of the adapter called `key`, in `folder`; empty if there is no file, or not one that this wrote.
+    pub fn open(device: &wgpu::Device, folder: &Path, key: &str) -> Self {
+        let path = folder.join(key);
+        let data = fs::read(&path).ok();
+        let data = data.as_deref().and_then(unsealed);
+        let descriptor = PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
+        // SAFETY: the data is what `get_data` gave for a device of this adapter, whose name is the file's, and its
+        // checksum says that it is unchanged; wgpu and the driver refuse it if it is for another driver.
+        let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+        Self { cache, path, kept: 0 }
+    }
+
+    fn keep(&mut self, pipelines: usize) {
+        if self.kept == pipelines {
+            return;
+        }
+        self.kept = pipelines;
+        if let Some(data) = self.cache.get_data() {
+            // Without a file, the next run compiles again.
+            let _: io::Result<()> = write_whole(&self.path, &sealed(&data));
+        }
+    }
+}
+
+/// `data` behind its checksum.
+fn sealed(data: &[u8]) -> Vec<u8> {
+    [&fnv(data.iter().copied()).to_le_bytes(), data].concat()
+}
+
+/// The data of a file that [`sealed`] made and nothing has changed since.
+fn unsealed(file: &[u8]) -> Option<&[u8]> {
+    let (checksum, data) = file.split_first_chunk::<8>()?;
+    (u64::from_le_bytes(*checksum) == fnv(data.iter().copied())).then_some(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{sealed, unsealed};
+
+    #[test]
+    fn changed_data_is_not_unsealed() {
+        let file = sealed(b"pipelines");
+        assert_eq!(unsealed(&file), Some(&b"pipelines"[..]));
+        for byte in 0..file.len() {
+            let mut changed = file.clone();
+            changed[byte] ^= 1;
+            assert_eq!(unsealed(&changed), None, "byte {byte}");
+            assert_eq!(unsealed(&file[..byte]), None, "{byte} bytes");
+        }
     }
 }
