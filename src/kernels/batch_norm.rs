@@ -100,9 +100,9 @@ params! {
 }
 
 impl Finish {
-    /// Of the statistics of a convolution's output `[pixels, channels]`.
-    pub fn new(pixels: u32, channels: u32, epsilon: f32) -> Self {
-        Self { pixels, channels, chunk_pixels: super::conv::CHUNK_PIXELS, epsilon }
+    /// Of the statistics of `[pixels, channels]` in chunks of so many pixels.
+    pub fn new(pixels: u32, channels: u32, chunk_pixels: u32, epsilon: f32) -> Self {
+        Self { pixels, channels, chunk_pixels, epsilon }
     }
 }
 

@@ -119,7 +119,7 @@ impl Builder<'_> {
                 let forward = conv::Forward::new(&shape, input.load(), true);
                 push(list, format!("{label} forward"), forward, reads, [output, statistics]);
                 let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm_label, name));
-                let finish = batch_norm::Finish::new(pixels, channels, epsilon);
+                let finish = batch_norm::Finish::new(pixels, channels, conv::CHUNK_PIXELS, epsilon);
                 let reads = [statistics, affine[0], affine[1]];
                 push(list, format!("{norm_label} finish"), finish, reads, [norm, batch[0], batch[1]]);
             }

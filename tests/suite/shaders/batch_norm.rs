@@ -202,7 +202,7 @@ fn finish_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize
     let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
     let [stats, mean, var] = finish(&partials, pixels, channels);
     let stats = stats.into_iter().map(Word::from).collect();
-    let kernel = Finish::new(pixels as u32, channels as u32, EPSILON);
+    let kernel = Finish::new(pixels as u32, channels as u32, CHUNK as u32, EPSILON);
     let row = Row::new(why, kernel).read(&partials).read(&gamma).read(&beta);
     row.write([stats, exactly(&gamma), exactly(&beta)].concat()).write(mean).write(var)
 }
