@@ -19,8 +19,8 @@ pub struct CpuDevice {
     next_ticket: u64,
 }
 
-/// Zeros at first, on pages of their own: the widest vectors then never straddle two cache lines. On Linux they are large
-/// pages, if the system gives some away: a net's values are more than small ones can be looked up for quickly.
+/// Zeros at first, on pages of their own: the widest vectors then never straddle two cache lines. On Linux they are
+/// large pages, if the system gives some away: a net's values are more than small ones can be looked up for quickly.
 #[derive(Default)]
 struct Buffer(Option<MmapMut>);
 

@@ -151,9 +151,9 @@ pub trait Device {
         let _ = tuning;
     }
 
-    /// Measures, or knows from before, which variants of the kernels of `dispatches` are the fastest with values as large
-    /// as `storage` says; they are for [`Self::set_tuning`]. Calls `progress` with the numbers of kernels measured and
-    /// to be measured, from 0 on, if there are any. Drops whatever was prepared.
+    /// Measures, or knows from before, which variants of the kernels of `dispatches` are the fastest with values as
+    /// large as `storage` says; they are for [`Self::set_tuning`]. Calls `progress` with the numbers of kernels
+    /// measured and to be measured, from 0 on, if there are any. Drops whatever was prepared.
     fn tune(
         &mut self,
         storage: &Storage,

@@ -70,9 +70,9 @@ impl Plan {
         places.zip(dispatches).map(|((pass, segment), dispatch)| self.row(pass, segment, &dispatch)).collect()
     }
 
-    /// Bytes that a step under `gates` would move at the least: each value once in each pass that uses it, as if it stayed
-    /// on the chip in between. Not all of that can be had, as a batch norm needs sums over the whole batch before it
-    /// goes on.
+    /// Bytes that a step under `gates` would move at the least: each value once in each pass that uses it, as if it
+    /// stayed on the chip in between. Not all of that can be had, as a batch norm needs sums over the whole batch
+    /// before it goes on.
     pub fn least_bytes(&self, gates: &Gates) -> u64 {
         let mut moved: BTreeMap<(usize, ValueId), u64> = BTreeMap::new();
         let passes = self.templates(gates).map(|(pass, _, _)| pass).chain(self.update.iter().map(|_| Pass::Update));

@@ -131,7 +131,8 @@ impl Compiler {
     }
 }
 
-/// What the driver made of shaders, kept in a file, so that the next run need not compile them again. Only Vulkan has it.
+/// What the driver made of shaders, kept in a file, so that the next run need not compile them again.
+/// Only Vulkan has it.
 pub(super) struct DriverCache {
     cache: PipelineCache,
     path: PathBuf,

@@ -41,7 +41,8 @@ impl Chunks {
         })
     }
 
-    /// Sums of `g` and of `g` times the normalised `x` over the pieces of whole images, the first with the number `image`.
+    /// Sums of `g` and of `g` times the normalised `x` over the pieces of whole images, the first of which has the
+    /// number `image`.
     pub fn gradients_of_pieces(&self, image: usize, g: &[f32], x: &[f32], norm: &Norm) -> Vec<f32> {
         self.sum_pieces(image, g.len(), |piece, sums| gradient_sums(&g[piece.clone()], &x[piece], norm, sums))
     }

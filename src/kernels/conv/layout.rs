@@ -190,8 +190,8 @@ impl Frame {
         }
     }
 
-    /// Calls `task` with the framed `images`, which pass through `norm` and a ReLU on the way if there is one. It must not
-    /// wait for the pool, whose other tasks would find the thread's memory for frames in use.
+    /// Calls `task` with the framed `images`, which pass through `norm` and a ReLU on the way if there is one. It must
+    /// not wait for the pool, whose other tasks would find the thread's memory for frames in use.
     pub fn around<T>(&self, images: &[f32], norm: Option<&Norm>, task: impl FnOnce(&[f32]) -> T) -> T {
         thread_local!(static FRAMED: RefCell<Scratch> = const { RefCell::new(Scratch::new()) });
         let bare = (self.framed_height, self.framed_width) == (self.height, self.width);

@@ -358,8 +358,8 @@ pub enum Epilogue {
 }
 
 shape_params! {
-    /// `dy, w, addend, mask, x, norm -> dx, partials`: the gradient of the input. What [`Epilogue`] does not call for is
-    /// neither read nor written.
+    /// `dy, w, addend, mask, x, norm -> dx, partials`: the gradient of the input. What [`Epilogue`] does not call for
+    /// is neither read nor written.
     pub struct InputGradient {
         /// 0: store; 1: add; 2: add where the mask is positive; 3: rectify.
         epilogue: u32,

@@ -74,7 +74,8 @@ impl ConvNorm<'_> {
 }
 
 impl Builder<'_> {
-    /// Convolution, and what its norm does: by the statistics of the batch in training, by the running ones in inference.
+    /// Convolution, and what its norm does: by the statistics of the batch in training, by the running ones in
+    /// inference.
     pub(super) fn conv_norm<'c>(
         &mut self,
         list: &mut Vec<Template>,

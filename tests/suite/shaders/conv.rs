@@ -340,7 +340,8 @@ fn fused_and_unfused_give_the_same_bits() {
             let mut input = |epilogue| {
                 let row = Row::new(why, InputGradient::new(&shape, epilogue)).read(&dy).read(&w).read(&unused);
                 let partials = 2 * (shape.input_chunks() * shape.in_channels) as usize;
-                result(row.read(&unused).read(&x).read(&norm).write(any(x.len())).update(&vec![0u32; partials], any(partials)))
+                let row = row.read(&unused).read(&x).read(&norm).write(any(x.len()));
+                result(row.update(&vec![0u32; partials], any(partials)))
             };
             let (mut plain, fused) = (input(Epilogue::Store), input(Epilogue::Rectify));
             for (dx, y) in plain.iter_mut().zip(rectified) {
