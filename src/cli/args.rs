@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::ArgPredicate;
+use clap::{Arg, Args, Parser, Subcommand};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NameError, StrDeserializer};
 
@@ -12,7 +13,7 @@ use crate::data::DataSet;
 use crate::device::gpu::Backend;
 use crate::model::survival::Rule;
 use crate::plan::{BranchScale, Gates};
-use crate::train::{DroppedUpdate, LearningRateSchedule, Model, OptimizerKind};
+use crate::train::{DroppedUpdate, Every, LearningRateSchedule, Model, OnNan, OptimizerKind};
 
 /// Trains residual networks with stochastic depth on any GPU: a dropped block costs nothing.
 #[derive(Debug, Parser)]
@@ -27,6 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Trains a net
+    #[command(mut_args(in_spite_of_resume))]
     Train(TrainArgs),
     /// Tests a run's weights, or a file of weights
     Eval(EvalArgs),
@@ -41,6 +43,26 @@ pub enum Command {
     /// Measures what a training step costs, by kernel and as a whole, or what skipping saves
     #[command(mut_arg("model", |model| model.required(false).default_value("stochastic")))]
     Bench(BenchArgs),
+}
+
+/// Flags that make sense for a run that goes on: all others are the run's own settings.
+const BESIDE_RESUME: [&str; 12] = [
+    "resume", "device", "backend", "tune", "no_tune", "checkpoint_every", "keep_checkpoints", "profile",
+    "profile_steps", "json", "quiet", "help",
+];
+
+/// Has `arg` refused beside `--resume` where a run that goes on has it settled.
+fn in_spite_of_resume(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "model" => arg
+            .required(false)
+            .required_unless_present("resume")
+            // Never looked at, but there has to be one.
+            .default_value_if("resume", ArgPredicate::IsPresent, "stochastic")
+            .conflicts_with("resume"),
+        id if BESIDE_RESUME.contains(&id) => arg,
+        _ => arg.conflicts_with("resume"),
+    }
 }
 
 /// Values of an enum by the names that `config.toml` uses.
@@ -197,9 +219,21 @@ pub struct TrainArgs {
     /// Steps that are profiled, the first and the last [default: 10..20, or the second half of a shorter run]
     #[arg(long, value_name = "FIRST..LAST", value_parser = step_range, requires = "profile")]
     pub profile_steps: Option<RangeInclusive<u64>>,
+    /// stop, skip (leave the step's update out), or rewind (to the last checkpoint): a step with a NaN or an infinity
+    #[arg(long, value_name = "stop|skip|rewind", default_value = "stop", value_parser = named::<OnNan>)]
+    pub on_nan: OnNan,
     /// Run directory [default: runs/<arch>-<model>-<n>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Go on with the run in this directory, from its last checkpoint
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+    /// Steps between checkpoints, or time, as in 30s, 5m or 1h [default: 5m]
+    #[arg(long, value_name = "N|TIME", value_parser = str::parse::<Every>)]
+    pub checkpoint_every: Option<Every>,
+    /// Checkpoints that stay [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_checkpoints: Option<u32>,
     /// Print metrics to stdout as lines of JSON
     #[arg(long)]
     pub json: bool,

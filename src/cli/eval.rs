@@ -95,7 +95,7 @@ impl Candidate {
         let Self { name, path, weights } = self;
         match weights.fit(net) {
             Ok(weights) => Ok(Self { name, path, weights }),
-            Err(error) => Err(RunError::Weights { path, error }),
+            Err(error) => Err(RunError::File { path, error: error.into() }),
         }
     }
 }

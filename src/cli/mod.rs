@@ -14,6 +14,7 @@ mod eval;
 mod plan;
 mod progress;
 mod resolve;
+mod signals;
 mod train;
 
 use args::{Cli, Command, TuneArgs};
@@ -48,7 +49,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads on: that is no fault.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:#}"), if is_bad_input(&error) { BAD_INPUT } else { 1 }),
+        Err(error) => fail(&format!("{error:#}"), exit_code(&error)),
     }
 }
 
@@ -128,22 +129,24 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<train::Halted>() {
+        Some(halted) => halted.exit_code(),
+        None if is_bad_input(error) => BAD_INPUT,
+        None => 1,
+    }
+}
+
 fn is_bad_input(error: &anyhow::Error) -> bool {
     let device = |error: &DeviceError| matches!(error, DeviceError::NoAdapter(_) | DeviceError::OutOfMemory { .. });
-    match error.downcast_ref::<TrainError>() {
-        Some(TrainError::Data(_)) => true,
-        // The training was under way.
-        Some(TrainError::Device(_) | TrainError::Observer(_) | TrainError::NotFinite { .. }) => false,
-        None => {
-            error.is::<OptionError>()
-                || error.is::<DataError>()
-                || error.is::<RunError>()
-                || error.is::<ConfigError>()
-                || error.is::<PlanError>()
-                || error.is::<BadInput>()
-                || error.downcast_ref::<DeviceError>().is_some_and(device)
-        }
-    }
+    error.is::<OptionError>()
+        || error.is::<DataError>()
+        || error.is::<RunError>()
+        || error.is::<ConfigError>()
+        || error.is::<PlanError>()
+        || error.is::<BadInput>()
+        || matches!(error.downcast_ref(), Some(TrainError::Data(_)))
+        || error.downcast_ref::<DeviceError>().is_some_and(device)
 }
 
 /// What is wrong with the command line beyond single flags.

@@ -1,6 +1,6 @@
 //! How a run is watched: a bar on a terminal, plain lines elsewhere.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -63,8 +63,17 @@ impl Progress {
         }
     }
 
+    /// Warns of what the training survives, also where nothing else is to be printed.
+    pub fn warn(&self, text: &str) {
+        let warn = || drop(writeln!(io::stderr(), "sdgpu: {}", text.replace('\n', " ")));
+        match &self.bar {
+            Some(bar) => bar.suspend(warn),
+            None => warn(),
+        }
+    }
+
     fn smooth(&mut self, record: &StepRecord) {
-        let smooth = |old: f64, new: f64| if record.step == 1 { new } else { old + SMOOTHING * (new - old) };
+        let smooth = |old: f64, new: f64| if self.seconds == 0.0 { new } else { old + SMOOTHING * (new - old) };
         self.loss = smooth(self.loss, record.loss);
         self.accuracy = smooth(self.accuracy, record.accuracy);
         self.seconds = smooth(self.seconds, record.time.as_secs_f64());
@@ -90,11 +99,12 @@ impl Progress {
 
 impl Observer for Progress {
     fn step(&mut self, record: &StepRecord) -> io::Result<()> {
+        let first = self.seconds == 0.0;
         self.smooth(record);
         if let Some(bar) = &self.bar {
             bar.set_position(record.step);
             bar.set_message(self.status(record));
-        } else if record.step == 1 || self.last_line.elapsed() >= LINE_EVERY {
+        } else if first || self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             self.line(&self.status(record));
         }

@@ -10,7 +10,7 @@ use crate::model::resnet::NormSettings;
 use crate::model::survival::Rule;
 use crate::plan::BranchScale;
 use crate::train::{
-    DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OptimizerKind, TrainOptions, check_flag,
+    DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OnNan, OptimizerKind, TrainOptions, check_flag,
 };
 
 /// Evaluations of a run, unless `--eval-every` says otherwise.
@@ -53,6 +53,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
         norm_momentum: NormSettings::PYTORCH.momentum,
         seed: 0,
         shuffle: true,
+        on_nan: OnNan::Stop,
     };
     match preset {
         Preset::Quick => (quick, Length::Epochs(2)),

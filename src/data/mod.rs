@@ -7,6 +7,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 mod error;
 mod folder;
 pub mod idx;
@@ -112,6 +114,18 @@ impl DataSet {
             _ => return Err(DataError::NoFolder { folder: folder.into() }),
         };
         Self::read(source, files)
+    }
+
+    /// SHA-256, in hexadecimal, of all images and labels: two sets are the same if it is.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for images in [&self.train, &self.test] {
+            images.shape().iter().for_each(|size| hash.update(size.to_le_bytes()));
+            hash.update((images.len() as u64).to_le_bytes());
+            hash.update(&images.pixels);
+            hash.update(&images.labels);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn read(name: &str, mut files: [File; 4]) -> Result<Self, DataError> {

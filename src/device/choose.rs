@@ -3,7 +3,7 @@
 use super::both::BothDevices;
 use super::cpu::CpuDevice;
 use super::gpu::{self, Backend, GpuDevice, GpuRequest};
-use super::{Device, DeviceError, cache_folder};
+use super::{Device, DeviceError, DeviceInfo, cache_folder};
 
 /// A device as asked for on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,12 @@ pub struct Chosen {
     pub device: Box<dyn Device>,
     /// What to tell the user.
     pub note: Option<String>,
+}
+
+/// Opens the device `info` once more, after it was lost.
+pub fn reopen(info: &DeviceInfo) -> Result<Box<dyn Device>, DeviceError> {
+    let choice = if info.kind == "gpu" { DeviceChoice::Named(info.name.clone()) } else { DeviceChoice::from(info.kind) };
+    Ok(open(&choice, info.backend.to_lowercase().parse().ok())?.device)
 }
 
 /// Opens the device asked for, on `backend` if one is given.

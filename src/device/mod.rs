@@ -38,7 +38,7 @@ pub enum DeviceError {
         had_words: usize,
     },
     /// The driver reset or removed the device.
-    #[error("{device}: the device was lost ({reason}); the last weights that were saved are kept")]
+    #[error("{device}: the device was lost ({reason})")]
     Lost {
         /// Name of the device.
         device: String,

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::durable;
+use super::run_dir::RunError;
 use crate::device::{DeviceInfo, Tuning};
-use crate::train::TrainOptions;
+use crate::train::{Every, TrainOptions};
 
 /// The device that a run was made on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +42,12 @@ pub struct RunConfig {
     pub init_weights: Option<String>,
     /// Whether what is needed to replay the run is recorded.
     pub trace: bool,
+    /// How often a checkpoint is made.
+    pub checkpoint_every: Every,
+    /// How many of the last checkpoints stay.
+    pub keep_checkpoints: usize,
+    /// SHA-256 of all images and labels, in hexadecimal.
+    pub data_sha256: String,
     /// The device.
     pub device: DeviceEntry,
     /// The settings.
@@ -71,9 +79,19 @@ pub enum ConfigError {
 }
 
 impl RunConfig {
-    /// Reads the `config.toml` of the run in `folder`.
+    /// Name of the file in a run directory.
+    pub const FILE: &str = "config.toml";
+
+    /// Writes the settings of the run in `folder`.
+    pub fn write(&self, folder: &Path) -> Result<(), RunError> {
+        let path = folder.join(Self::FILE);
+        let text = toml::to_string(self).map_err(std::io::Error::other);
+        text.and_then(|text| durable::write(&path, text.as_bytes())).map_err(|error| RunError::Write { path, error })
+    }
+
+    /// Reads the settings of the run in `folder`.
     pub fn read(folder: &Path) -> Result<Self, ConfigError> {
-        let path = folder.join("config.toml");
+        let path = folder.join(Self::FILE);
         let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::Read { path: path.clone(), error })?;
         toml::from_str(&text).map_err(|error| ConfigError::Parse { path, message: error.message().replace('\n', " ") })
     }

@@ -10,8 +10,22 @@ use crate::train::{EvalRecord, Observer, StepRecord};
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum MetricsLine<'a> {
-    Train { step: u64, epoch: u64, loss: f64, accuracy: f64, lr: f64, gates: &'a str },
+    Train {
+        step: u64,
+        epoch: u64,
+        loss: f64,
+        accuracy: f64,
+        lr: f64,
+        gates: &'a str,
+        /// The update was left out, because a value was not finite.
+        #[serde(skip_serializing_if = "is_false")]
+        left_out: bool,
+    },
     Eval { split: &'a str, step: u64, loss: f64, accuracy: f64, images: usize },
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The test of a file of weights, as a line of JSON.
@@ -43,6 +57,11 @@ impl<W: Write> JsonLines<W> {
         Self { writer }
     }
 
+    /// Where lines go.
+    pub fn writer(&self) -> &W {
+        &self.writer
+    }
+
     /// Writes `record` as one line, and sends it on its way.
     pub fn write(&mut self, record: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
@@ -54,8 +73,9 @@ impl<W: Write> JsonLines<W> {
 
 impl<W: Write> Observer for JsonLines<W> {
     fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        let &StepRecord { step, epoch, loss, accuracy, lr, .. } = record;
-        self.write(&MetricsLine::Train { step, epoch, loss, accuracy, lr, gates: &record.gates.to_string() })
+        let &StepRecord { step, epoch, loss, accuracy, lr, left_out, .. } = record;
+        let gates = &record.gates.to_string();
+        self.write(&MetricsLine::Train { step, epoch, loss, accuracy, lr, gates, left_out })
     }
 
     fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {

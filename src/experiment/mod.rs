@@ -1,12 +1,20 @@
-//! What a run leaves behind: its directory, with settings, metrics, timings and weights; and a profile, where it is
+//! What a run leaves behind: its directory, with settings, metrics, timings, weights and checkpoints; and a profile, where it is
 //! asked for.
 
+mod checkpoint_file;
+mod checkpoint_writer;
 mod config;
+mod durable;
+mod line_file;
+mod lock;
 mod metrics;
+mod new_folder;
 mod profile;
 mod run_dir;
+mod weights_file;
 
 pub use config::{ConfigError, DeviceEntry, RunConfig};
 pub use metrics::{JsonLines, TestLine};
 pub use profile::ChromeTrace;
-pub use run_dir::{RunDir, RunError, read_weights, save_weights};
+pub use run_dir::{Resumed, RunDir, RunError, StoppedRun, save_weights};
+pub use weights_file::{FileError, read_weights};

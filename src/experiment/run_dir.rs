@@ -1,16 +1,25 @@
 //! The directory of a run.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use thiserror::Error;
 
-use super::config::RunConfig;
+use super::checkpoint_file::{self, Lengths};
+use super::checkpoint_writer::{self, CheckpointWriter};
+use super::config::{ConfigError, RunConfig};
+use super::durable;
+use super::line_file::LineFile;
+use super::lock::Lock;
 use super::metrics::JsonLines;
-use crate::model::weights::{Weights, WeightsError};
-use crate::train::{EvalRecord, Observer, StepRecord, TraceRecord, TrainOptions};
+use super::new_folder::{NewFolder, numbered};
+use super::weights_file::{self, FileError, Note};
+use crate::model::resnet::ResNet;
+use crate::model::weights::Weights;
+use crate::train::{Checkpoint, EvalRecord, Observer, StepRecord, TraceRecord, TrainOptions};
 
 /// Why a run directory can't be used.
 #[derive(Debug, Error)]
@@ -18,6 +27,12 @@ pub enum RunError {
     /// `--out` is taken.
     #[error("{0} exists already; choose another --out, or remove it")]
     Exists(PathBuf),
+    /// `--out` is taken by a run.
+    #[error("{0} holds a run already, which goes on with --resume {0}; choose another --out, or remove it")]
+    HoldsRun(PathBuf),
+    /// Another process is at work in the folder.
+    #[error("{0} is in use: another sdgpu trains there")]
+    InUse(PathBuf),
     /// `--out` leads through a file.
     #[error("{out} can't be a folder, because {file} is a file; choose another --out")]
     Blocked {
@@ -42,25 +57,38 @@ pub enum RunError {
         /// The system's words.
         error: io::Error,
     },
-    /// The note in a file of weights is not what this version writes.
-    #[error("{path}: its settings are from another version of sdgpu ({error})")]
-    Note {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        error: serde_json::Error,
-    },
-    /// A file of weights is not usable.
+    /// A file of weights, or a checkpoint, is not usable.
     #[error("{path}: {error}")]
-    Weights {
+    File {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: WeightsError,
+        error: FileError,
     },
+    /// No checkpoint is usable.
+    #[error("{path}: {error}; no older checkpoint is left, so the run can't go on")]
+    NoCheckpointLeft {
+        /// The newest checkpoint.
+        path: PathBuf,
+        /// Why.
+        error: FileError,
+    },
+    /// A file of lines lacks some.
+    #[error("{path} has {has} bytes, but had {had} when the last checkpoint was made; put it back to go on")]
+    Shortened {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        has: u64,
+        /// Its length in the checkpoint.
+        had: u64,
+    },
+    /// The settings can't be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
-fn write_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
+pub(super) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
     let path = path.to_path_buf();
     move |error| RunError::Write { path, error }
 }
@@ -73,23 +101,74 @@ struct TimingLine {
     images_per_second: f64,
 }
 
+/// The files that a run appends to.
+struct Lines {
+    metrics: JsonLines<LineFile>,
+    timing: JsonLines<LineFile>,
+    trace: Option<JsonLines<LineFile>>,
+}
+
+impl Lines {
+    /// Opens the files in `folder` and cuts them to `lengths`; creates those of no length that are missing.
+    fn open(folder: &Path, lengths: Lengths, trace: bool) -> Result<Self, RunError> {
+        let open = |name: &str, length: u64| LineFile::open(&folder.join(name), length).map(JsonLines::new);
+        Ok(Self {
+            metrics: open("metrics.jsonl", lengths.metrics)?,
+            timing: open("timing.jsonl", lengths.timing)?,
+            trace: trace.then(|| open("trace/steps.jsonl", lengths.trace)).transpose()?,
+        })
+    }
+
+    fn lengths(&self) -> Lengths {
+        Lengths {
+            metrics: self.metrics.writer().length(),
+            timing: self.timing.writer().length(),
+            trace: self.trace.as_ref().map_or(0, |trace| trace.writer().length()),
+        }
+    }
+
+    /// Second handles of the files.
+    fn handles(&self) -> Result<Vec<fs::File>, RunError> {
+        let all = [Some(&self.metrics), Some(&self.timing), self.trace.as_ref()];
+        all.into_iter().flatten().map(|lines| lines.writer().handle()).collect()
+    }
+}
+
 /// The directory of a run that goes on; writes what the run tells. Dropped before [`Self::keep`], it leaves nothing
-/// behind.
+/// behind that was not there before.
 pub struct RunDir {
-    metrics: JsonLines<File>,
-    timing: JsonLines<File>,
-    trace: Option<JsonLines<File>>,
-    /// sdgpu's note in files of weights: the settings, and nothing of the machine, so that equal runs give equal files.
-    note: String,
+    lines: Lines,
+    checkpoints: CheckpointWriter,
+    settings: TrainOptions,
+    _lock: Lock,
     /// Last, because some systems remove no file that is open.
     folder: NewFolder,
+}
+
+/// The directory of a run that was stopped, and is not at work.
+pub struct StoppedRun {
+    /// The settings of the run.
+    pub config: RunConfig,
+    path: PathBuf,
+    lock: Lock,
+}
+
+/// A run that can go on.
+pub struct Resumed {
+    /// Its directory, as it was at the checkpoint.
+    pub run_dir: RunDir,
+    /// Where it goes on; `None` if it was stopped before its first checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+    /// Checkpoints that had to be passed over, each with the reason.
+    pub passed_over: Vec<RunError>,
 }
 
 impl RunDir {
     /// Errors if it shows, before anything is written, that `out` can't become a run directory.
     pub fn check(out: &Path) -> Result<(), RunError> {
         if out.symlink_metadata().is_ok() {
-            return Err(RunError::Exists(out.to_path_buf()));
+            let error = if out.join(RunConfig::FILE).exists() { RunError::HoldsRun } else { RunError::Exists };
+            return Err(error(out.to_path_buf()));
         }
         match out.ancestors().find(|ancestor| ancestor.exists()) {
             Some(file) if !file.is_dir() => Err(RunError::Blocked { out: out.to_path_buf(), file: file.to_path_buf() }),
@@ -97,32 +176,28 @@ impl RunDir {
         }
     }
 
-    /// Creates the directory `out`, or else `runs/<arch>-<model>-<n>` with the first free n, and writes `config.toml`.
+    /// Creates the directory `out`, or else `runs/<arch>-<model>-<n>` with the first free n.
     pub fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self, RunError> {
-        let RunConfig { settings, trace, .. } = config;
-        let unwritable = |error| RunError::Write { path: "config.toml".into(), error };
-        let text = toml::to_string(config).map_err(io::Error::other).map_err(unwritable)?;
-        let note = serde_json::to_string(settings).map_err(io::Error::from).map_err(unwritable)?;
-
+        let settings = &config.settings;
         let folder = match out {
             Some(out) => NewFolder::create(out)?,
             None => numbered(Path::new("runs"), &format!("{}-{}", settings.arch, settings.model.name()))?,
         };
-        let path = |name: &str| folder.path.join(name);
-        let create_dir = |name: &str| fs::create_dir(path(name)).map_err(write_error(&path(name)));
-        let create = |name: &str| File::create(path(name)).map(JsonLines::new).map_err(write_error(&path(name)));
-        fs::write(path("config.toml"), text).map_err(write_error(&path("config.toml")))?;
-        create_dir("weights")?;
-        if *trace {
-            create_dir("trace")?;
+        let lock = lock(&folder.path)?;
+        for name in ["weights", checkpoint_writer::FOLDER].into_iter().chain(config.trace.then_some("trace")) {
+            let path = folder.path.join(name);
+            fs::create_dir(&path).map_err(write_error(&path))?;
         }
-        Ok(Self {
-            metrics: create("metrics.jsonl")?,
-            timing: create("timing.jsonl")?,
-            trace: trace.then(|| create("trace/steps.jsonl")).transpose()?,
-            note,
-            folder,
-        })
+        let lines = Lines::open(&folder.path, Lengths::default(), config.trace)?;
+        // Last: a folder with settings is one that a run can go on in.
+        config.write(&folder.path)?;
+        Self::new(folder, lock, lines, config)
+    }
+
+    fn new(folder: NewFolder, lock: Lock, lines: Lines, config: &RunConfig) -> Result<Self, RunError> {
+        let (settings, kept) = (config.settings.clone(), config.keep_checkpoints.max(1));
+        let checkpoints = CheckpointWriter::new(&folder.path, settings.clone(), kept, lines.handles()?);
+        Ok(Self { lines, checkpoints, settings, _lock: lock, folder })
     }
 
     /// Lets the directory stay, from now on.
@@ -135,140 +210,108 @@ impl RunDir {
         &self.folder.path
     }
 
+    /// Waits for what is still being written. Errors if a checkpoint could not be since the last one was handed over.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.checkpoints.finish()
+    }
+
     fn save(&self, name: &str, weights: &Weights) -> io::Result<()> {
-        save_weights(&self.path().join(name), weights, &self.note).map_err(io::Error::other)
+        save_weights(&self.path().join(name), weights, &self.settings).map_err(io::Error::other)
     }
 }
 
-/// A folder that was created, with those of its parents that were missing. Dropped, it goes again with all that it
-/// holds, and they go if they are empty, unless it is to be kept.
-struct NewFolder {
-    path: PathBuf,
-    created: bool,
-    /// In the order of their creation.
-    parents: Vec<PathBuf>,
+fn lock(folder: &Path) -> Result<Lock, RunError> {
+    let lock = Lock::take(folder).map_err(write_error(folder))?;
+    lock.ok_or_else(|| RunError::InUse(folder.to_path_buf()))
 }
 
-impl NewFolder {
-    /// Creates `path`, which must not exist.
-    fn create(path: &Path) -> Result<Self, RunError> {
-        let mut folder = Self { path: path.to_path_buf(), created: false, parents: Vec::new() };
-        let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
-        let missing: Vec<&Path> = parents.take_while(|parent| !parent.is_dir()).collect();
-        for &parent in missing.iter().rev() {
-            match fs::create_dir(parent) {
-                Ok(()) => folder.parents.push(parent.to_path_buf()),
-                // Somebody else was faster.
-                Err(_) if parent.is_dir() => {}
-                Err(error) => return Err(RunError::Write { path: parent.to_path_buf(), error }),
+impl StoppedRun {
+    /// Takes hold of the run in `path`, before anything of it is changed.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        let config = RunConfig::read(path)?;
+        Ok(Self { config, lock: lock(path)?, path: path.to_path_buf() })
+    }
+
+    /// Goes back to the newest checkpoint of `net` that is sound: what was written after it is cut off.
+    pub fn resume(self, net: &ResNet) -> Result<Resumed, RunError> {
+        let Self { config, path, lock } = self;
+        let mut unsound = Vec::new();
+        let mut newest = None;
+        for file in checkpoint_writer::list(&path).map_err(read_error(&path))? {
+            let bytes = fs::read(&file).map_err(read_error(&file))?;
+            match checkpoint_file::decode(&bytes, net, &config.settings) {
+                Ok(found) => {
+                    newest = Some(found);
+                    break;
+                }
+                Err(error) => unsound.push((file, error)),
             }
         }
-        fs::create_dir(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => RunError::Exists(path.to_path_buf()),
-            _ => RunError::Write { path: path.to_path_buf(), error },
-        })?;
-        folder.created = true;
-        Ok(folder)
-    }
-
-    fn keep(&mut self) {
-        self.created = false;
-        self.parents.clear();
-    }
-}
-
-impl Drop for NewFolder {
-    fn drop(&mut self) {
-        // What can't be removed stays: there is an error to report already, and it is another one.
-        if self.created {
-            let _ = fs::remove_dir_all(&self.path);
+        if newest.is_none() && !unsound.is_empty() {
+            let (path, error) = unsound.swap_remove(0);
+            return Err(RunError::NoCheckpointLeft { path, error });
         }
-        for parent in self.parents.iter().rev() {
-            let _ = fs::remove_dir(parent);
+        let (checkpoint, lengths) = newest.unzip();
+        let lines = Lines::open(&path, lengths.unwrap_or_default(), config.trace)?;
+        for (file, _) in &unsound {
+            // Out of the way of those that are to come, but not lost.
+            fs::rename(file, file.with_extension("damaged")).map_err(write_error(file))?;
         }
+        let run_dir = RunDir::new(NewFolder::existing(&path), lock, lines, &config)?;
+        if let Some(best) = checkpoint.as_ref().and_then(|checkpoint| checkpoint.best.as_ref()) {
+            save_weights(&path.join(BEST), &best.weights, &config.settings)?;
+        }
+        let passed_over = unsound.into_iter().map(|(path, error)| RunError::File { path, error }).collect();
+        Ok(Resumed { run_dir, checkpoint, passed_over })
     }
 }
 
-/// Creates the first free `<parent>/<name>-<n>`.
-fn numbered(parent: &Path, name: &str) -> Result<NewFolder, RunError> {
-    let mut number = 1u32;
-    loop {
-        match NewFolder::create(&parent.join(format!("{name}-{number}"))) {
-            Err(RunError::Exists(_)) => number += 1,
-            result => return result,
-        }
-    }
+fn read_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
+    let path = path.to_path_buf();
+    move |error| RunError::Read { path, error }
 }
 
-/// Writes `weights` to a file beside `path`, then renames it, so that `path` is never half-written.
-pub fn save_weights(path: &Path, weights: &Weights, note: &str) -> Result<(), RunError> {
-    let bytes = weights.to_safetensors(note).map_err(|error| RunError::Weights { path: path.to_path_buf(), error })?;
-    let partial = path.with_extension("partial");
-    let written = File::create(&partial).and_then(|mut file| {
-        io::Write::write_all(&mut file, &bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&partial, path)).map_err(write_error(path))
+/// Writes `weights` of a run under `settings` to `path`, as a whole or not at all.
+pub fn save_weights(path: &Path, weights: &Weights, settings: &TrainOptions) -> Result<(), RunError> {
+    let encoded = weights_file::encode(weights, &Note::new(settings.clone(), None));
+    let bytes = encoded.map_err(|error| RunError::File { path: path.to_path_buf(), error: error.into() })?;
+    durable::write(path, &bytes).map_err(write_error(path))
 }
 
-/// Reads a file of weights, with the settings in sdgpu's note in it, if there is one.
-pub fn read_weights(path: &Path) -> Result<(Weights, Option<TrainOptions>), RunError> {
-    let bytes = fs::read(path).map_err(|error| RunError::Read { path: path.to_path_buf(), error })?;
-    let (weights, note) =
-        Weights::from_safetensors(&bytes).map_err(|error| RunError::Weights { path: path.to_path_buf(), error })?;
-    let settings = note.map(|note| serde_json::from_str(&note)).transpose();
-    Ok((weights, settings.map_err(|error| RunError::Note { path: path.to_path_buf(), error })?))
-}
+/// Within the run directory.
+const LAST: &str = "weights/last.safetensors";
+const BEST: &str = "weights/best.safetensors";
 
 impl Observer for RunDir {
     fn initial(&mut self, weights: &Weights) -> io::Result<()> {
-        if self.trace.is_some() { self.save("trace/initial.safetensors", weights) } else { Ok(()) }
+        if self.lines.trace.is_some() { self.save("trace/initial.safetensors", weights) } else { Ok(()) }
     }
 
     fn trace(&mut self, record: &TraceRecord) -> io::Result<()> {
-        self.trace.as_mut().map_or(Ok(()), |trace| trace.write(record))
+        self.lines.trace.as_mut().map_or(Ok(()), |trace| trace.write(record))
     }
 
     fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        self.metrics.step(record)?;
+        self.lines.metrics.step(record)?;
         let seconds = record.time.as_secs_f64();
         let images_per_second = f64::from(record.images) / seconds.max(1e-9);
-        self.timing.write(&TimingLine { step: record.step, seconds, images_per_second })
+        self.lines.timing.write(&TimingLine { step: record.step, seconds, images_per_second })
     }
 
     fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        self.metrics.eval(record)
+        self.lines.metrics.eval(record)
     }
 
     fn last(&mut self, weights: &Weights) -> io::Result<()> {
-        self.save("weights/last.safetensors", weights)
+        self.save(LAST, weights)
     }
 
     fn best(&mut self, weights: &Weights) -> io::Result<()> {
-        self.save("weights/best.safetensors", weights)
+        self.save(BEST, weights)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_goes_with_what_was_created_for_it_unless_it_is_kept() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("there/a/b/run");
-        fs::create_dir(root.path().join("there")).unwrap();
-
-        let folder = NewFolder::create(&path).unwrap();
-        fs::write(path.join("file"), "").unwrap();
-        assert!(matches!(NewFolder::create(&path), Err(RunError::Exists(_))));
-        assert!(path.join("file").exists(), "what is somebody else's stays");
-        // Another run comes into a parent.
-        fs::create_dir(root.path().join("there/a/other")).unwrap();
-        drop(folder);
-        assert!(!root.path().join("there/a/b").exists() && root.path().join("there/a/other").exists());
-
-        NewFolder::create(&path).unwrap().keep();
-        assert!(path.exists());
+    /// Hands the checkpoint over to be written. Errors if an earlier one could not be.
+    fn checkpoint(&mut self, checkpoint: &Arc<Checkpoint>) -> io::Result<()> {
+        self.checkpoints.submit(Arc::clone(checkpoint), self.lines.lengths())
     }
 }

@@ -4,6 +4,7 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use thiserror::Error;
 
 use super::init::{self, Init};
+use super::parameters::Parameter;
 use super::resnet::ResNet;
 
 /// The key under which sdgpu keeps its own note in a file, as one JSON text.
@@ -52,7 +53,7 @@ impl Weights {
     /// Initial weights of `net`.
     pub fn initial(net: &ResNet, init: Init, seed: u64) -> Self {
         let parameters = net.parameters();
-        let tensor = |(index, parameter): (usize, &super::parameters::Parameter)| Tensor {
+        let tensor = |(index, parameter): (usize, &Parameter)| Tensor {
             name: parameter.name.clone(),
             shape: parameter.kind.shape(),
             values: init::values(init, parameter.kind, seed, index as u32, net.features()),
@@ -102,14 +103,23 @@ impl Weights {
         })
     }
 
-    /// These weights in the order of `net`'s parameters.
+    /// These weights in the order of `net`'s parameters and running statistics.
     ///
     /// Errors with every tensor that is missing, unknown, of another shape, or holds a value that is not finite.
     pub fn fit(self, net: &ResNet) -> Result<Self, WeightsError> {
+        self.fit_to(net, |_| true)
+    }
+
+    /// Like [`Self::fit`], for tensors that belong to parameters alone, such as the moments of an optimiser.
+    pub fn fit_trained(self, net: &ResNet) -> Result<Self, WeightsError> {
+        self.fit_to(net, |parameter| parameter.kind.is_trained())
+    }
+
+    fn fit_to(self, net: &ResNet, belongs: impl Fn(&Parameter) -> bool) -> Result<Self, WeightsError> {
         let mut problems = Vec::new();
         let mut rest = self.0;
         let mut fitted = Vec::new();
-        for parameter in net.parameters() {
+        for parameter in net.parameters().into_iter().filter(belongs) {
             let (name, shape) = (&parameter.name, parameter.kind.shape());
             let Some(place) = rest.iter().position(|tensor| tensor.name == *name) else {
                 problems.push(format!("{name} is missing"));

@@ -156,6 +156,8 @@ pub struct ParameterValue {
     pub value: ValueId,
     /// Its gradient, or the batch's statistic; not there in a plan for inference.
     pub gradient: Option<ValueId>,
+    /// What the optimiser keeps of it, in the order of [`Optimizer::moments`]; nothing for a running statistic.
+    pub moments: Vec<ValueId>,
 }
 
 /// Values that the host writes or reads.

@@ -39,6 +39,16 @@ pub enum Optimizer {
     },
 }
 
+impl Optimizer {
+    /// What it keeps of each parameter from step to step, by name.
+    pub fn moments(&self) -> &'static [&'static str] {
+        match self {
+            Self::Adam { .. } => &["first_moment", "second_moment"],
+            Self::Sgd { .. } => &["momentum"],
+        }
+    }
+}
+
 /// What only training needs.
 #[derive(Clone, Debug)]
 pub struct TrainingOptions {

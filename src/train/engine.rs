@@ -8,7 +8,7 @@ use crate::device::{Device, DeviceError, Ticket, Timed};
 use crate::dispatch::{Dispatch, ValueId};
 use crate::kernels::{report, update};
 use crate::model::weights::{Tensor, Weights};
-use crate::plan::{Gates, ImageFile, Place, Plan};
+use crate::plan::{Gates, ImageFile, ParameterValue, Place, Plan};
 
 /// Read-backs that may be under way at once: enough to keep a GPU busy, few enough to bound what waits in its queue.
 pub const IN_FLIGHT: usize = 4;
@@ -174,15 +174,7 @@ impl Engine {
 
     /// Puts `weights`, in the order of the plan's parameters, on the device.
     pub fn load(&mut self, weights: &Weights) -> Result<(), DeviceError> {
-        let mut chunks: HashMap<ValueId, Vec<u32>> = HashMap::new();
-        for (planned, tensor) in self.plan.parameters.iter().zip(&weights.0) {
-            let (chunk, offset) = self.place(planned.value);
-            let words = self.plan.values[chunk.index()].words;
-            let memory = planned.parameter.kind.to_memory(&tensor.values);
-            let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; words]);
-            chunk[offset..][..memory.len()].copy_from_slice(bytemuck::cast_slice(&memory));
-        }
-        chunks.iter().try_for_each(|(chunk, words)| self.device.write(*chunk, words))
+        self.write_flat(weights, |planned| Some(planned.value))
     }
 
     /// The weights on the device, now.
@@ -195,10 +187,38 @@ impl Engine {
         self.read_flat(|planned| planned.gradient)
     }
 
-    fn read_flat(
+    /// Puts what the optimiser keeps on the device: each moment with a tensor for each parameter, in the plan's order.
+    pub fn load_moments(&mut self, moments: &[Weights]) -> Result<(), DeviceError> {
+        let mut moments = moments.iter().enumerate();
+        moments.try_for_each(|(index, moment)| self.write_flat(moment, |planned| planned.moments.get(index).copied()))
+    }
+
+    /// What the optimiser keeps, in the order of [`Optimizer::moments`](crate::plan::Optimizer::moments), by the names
+    /// of the parameters.
+    pub fn moments(&mut self) -> Result<Vec<Weights>, DeviceError> {
+        let count = self.plan.parameters.iter().map(|planned| planned.moments.len()).max().unwrap_or(0);
+        (0..count).map(|index| self.read_flat(|planned| planned.moments.get(index).copied())).collect()
+    }
+
+    /// Writes `tensors`, one for each parameter that has a `value`, in the plan's order.
+    fn write_flat(
         &mut self,
-        value: impl Fn(&crate::plan::ParameterValue) -> Option<ValueId>,
-    ) -> Result<Weights, DeviceError> {
+        tensors: &Weights,
+        value: impl Fn(&ParameterValue) -> Option<ValueId>,
+    ) -> Result<(), DeviceError> {
+        let mut chunks: HashMap<ValueId, Vec<u32>> = HashMap::new();
+        let planned = self.plan.parameters.iter().filter_map(|planned| Some((planned, value(planned)?)));
+        for ((planned, value), tensor) in planned.zip(&tensors.0) {
+            let (chunk, offset) = self.place(value);
+            let words = self.plan.values[chunk.index()].words;
+            let memory = planned.parameter.kind.to_memory(&tensor.values);
+            let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; words]);
+            chunk[offset..][..memory.len()].copy_from_slice(bytemuck::cast_slice(&memory));
+        }
+        chunks.iter().try_for_each(|(chunk, words)| self.device.write(*chunk, words))
+    }
+
+    fn read_flat(&mut self, value: impl Fn(&ParameterValue) -> Option<ValueId>) -> Result<Weights, DeviceError> {
         let mut chunks: HashMap<ValueId, Vec<u32>> = HashMap::new();
         let mut tensors = Vec::with_capacity(self.plan.parameters.len());
         for planned in &self.plan.parameters {

@@ -19,6 +19,17 @@ impl UpdateRows {
         Self { optimizer, dropped, counts: vec![0; blocks + 1] }
     }
 
+    /// The updates of each group so far.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// Goes on from `counts` updates of each group; from none, if there are none.
+    pub fn restore(&mut self, counts: &[u64]) {
+        self.counts.fill(0);
+        self.counts.iter_mut().zip(counts).for_each(|(count, &restored)| *count = restored);
+    }
+
     /// The rows for the next update, which they count.
     pub fn next(&mut self, learning_rate: f64, gates: &Gates) -> Vec<u32> {
         let survives = |group: usize| group == 0 || gates.survives(group - 1);

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::safeguards::OnNan;
 use crate::dispatch::Limits;
 use crate::model::init::Init;
 use crate::model::resnet::{NormSettings, ResNet, UnknownArchitecture};
@@ -133,6 +134,8 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Whether each epoch has an order of its own.
     pub shuffle: bool,
+    /// What becomes of a step that is not finite.
+    pub on_nan: OnNan,
 }
 
 /// A setting out of its range.

@@ -1,10 +1,12 @@
 //! What a run tells of itself while it goes on.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::checkpoint::Checkpoint;
 use super::engine::StepTiming;
 use crate::model::weights::Weights;
 use crate::plan::{DispatchRow, Gates};
@@ -28,6 +30,19 @@ pub struct StepRecord {
     pub time: Duration,
     /// Images in the batch.
     pub images: u32,
+    /// Whether its update was left out, because a value was not finite.
+    pub left_out: bool,
+}
+
+/// A step whose loss or gradient was not finite, after which the run goes on.
+#[derive(Clone, Debug)]
+pub struct NotFiniteRecord {
+    /// From 1.
+    pub step: u64,
+    /// The first value that was not finite, described.
+    pub first: String,
+    /// Step of the weights and moments that the run goes on with; the step's own update was left out.
+    pub goes_on_from: u64,
 }
 
 /// Which weights were evaluated.
@@ -114,6 +129,10 @@ pub trait Observer {
     fn step(&mut self, _: &StepRecord) -> io::Result<()> {
         Ok(())
     }
+    /// A step was not finite, and the run goes on; told before the step itself.
+    fn not_finite(&mut self, _: &NotFiniteRecord) -> io::Result<()> {
+        Ok(())
+    }
     /// An evaluation is done.
     fn eval(&mut self, _: &EvalRecord) -> io::Result<()> {
         Ok(())
@@ -126,6 +145,15 @@ pub trait Observer {
     fn best(&mut self, _: &Weights) -> io::Result<()> {
         Ok(())
     }
+    /// The run can go on from here, and from no earlier point does it have to.
+    fn checkpoint(&mut self, _: &Arc<Checkpoint>) -> io::Result<()> {
+        Ok(())
+    }
+    /// The device was lost, as `error` says; the steps behind step `from` are computed once more on another one.
+    fn device_lost(&mut self, error: &str, from: u64) -> io::Result<()> {
+        let _ = (error, from);
+        Ok(())
+    }
 }
 
 /// How a run ended.
@@ -135,6 +163,8 @@ pub struct Outcome {
     pub test: EvalRecord,
     /// The best weights on the test images, if any were chosen.
     pub best: Option<EvalRecord>,
+    /// Steps whose update was left out because a value was not finite.
+    pub steps_left_out: u64,
     /// Wall time of the run, evaluations included.
     pub time: Duration,
     /// Wall time of the training steps.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Prices every step of a run at the time of an all-gates step measured soon after it, so that a machine whose speed
 /// drifts prices both alike.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct AllGatesTime {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllGatesTime {
     /// What the steps priced so far would have taken.
     total: Duration,
     priced: u32,
@@ -15,23 +18,28 @@ pub(super) struct AllGatesTime {
 }
 
 impl AllGatesTime {
+    /// What the steps priced so far would have taken.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
     /// A training step is done.
     pub fn step_done(&mut self) {
-        self.waiting += 1;
+        self.waiting = self.waiting.saturating_add(1);
     }
 
     /// A step with all gates on takes `time` now.
     pub fn measured(&mut self, time: Duration) {
-        self.total += time * self.waiting;
-        self.priced += self.waiting;
+        self.total += time.saturating_mul(self.waiting);
+        self.priced = self.priced.saturating_add(self.waiting);
         self.waiting = 0;
         self.measurements += 1;
     }
 
     /// What all steps would have taken, and the number of measurements behind it; `None` without any.
     pub fn estimate(&self) -> Option<(Duration, usize)> {
-        let steps = self.priced + self.waiting;
-        (self.priced > 0).then(|| (self.total.mul_f64(f64::from(steps) / f64::from(self.priced)), self.measurements))
+        let steps = f64::from(self.priced) + f64::from(self.waiting);
+        (self.priced > 0).then(|| (self.total.mul_f64(steps / f64::from(self.priced)), self.measurements))
     }
 }
 

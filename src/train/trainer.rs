@@ -3,17 +3,19 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::diagnose::first_not_finite;
+use super::checkpoint::{Best, Checkpoint, Counters};
 use super::engine::{Engine, IN_FLIGHT, Step};
 use super::optimizer::UpdateRows;
 use super::options::{EvaluateOn, Model, TrainOptions};
 use super::record::{EvalRecord, Observer, Outcome, ProfileRecord, StepRecord, TraceRecord, WhichWeights};
+use super::safeguards::{Every, Safeguards};
 use super::schedule::learning_rate;
-use super::skipping::AllGatesTime;
+use super::told::Told;
 use crate::data::{DataError, DataSet, Sampler, random_batch, split};
 use crate::device::{DeviceError, Ticket};
 use crate::model::weights::Weights;
@@ -39,6 +41,12 @@ pub enum TrainError {
         /// The first value that is not finite.
         first: String,
     },
+    /// The run was asked to end.
+    #[error("stopped after step {step}")]
+    Interrupted {
+        /// Training steps done.
+        step: u64,
+    },
 }
 
 /// Times in a run at which the weights are handed out and the cost of all blocks is measured.
@@ -47,54 +55,87 @@ const MILESTONES: u64 = 6;
 const TIMED_STEPS: u32 = 4;
 
 /// A step that was submitted and has not reported yet.
-struct Submitted {
-    step: u64,
-    gates: Gates,
-    lr: f64,
-    ticket: Ticket,
+pub(super) struct Submitted {
+    pub step: u64,
+    pub gates: Gates,
+    pub lr: f64,
+    pub ticket: Ticket,
+    /// Updates of each group before it.
+    pub updates: Vec<u64>,
 }
 
 /// Trains a net.
 pub struct Trainer<'a> {
-    engine: Engine,
-    options: &'a TrainOptions,
-    sampler: Sampler,
+    pub(super) engine: Engine,
+    pub(super) options: &'a TrainOptions,
+    pub(super) data: &'a DataSet,
+    pub(super) safeguards: Safeguards<'a>,
+    pub(super) sampler: Sampler,
     validation: Vec<u32>,
-    test_images: usize,
     survival: Vec<f64>,
-    rows: UpdateRows,
-    submitted: VecDeque<Submitted>,
+    pub(super) rows: UpdateRows,
+    /// The next step to submit, from 0.
+    pub(super) next: u64,
+    pub(super) submitted: VecDeque<Submitted>,
     /// When the last step was done, or the training went on after an evaluation.
     clock: Instant,
-    step_time: Duration,
-    blocks_run: u64,
-    /// What the steps would have taken with all gates on.
-    all_gates: AllGatesTime,
-    best: Option<(f64, u64, Weights)>,
+    /// What the run has counted up to the last step that reported; its `step`, `updates` and `time` are filled in for
+    /// a checkpoint.
+    pub(super) counters: Counters,
+    pub(super) best: Option<Arc<Best>>,
+    /// What the run goes back to.
+    pub(super) saved: Arc<Checkpoint>,
+    pub(super) saved_at: Instant,
+    /// When the run would have begun, had it never been interrupted.
+    began: Instant,
+    /// Steps in a row that were left out.
+    pub(super) left_out_in_a_row: u32,
+    /// Losses of the device since the run last got any further than `trained_at_loss` steps.
+    pub(super) losses: u32,
+    pub(super) trained_at_loss: u64,
     /// Steps, from 1, that are timed dispatch by dispatch.
     profiled: Option<RangeInclusive<u64>>,
 }
 
+/// What is to be done after a step.
+struct Due {
+    evaluation: bool,
+    milestone: bool,
+    checkpoint: bool,
+    end: bool,
+}
+
 impl<'a> Trainer<'a> {
     /// Trains the net on `engine`, whose plan was made from `options`, on `data`.
-    pub fn new(engine: Engine, options: &'a TrainOptions, data: &DataSet) -> Result<Self, TrainError> {
+    pub fn new(
+        engine: Engine,
+        options: &'a TrainOptions,
+        data: &'a DataSet,
+        safeguards: Safeguards<'a>,
+    ) -> Result<Self, TrainError> {
         let split = split(data.train.len(), options.validation, options.seed)?;
         let sampler = Sampler::new(split.train, options.batch_size as usize, options.shuffle, options.seed)?;
         let blocks = engine.plan.blocks.len();
         Ok(Self {
             sampler,
             validation: split.validation,
-            test_images: data.test.len(),
             survival: engine.plan.survival.clone(),
             rows: UpdateRows::new(options.optimizer(), options.dropped_update, blocks),
             engine,
             options,
+            data,
+            safeguards,
+            next: 0,
             submitted: VecDeque::new(),
             clock: Instant::now(),
-            step_time: Duration::ZERO,
-            blocks_run: 0,
-            all_gates: AllGatesTime::default(),
+            counters: Counters::default(),
             best: None,
+            saved: Arc::new(Checkpoint::begin(Weights::default())),
+            saved_at: Instant::now(),
+            began: Instant::now(),
+            left_out_in_a_row: 0,
+            losses: 0,
+            trained_at_loss: 0,
             profiled: None,
         })
     }
@@ -109,52 +150,110 @@ impl<'a> Trainer<'a> {
         self.profiled.as_ref().is_some_and(|steps| steps.contains(&step))
     }
 
-    /// Trains from `initial` to the end, and tests.
-    pub fn run(&mut self, initial: &Weights, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
-        let start = Instant::now();
-        observer.initial(initial)?;
-        self.engine.load(initial)?;
-        self.clock = Instant::now();
-        for step in 0..self.options.steps {
-            self.submit(step, observer)?;
+    /// Trains from `from`, which was made under the same options, to the end, and tests.
+    pub fn run(&mut self, mut from: Checkpoint, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+        if from.counters.step == 0 {
+            observer.initial(&from.weights)?;
+        }
+        if from.moments.is_empty() {
+            // A new device holds zeros.
+            from.moments = self.engine.moments()?;
+        }
+        let now = Instant::now();
+        self.began = now.checked_sub(from.counters.time).unwrap_or(now);
+        let mut told = Told::new(observer, from.counters.step);
+        self.saved = Arc::new(from);
+        let outcome = loop {
+            match self.restore().and_then(|()| self.train(&mut told)).and_then(|()| self.conclude()) {
+                Ok(outcome) => break outcome,
+                Err(error) => self.replace_device(error, &mut told)?,
+            }
+        };
+        for record in outcome.best.iter().chain([&outcome.test]) {
+            told.observer().eval(record)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Trains to the last step.
+    fn train(&mut self, observer: &mut Told<'_>) -> Result<(), TrainError> {
+        while self.next < self.options.steps {
+            self.submit(self.next, observer)?;
+            self.next += 1;
             while self.front_is_due()? {
                 self.finish_step(observer)?;
             }
-            let done = step + 1;
-            let evaluation = done % self.options.eval_every == 0 || done == self.options.steps;
-            let milestone = done * MILESTONES / self.options.steps > step * MILESTONES / self.options.steps;
-            if evaluation || milestone {
-                self.drain(observer)?;
+            let done = self.next;
+            let due = self.due(done);
+            if !(due.evaluation || due.milestone || due.checkpoint || due.end) {
+                continue;
             }
-            if evaluation {
+            self.drain(observer)?;
+            if self.next != done {
+                // A step was left out, and those behind it are submitted again.
+                continue;
+            }
+            if due.evaluation {
                 let began = Instant::now();
                 self.evaluate(done, observer)?;
                 if self.is_profiled(done) {
                     observer.profile(&ProfileRecord::Evaluation { step: done, began, time: began.elapsed() })?;
                 }
             }
-            if milestone {
+            if due.milestone {
                 self.milestone(done, observer)?;
             }
-            if evaluation || milestone {
-                self.clock = Instant::now();
+            if due.checkpoint {
+                self.checkpoint(observer)?;
             }
+            if due.end {
+                return Err(TrainError::Interrupted { step: done });
+            }
+            self.restart_clock();
         }
-        self.conclude(start, observer)
+        Ok(())
+    }
+
+    /// What is to be done when `done` steps are.
+    fn due(&self, done: u64) -> Due {
+        let steps = self.options.steps;
+        let end = (self.safeguards.interrupted)();
+        let checkpoint = self.safeguards.checkpoint_every.is_some_and(|every| match every {
+            _ if end || done == steps => true,
+            Every::Steps(steps) => done.is_multiple_of(steps),
+            Every::Time(time) => self.saved_at.elapsed() >= time,
+        });
+        Due {
+            evaluation: done.is_multiple_of(self.options.eval_every) || done == steps,
+            milestone: done * MILESTONES / steps > (done - 1) * MILESTONES / steps,
+            checkpoint,
+            end,
+        }
+    }
+
+    /// Wall time of the run.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The next step's time counts from now.
+    pub(super) fn restart_clock(&mut self) {
+        self.clock = Instant::now();
     }
 
     /// The gates of `step` (from 0), the same on every device.
-    fn gates(&self, step: u64) -> Gates {
+    pub(super) fn gates(&self, step: u64) -> Gates {
         match self.options.model {
             Model::Resnet => Gates::all(self.survival.len()),
             Model::Stochastic => Gates::draw(&self.survival, self.options.seed, step as u32),
         }
     }
 
-    fn submit(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    fn submit(&mut self, step: u64, observer: &mut Told<'_>) -> Result<(), TrainError> {
         let options = self.options;
         let gates = self.gates(step);
         let lr = learning_rate(options.lr_schedule, options.lr, options.warmup_steps, step, options.steps);
+        let updates = self.rows.counts().to_vec();
         let rows = self.rows.next(lr, &gates);
         let profiled = self.is_profiled(step + 1);
         if profiled {
@@ -179,7 +278,7 @@ impl<'a> Trainer<'a> {
         } else {
             self.engine.submit(&details)?
         };
-        self.submitted.push_back(Submitted { step, gates, lr, ticket });
+        self.submitted.push_back(Submitted { step, gates, lr, ticket, updates });
         Ok(())
     }
 
@@ -193,7 +292,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Waits for every step submitted.
-    fn drain(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    fn drain(&mut self, observer: &mut Told<'_>) -> Result<(), TrainError> {
         while !self.submitted.is_empty() {
             self.finish_step(observer)?;
         }
@@ -201,18 +300,20 @@ impl<'a> Trainer<'a> {
     }
 
     /// Takes the report of the oldest step submitted.
-    fn finish_step(&mut self, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let Some(Submitted { step, gates, lr, ticket }) = self.submitted.pop_front() else { return Ok(()) };
+    fn finish_step(&mut self, observer: &mut Told<'_>) -> Result<(), TrainError> {
+        let Some(Submitted { step, gates, lr, ticket, updates }) = self.submitted.pop_front() else { return Ok(()) };
         let report = self.engine.report(ticket)?;
-        if !report.finite {
-            return Err(self.not_finite(step, &gates, observer)?);
+        if report.finite {
+            self.left_out_in_a_row = 0;
+        } else {
+            self.leave_out(step, &gates, &updates, observer)?;
         }
         let now = Instant::now();
         let time = now - self.clock;
         self.clock = now;
-        self.step_time += time;
-        self.all_gates.step_done();
-        self.blocks_run += gates.survivors() as u64;
+        self.counters.step_time += time;
+        self.counters.all_gates.step_done();
+        self.counters.blocks_run += gates.survivors() as u64;
         let images = f64::from(report.images);
         observer.step(&StepRecord {
             step: step + 1,
@@ -223,55 +324,35 @@ impl<'a> Trainer<'a> {
             gates,
             time,
             images: report.images,
+            left_out: !report.finite,
         })?;
         Ok(())
     }
 
-    /// Replays `step`, whose update the device left out, to name the first value that is not finite.
-    fn not_finite(&mut self, step: u64, gates: &Gates, observer: &mut dyn Observer) -> Result<TrainError, TrainError> {
-        while let Some(later) = self.submitted.pop_front() {
-            self.engine.report(later.ticket)?;
-        }
-        // A write that fails must not hide what happened.
-        let saved = self.finite_weights(step).and_then(|weights| Ok(observer.last(&weights)?));
-        let rows = self.rows.skip();
-        let (number, seed, indices) = (step as u32, self.options.seed, self.sampler.batch(step));
-        self.engine.upload(&Step { number, seed, indices, gates, rows: &rows })?;
-        let list = self.engine.plan.schedule(gates);
-        let first = first_not_finite(self.engine.device.as_mut(), &self.engine.plan, &list)?;
-        let first = first.unwrap_or_else(|| "a replay of the step found none".into());
-        let kept = match saved {
-            Ok(()) => "the weights of the step before are kept".to_string(),
-            Err(error) => format!("the weights of the step before could not be kept: {error}"),
-        };
-        let first = format!("{first}; {kept}");
-        Ok(TrainError::NotFinite { step: step + 1, first })
-    }
-
     /// Evaluates after `step` (from 1) and keeps the weights if they are the best on the validation images.
-    fn evaluate(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    fn evaluate(&mut self, step: u64, observer: &mut Told<'_>) -> Result<(), TrainError> {
         let (split_name, score) = match self.options.evaluate_on {
             EvaluateOn::Validation if self.validation.is_empty() => return Ok(()),
             EvaluateOn::Validation => ("validation", self.engine.evaluate(ImageFile::Train, &self.validation)?),
             EvaluateOn::TestBatch => {
                 let batch = self.options.eval_batch as usize;
-                let indices = random_batch(self.test_images, batch, self.options.seed, step - 1);
+                let indices = random_batch(self.data.test.len(), batch, self.options.seed, step - 1);
                 ("test", self.engine.evaluate(ImageFile::Test, &indices)?)
             }
         };
         let (loss, accuracy, images) = (score.loss, score.accuracy, score.images);
         observer.eval(&EvalRecord { split: split_name, step, weights: WhichWeights::Last, loss, accuracy, images })?;
-        let better = self.best.as_ref().is_none_or(|(best, ..)| accuracy > *best);
+        let better = self.best.as_ref().is_none_or(|best| accuracy > best.accuracy);
         if self.options.evaluate_on == EvaluateOn::Validation && better {
             let weights = self.engine.weights()?;
             observer.best(&weights)?;
-            self.best = Some((accuracy, step, weights));
+            self.best = Some(Arc::new(Best { accuracy, step, weights }));
         }
         Ok(())
     }
 
     /// Some times in a run: hands out the weights, and measures what skipping saves.
-    fn milestone(&mut self, step: u64, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    fn milestone(&mut self, step: u64, observer: &mut Told<'_>) -> Result<(), TrainError> {
         let weights = self.finite_weights(step)?;
         observer.last(&weights)?;
         if self.survival.iter().any(|&probability| probability < 1.0) {
@@ -297,7 +378,7 @@ impl<'a> Trainer<'a> {
             finite &= self.engine.report(ticket)?.finite;
         }
         if finite {
-            self.all_gates.measured(start.elapsed() / TIMED_STEPS);
+            self.counters.all_gates.measured(start.elapsed() / TIMED_STEPS);
         } else {
             // All blocks together may overflow where those that survive do not.
             self.engine.forget_step()?;
@@ -306,7 +387,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The weights on the device; an error if the last update has spoiled them.
-    fn finite_weights(&mut self, step: u64) -> Result<Weights, TrainError> {
+    pub(super) fn finite_weights(&mut self, step: u64) -> Result<Weights, TrainError> {
         let weights = self.engine.weights()?;
         match weights.first_not_finite() {
             None => Ok(weights),
@@ -314,36 +395,35 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Tests the best weights and the last, in this order.
-    fn conclude(&mut self, start: Instant, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+    /// Tests the best weights and the last.
+    fn conclude(&mut self) -> Result<Outcome, TrainError> {
         let (steps, blocks) = (self.options.steps, self.survival.len() as u64);
         let weights = self.engine.weights()?;
         let last = self.test(steps, WhichWeights::Last)?;
-        let best = match self.best.take() {
+        let best = match self.best.clone() {
             None => None,
-            Some((_, step, _)) if step == steps => Some(EvalRecord { weights: WhichWeights::Best, ..last.clone() }),
-            Some((_, step, best)) => {
-                self.engine.load(&best)?;
-                let record = self.test(step, WhichWeights::Best)?;
+            Some(best) if best.step == steps => Some(EvalRecord { weights: WhichWeights::Best, ..last.clone() }),
+            Some(best) => {
+                self.engine.load(&best.weights)?;
+                let record = self.test(best.step, WhichWeights::Best)?;
                 self.engine.load(&weights)?;
                 Some(record)
             }
         };
-        for record in best.iter().chain([&last]) {
-            observer.eval(record)?;
-        }
+        let counters = &self.counters;
         Ok(Outcome {
             test: last,
             best,
-            time: start.elapsed(),
-            step_time: self.step_time,
-            blocks_run: self.blocks_run as f64 / (steps * blocks) as f64,
-            all_gates_time: self.all_gates.estimate(),
+            steps_left_out: counters.steps_left_out,
+            time: self.elapsed(),
+            step_time: counters.step_time,
+            blocks_run: counters.blocks_run as f64 / (steps * blocks) as f64,
+            all_gates_time: counters.all_gates.estimate(),
         })
     }
 
     fn test(&mut self, step: u64, weights: WhichWeights) -> Result<EvalRecord, TrainError> {
-        let indices: Vec<u32> = (0..self.test_images as u32).collect();
+        let indices: Vec<u32> = (0..self.data.test.len() as u32).collect();
         let score = self.engine.evaluate(ImageFile::Test, &indices)?;
         let (loss, accuracy, images) = (score.loss, score.accuracy, score.images);
         Ok(EvalRecord { split: "test", step, weights, loss, accuracy, images })

@@ -108,6 +108,7 @@ fn options() -> TrainOptions {
         norm_epsilon: 1e-5,
         norm_momentum: 0.1,
         seed: 0,
+        on_nan: OnNan::Stop,
         shuffle: true,
     }
 }

@@ -12,6 +12,15 @@ fn words(parameter: &Parameter) -> usize {
     parameter.kind.elements().next_multiple_of(GRANULE)
 }
 
+/// The flat buffers of a chunk of parameters, or of running statistics.
+struct Flat {
+    values: ValueId,
+    /// In training: their gradients, or the batch's statistics.
+    gradients: Option<ValueId>,
+    /// In training: what the optimiser keeps of parameters.
+    moments: Vec<ValueId>,
+}
+
 /// Cuts `parameters` into runs of at most `limit` words; a parameter that is larger has a run of its own.
 fn chunks<'p>(parameters: &[&'p Parameter], limit: usize) -> Vec<Vec<&'p Parameter>> {
     let mut chunks: Vec<Vec<&Parameter>> = Vec::new();
@@ -37,10 +46,8 @@ impl Builder<'_> {
         for trained in [true, false] {
             let chosen: Vec<&Parameter> = parameters.iter().filter(|p| p.kind.is_trained() == trained).collect();
             for (number, chunk) in chunks(&chosen, limit_words(self.options)).iter().enumerate() {
-                let (values, gradients) = self.allocate_chunk(chunk, trained, number);
-                if let Some(gradients) = gradients {
-                    self.update_chunk(chunk, trained, values, gradients, interface, &mut checks, &mut updates);
-                }
+                let flat = self.allocate_chunk(chunk, trained, number);
+                self.update_chunk(chunk, trained, &flat, interface, &mut checks, &mut updates);
             }
         }
         self.parameter_list = parameters.iter().map(|parameter| self.parameters[&parameter.name].clone()).collect();
@@ -49,27 +56,32 @@ impl Builder<'_> {
         self.update.extend(updates);
     }
 
-    /// The flat buffer of a chunk's values and, in training, of their gradients.
-    fn allocate_chunk(&mut self, chunk: &[&Parameter], trained: bool, number: usize) -> (ValueId, Option<ValueId>) {
+    /// The flat buffers of a chunk, and each parameter's place in them.
+    fn allocate_chunk(&mut self, chunk: &[&Parameter], trained: bool, number: usize) -> Flat {
         let (what, derived) =
             if trained { ("parameters", "gradients") } else { ("running statistics", "batch statistics") };
+        let optimizer = self.options.training.as_ref().map(|training| training.optimizer);
+        let kept = optimizer.filter(|_| trained).map_or(&[][..], |optimizer| optimizer.moments());
         let total = chunk.iter().map(|parameter| words(parameter)).sum();
-        let values = self.value(format!("{what} {number}"), total, Place::Own);
-        let training = self.options.training.is_some();
-        let gradients = training.then(|| self.value(format!("{derived} {number}"), total, Place::Own));
+        let mut flat = |name: &str| self.value(format!("{name} {number}"), total, Place::Own);
+        let values = flat(what);
+        let gradients = optimizer.map(|_| flat(derived));
+        let moments = kept.iter().map(|name| flat(name)).collect();
+        let flat = Flat { values, gradients, moments };
         let mut offset = 0;
         for &parameter in chunk {
-            let elements = parameter.kind.elements();
-            let value = self.value(&parameter.name, elements, Place::Part { of: values, offset });
-            let gradient = gradients.map(|of| {
-                let name = format!("{} {}", parameter.name, if trained { "gradient" } else { "of the batch" });
-                self.value(name, elements, Place::Part { of, offset })
-            });
-            let planned = ParameterValue { parameter: parameter.clone(), value, gradient };
+            let mut part = |what: &str, of: ValueId| {
+                let name = format!("{}{what}", parameter.name);
+                self.value(name, parameter.kind.elements(), Place::Part { of, offset })
+            };
+            let value = part("", flat.values);
+            let gradient = flat.gradients.map(|of| part(if trained { " gradient" } else { " of the batch" }, of));
+            let moments = kept.iter().zip(&flat.moments).map(|(name, &of)| part(&format!(" {name}"), of)).collect();
+            let planned = ParameterValue { parameter: parameter.clone(), value, gradient, moments };
             self.parameters.insert(parameter.name.clone(), planned);
             offset += words(parameter);
         }
-        (values, gradients)
+        flat
     }
 
     /// The check of a chunk's gradients, and its update.
@@ -77,13 +89,15 @@ impl Builder<'_> {
         &mut self,
         chunk: &[&Parameter],
         trained: bool,
-        values: ValueId,
-        gradients: ValueId,
+        flat: &Flat,
         interface: &Interface,
         checks: &mut Vec<Template>,
         updates: &mut Vec<Template>,
     ) {
-        let Some(training) = &self.options.training else { return };
+        let (Some(training), &Flat { values, gradients: Some(gradients), ref moments }) = (&self.options.training, flat)
+        else {
+            return;
+        };
         let words = self.values[values.index()].words;
         let group = |parameter: &&Parameter| {
             let group = parameter.block.map_or(0, |block| block as u32 + 1);
@@ -101,17 +115,15 @@ impl Builder<'_> {
             push(updates, format!("commit {name}"), commit, reads, [values]);
             return;
         }
+        let writes = std::iter::once(values).chain(moments.iter().copied());
         match training.optimizer {
             Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
-                let first = self.value(format!("adam first moment of {name}"), words, Place::Own);
-                let second = self.value(format!("adam second moment of {name}"), words, Place::Own);
                 let adam = adam::Adam::new(words as u32, beta1, beta2, epsilon, weight_decay);
-                push(updates, format!("adam {name}"), adam, reads, [values, first, second]);
+                push(updates, format!("adam {name}"), adam, reads, writes);
             }
             Optimizer::Sgd { momentum, nesterov, weight_decay } => {
-                let buffer = self.value(format!("sgd momentum of {name}"), words, Place::Own);
                 let sgd = sgd::Sgd::new(words as u32, momentum, nesterov, weight_decay);
-                push(updates, format!("sgd {name}"), sgd, reads, [values, buffer]);
+                push(updates, format!("sgd {name}"), sgd, reads, writes);
             }
         }
     }

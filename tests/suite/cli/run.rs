@@ -50,7 +50,10 @@ fn run_directory_holds_what_is_promised() {
     let workspace = Workspace::with_tiny();
     workspace.sdgpu(&format!("{TRAIN} --out run"));
     let promised = [
+        "checkpoints",
+        "checkpoints/step-0000000012.safetensors",
         "config.toml",
+        "lock",
         "metrics.jsonl",
         "timing.jsonl",
         "weights",
@@ -60,8 +63,11 @@ fn run_directory_holds_what_is_promised() {
     assert_eq!(workspace.names_in("run"), promised);
 
     // Unknown and missing settings would be errors.
-    let RunConfig { version, init_weights, trace, device, settings, tuning } = config(&workspace, "run");
+    let config = config(&workspace, "run");
+    let RunConfig { version, init_weights, trace, checkpoint_every, keep_checkpoints, .. } = config;
+    let RunConfig { data_sha256, device, settings, tuning, .. } = config;
     assert!(tuning.is_empty());
+    assert_eq!((checkpoint_every.to_string().as_str(), keep_checkpoints, data_sha256.len()), ("5m", 2, 64));
     assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
     assert_eq!((init_weights, trace), (None, false));
     assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));

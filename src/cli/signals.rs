@@ -1,0 +1,42 @@
+//! Ctrl-C and its like: the first one asks the run to end, the second one ends it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+
+/// Knows which signal has come.
+pub struct Signals {
+    came: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// Catches SIGINT and SIGTERM from now on.
+    pub fn catch() -> io::Result<Self> {
+        let (came, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag unset.
+            flag::register_conditional_shutdown(signal, exit_code(signal).into(), Arc::clone(&again))?;
+            flag::register(signal, Arc::clone(&again))?;
+            flag::register_usize(signal, Arc::clone(&came), signal as usize)?;
+        }
+        Ok(Self { came })
+    }
+
+    /// The signal that has come.
+    pub fn came(&self) -> Option<i32> {
+        Some(self.came.load(Ordering::Relaxed) as i32).filter(|&signal| signal != 0)
+    }
+}
+
+/// The exit code of a program that `signal` has ended, as shells have it.
+pub fn exit_code(signal: i32) -> u8 {
+    128 + signal as u8
+}
+
+/// The name of `signal`.
+pub fn name(signal: i32) -> &'static str {
+    low_level::signal_name(signal).unwrap_or("a signal")
+}
