@@ -45,6 +45,14 @@ pub enum DeviceError {
         /// The driver's words.
         reason: String,
     },
+    /// The device does not answer.
+    #[error("{device}: the device has not answered for {seconds:.1} s")]
+    Hung {
+        /// Name of the device.
+        device: String,
+        /// How long it was waited for.
+        seconds: f64,
+    },
     /// Two devices disagree.
     #[error("{0}")]
     Mismatch(String),

@@ -11,4 +11,5 @@ mod lints;
 mod measure;
 mod mutants;
 mod plan;
+mod recovery;
 mod shaders;

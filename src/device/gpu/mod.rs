@@ -5,24 +5,29 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use wgpu::{
     BindGroup, BindGroupDescriptor, BindGroupEntry, Buffer, BufferBinding, BufferDescriptor, BufferUsages,
-    CommandEncoder, ComputePass, ComputePassDescriptor, DeviceDescriptor, PollType,
+    CommandEncoder, ComputePass, ComputePassDescriptor, DeviceDescriptor, PollError, PollType, SubmissionIndex,
 };
 
 use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed, TuneOptions, Tuning};
 use crate::dispatch::{Dispatch, Kernel, Limits, Region, Storage, ValueId, fold};
 
 mod adapter;
+mod fault;
 mod pipeline;
 mod read_back;
+mod submission;
 mod timing;
 mod tune;
 
 pub use adapter::{AdapterSummary, Backend, list};
 pub use pipeline::Sources;
+pub use submission::{LONGEST_DISPATCH, LONGEST_SUBMISSION, slow_seconds};
+use fault::Faults;
 use pipeline::{Compiler, DriverCache, Pipeline};
 use read_back::{ReadBack, StagingPool};
 use timing::Timestamps;
@@ -42,6 +47,10 @@ pub struct GpuRequest {
     pub max_workgroups_per_dimension: Option<u32>,
     /// Folder in which compiled pipelines are kept, where the adapter can hand them out; `None` for no such files.
     pub cache: Option<PathBuf>,
+    /// How long a submission may be expected to run on a slow GPU, in seconds, if it is more than one dispatch.
+    pub longest_submission: f64,
+    /// How long a wait for the device may take before it counts as hung; some time that its kind explains if `None`.
+    pub patience: Option<Duration>,
     /// Shader texts to use; [`Shader::wgsl`](crate::dispatch::Shader::wgsl) if `None`.
     pub sources: Option<Sources>,
 }
@@ -55,10 +64,17 @@ impl Default for GpuRequest {
             timestamps: true,
             max_workgroups_per_dimension: None,
             cache: None,
+            longest_submission: LONGEST_SUBMISSION,
+            patience: None,
             sources: None,
         }
     }
 }
+
+/// How long a wait for a GPU may take. What is submitted at once is short ([`submission`]), and little of it waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for a processor that plays a GPU, some thousand times slower.
+const SOFTWARE_PATIENCE: Duration = Duration::from_secs(4 * 3600);
 
 /// Bytes between the parameters of two kernels: WebGPU's coarsest alignment of a uniform binding.
 const PARAMS_STRIDE: usize = 256;
@@ -85,6 +101,8 @@ struct Bound {
     pipeline: wgpu::ComputePipeline,
     group: BindGroup,
     workgroups: [u32; 3],
+    /// How long it is expected to run on a slow GPU.
+    seconds: f64,
 }
 
 /// A GPU.
@@ -110,7 +128,11 @@ pub struct GpuDevice {
     timestamps: Option<Timestamps>,
     read_backs: HashMap<u64, ReadBack>,
     next_ticket: u64,
-    fault: Arc<Mutex<Option<DeviceError>>>,
+    faults: Faults,
+    patience: Duration,
+    longest_submission: f64,
+    /// What has been encoded and not submitted is expected to run for so many seconds on a slow GPU.
+    pending: f64,
 }
 
 impl GpuDevice {
@@ -118,6 +140,7 @@ impl GpuDevice {
     pub fn open(request: &GpuRequest) -> Result<Self, DeviceError> {
         let adapter = adapter::find(request.name.as_deref(), request.backend)?;
         let info = adapter::info(&adapter);
+        let software = adapter::is_software(&adapter);
         let available = adapter.limits();
         // WebGPU's defaults, which every shader keeps to; only the sizes of buffers follow the adapter.
         let required = wgpu::Limits {
@@ -137,7 +160,7 @@ impl GpuDevice {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
-        let fault = watch(&device, &info.name);
+        let faults = Faults::listen(&device, &info.name);
         let cache = cache.map(|(folder, key)| DriverCache::open(&device, folder, &key));
         let sources = request.sources.clone().unwrap_or_else(|| Arc::new(|shader, imports| shader.wgsl(imports)));
         let device_limit = device.limits().max_compute_workgroups_per_dimension;
@@ -145,7 +168,7 @@ impl GpuDevice {
             compiler: Compiler::new(device.clone(), request.trusted, sources, cache),
             tuning: Tuning::default(),
             workgroup_limit: request.max_workgroups_per_dimension.unwrap_or(device_limit).min(device_limit),
-            software: adapter::is_software(&adapter),
+            software,
             vendor_and_device: adapter::vendor_and_device(&adapter),
             timestamps: Timestamps::new(&device, &queue),
             info,
@@ -161,7 +184,10 @@ impl GpuDevice {
             staging: StagingPool::default(),
             read_backs: HashMap::new(),
             next_ticket: 0,
-            fault,
+            faults,
+            patience: request.patience.unwrap_or(if software { SOFTWARE_PATIENCE } else { PATIENCE }),
+            longest_submission: request.longest_submission,
+            pending: 0.0,
         })
     }
 
@@ -175,11 +201,23 @@ impl GpuDevice {
         self.bound.len()
     }
 
-    /// The first fault that wgpu or the driver reported, if any.
-    fn check(&self) -> Result<(), DeviceError> {
-        match self.fault.lock().ok().and_then(|mut fault| fault.take()) {
-            Some(fault) => Err(fault),
-            None => Ok(()),
+    /// Takes the device away, as a driver does that resets it, for tests of what happens then.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
+    /// Waits until `submission` is done, or everything that was submitted.
+    fn wait(&self, submission: Option<SubmissionIndex>) -> Result<(), DeviceError> {
+        let wait = PollType::Wait { submission_index: submission, timeout: Some(self.patience) };
+        match self.device.poll(wait) {
+            Ok(_) => self.faults.check(),
+            Err(PollError::Timeout) => {
+                // Nobody may wait for it when it is dropped: the handles live on.
+                std::mem::forget((self.device.clone(), self.queue.clone()));
+                let (device, seconds) = (self.info.name.clone(), self.patience.as_secs_f64());
+                Err(DeviceError::Hung { device, seconds })
+            }
+            Err(error) => Err(self.refused(error.to_string())),
         }
     }
 
@@ -194,6 +232,7 @@ impl GpuDevice {
 
     /// Submits what has been encoded.
     fn flush(&mut self) {
+        self.pending = 0.0;
         if let Some(encoder) = self.encoder.take() {
             let submission = self.queue.submit([encoder.finish()]);
             for read_back in self.read_backs.values_mut().filter(|read_back| read_back.submission.is_none()) {
@@ -240,7 +279,8 @@ impl GpuDevice {
         }
         let bound = self.prepared.get(&key.kernel).and_then(|prepared| {
             let group = self.bind_group(prepared, dispatch)?;
-            Some(Bound { pipeline: prepared.pipeline.pipeline.clone(), group, workgroups: prepared.workgroups })
+            let seconds = slow_seconds(dispatch, &self.storage);
+            Some(Bound { pipeline: prepared.pipeline.pipeline.clone(), group, workgroups: prepared.workgroups, seconds })
         });
         self.bound.push(bound.ok_or_else(|| self.refused(format!("{} was not prepared", dispatch.label)))?);
         self.places.insert(key, self.bound.len() - 1);
@@ -249,7 +289,7 @@ impl GpuDevice {
 
     /// Encodes what is bound at `place`.
     fn encode(&self, pass: &mut ComputePass<'_>, place: usize) {
-        let Bound { pipeline, group, workgroups: [x, y, z] } = &self.bound[place];
+        let Bound { pipeline, group, workgroups: [x, y, z], .. } = &self.bound[place];
         pass.set_pipeline(pipeline);
         pass.set_bind_group(0, group, &[]);
         pass.dispatch_workgroups(*x, *y, *z);
@@ -311,33 +351,6 @@ fn address(kernel: &Arc<dyn Kernel>) -> usize {
     Arc::as_ptr(kernel).cast::<()>() as usize
 }
 
-/// Records the first error that wgpu reports outside any call's result, and the loss of the device.
-fn watch(device: &wgpu::Device, name: &str) -> Arc<Mutex<Option<DeviceError>>> {
-    let fault = Arc::new(Mutex::new(None));
-    let record = |fault: &Mutex<Option<DeviceError>>, error| {
-        if let Ok(mut fault) = fault.lock() {
-            fault.get_or_insert(error);
-        }
-    };
-    let (slot, device_name) = (Arc::clone(&fault), name.to_string());
-    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-        let device = device_name.clone();
-        record(
-            &slot,
-            match error {
-                wgpu::Error::OutOfMemory { .. } => DeviceError::OutOfMemory { device, needed_words: 0, had_words: 0 },
-                error => DeviceError::Refused { device, message: error.to_string() },
-            },
-        );
-    }));
-    let (slot, device_name) = (Arc::clone(&fault), name.to_string());
-    device.set_device_lost_callback(move |reason, message| {
-        let reason = format!("{reason:?}: {message}");
-        record(&slot, DeviceError::Lost { device: device_name.clone(), reason });
-    });
-    fault
-}
-
 impl Device for GpuDevice {
     fn info(&self) -> &DeviceInfo {
         &self.info
@@ -375,10 +388,10 @@ impl Device for GpuDevice {
         self.prepared.clear();
         self.buffers.clear();
         self.prepare_kernels(dispatches)?;
-        self.check()?;
+        self.faults.check()?;
         for (index, &words) in storage.buffers.iter().enumerate() {
             self.buffers.push(self.create_buffer(words, &format!("buffer {index}")));
-            self.check().map_err(|error| match error {
+            self.faults.check().map_err(|error| match error {
                 DeviceError::OutOfMemory { device, .. } => DeviceError::out_of_memory(&device, &storage.buffers, index),
                 error => error,
             })?;
@@ -392,17 +405,25 @@ impl Device for GpuDevice {
         self.flush();
         let region = self.storage.region(value);
         self.queue.write_buffer(&self.buffers[region.buffer], 4 * region.offset as u64, bytemuck::cast_slice(words));
-        self.check()
+        self.faults.check()
     }
 
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
         let places = self.bind(list)?;
-        let mut encoder = self.take_encoder();
-        let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
-        places.into_iter().for_each(|place| self.encode(&mut pass, place));
-        drop(pass);
-        self.encoder = Some(encoder);
-        self.check()
+        let seconds: Vec<f64> = places.iter().map(|&place| self.bound[place].seconds).collect();
+        let mut pending = self.pending;
+        for (number, range) in submission::cut(&seconds, self.longest_submission, &mut pending).into_iter().enumerate() {
+            if number > 0 {
+                self.flush();
+            }
+            let mut encoder = self.take_encoder();
+            let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
+            places[range].iter().for_each(|&place| self.encode(&mut pass, place));
+            drop(pass);
+            self.encoder = Some(encoder);
+        }
+        self.pending = pending;
+        self.faults.check()
     }
 
     fn clock(&self) -> Clock {
@@ -421,13 +442,13 @@ impl Device for GpuDevice {
         self.next_ticket += 1;
         self.read_backs.insert(self.next_ticket, read_back);
         self.flush();
-        self.check()?;
+        self.faults.check()?;
         Ok(Ticket(self.next_ticket))
     }
 
     fn is_ready(&mut self, ticket: &Ticket) -> Result<bool, DeviceError> {
         self.device.poll(PollType::Poll).map_err(|error| self.refused(error.to_string()))?;
-        self.check()?;
+        self.faults.check()?;
         Ok(self.read_backs.get(&ticket.0).is_some_and(ReadBack::is_done))
     }
 
@@ -435,10 +456,9 @@ impl Device for GpuDevice {
         let read_back = self.read_backs.remove(&ticket.0);
         let read_back = read_back.ok_or_else(|| self.refused("a read-back of values that were dropped since"))?;
         if !read_back.is_done() {
-            let wait = PollType::Wait { submission_index: read_back.submission.clone(), timeout: None };
-            self.device.poll(wait).map_err(|error| self.refused(error.to_string()))?;
+            self.wait(read_back.submission.clone())?;
         }
-        self.check()?;
+        self.faults.check()?;
         let words = self.staging.take(read_back);
         words.ok_or_else(|| DeviceError::Lost {
             device: self.info.name.clone(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use wgpu::{
-    Buffer, BufferDescriptor, BufferUsages, ComputePassDescriptor, ComputePassTimestampWrites, Features, PollType,
+    Buffer, BufferDescriptor, BufferUsages, ComputePassDescriptor, ComputePassTimestampWrites, Features,
     QuerySet, QuerySetDescriptor, QueryType,
 };
 
@@ -50,7 +50,7 @@ impl GpuDevice {
         let call = Instant::now();
         let list: Vec<_> = self.bind(list)?.into_iter().zip(list).collect();
         self.flush();
-        self.wait()?;
+        self.wait(None)?;
         let mut timed = Timed::default();
         match self.timestamps.take() {
             Some(timestamps) => {
@@ -92,7 +92,7 @@ impl GpuDevice {
         read_back.map(self.queue.submit([encoder.finish()]));
         let submitted = call.elapsed();
         timed.encoding += submitted - begin;
-        self.wait()?;
+        self.wait(None)?;
         let words = self.staging.take(read_back).ok_or_else(|| self.refused("it did not deliver timestamps"))?;
         let ticks: Vec<u64> = words.chunks(2).map(|half| u64::from(half[0]) | u64::from(half[1]) << 32).collect();
         let since_first = |tick: u64| {
@@ -111,15 +111,8 @@ impl GpuDevice {
         self.encoder = Some(encoder);
         self.flush();
         timed.encoding += call.elapsed() - begin;
-        self.wait()?;
+        self.wait(None)?;
         timed.spans.push(begin..call.elapsed());
         Ok(())
-    }
-
-    /// Waits until everything submitted is done.
-    fn wait(&self) -> Result<(), DeviceError> {
-        let everything = PollType::Wait { submission_index: None, timeout: None };
-        self.device.poll(everything).map_err(|error| self.refused(error.to_string()))?;
-        self.check()
     }
 }

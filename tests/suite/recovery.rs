@@ -1,0 +1,429 @@
+//! Runs that go on after a fault: from a checkpoint, without a step that is not finite, on another device.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sdgpu::data::{DataSet, Images};
+use sdgpu::device::cpu::CpuDevice;
+use sdgpu::device::gpu::{GpuDevice, GpuRequest};
+use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
+use sdgpu::kernels::update;
+use sdgpu::model::init::Init;
+use sdgpu::model::resnet::ResNet;
+use sdgpu::model::survival::Rule;
+use sdgpu::model::weights::Weights;
+use sdgpu::plan::{BranchScale, DataSizes, Interface, Plan};
+use sdgpu::train::{
+    Checkpoint, DroppedUpdate, Engine, EvalRecord, EvaluateOn, Every, LearningRateSchedule, Model, NotFiniteRecord,
+    Observer, OnNan, OptimizerKind, Outcome, Safeguards, StepRecord, TrainError, TrainOptions, Trainer,
+};
+
+use crate::adapter;
+
+/// Steps of a run.
+const STEPS: u64 = 12;
+
+fn options() -> TrainOptions {
+    TrainOptions {
+        model: Model::Stochastic,
+        arch: "resnet8".into(),
+        data: "patches".into(),
+        validation: 4,
+        batch_size: 4,
+        steps: STEPS,
+        eval_every: 5,
+        eval_batch: 4,
+        evaluate_on: EvaluateOn::Validation,
+        optimizer: OptimizerKind::Adam,
+        lr: 3e-3,
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 1e-4,
+        lr_schedule: LearningRateSchedule::Cosine,
+        warmup_steps: 2,
+        survival: Rule::Linear,
+        survival_first: 1.0,
+        survival_last: 0.5,
+        branch_scale: BranchScale::Eval,
+        dropped_update: DroppedUpdate::Freeze,
+        dropout: 0.2,
+        label_smoothing: 0.0,
+        initialisation: Init::KaimingNormal,
+        norm_epsilon: 1e-5,
+        norm_momentum: 0.1,
+        seed: 5,
+        shuffle: true,
+        on_nan: OnNan::Stop,
+    }
+}
+
+/// Images whose quadrant that is bright is their class.
+fn data() -> DataSet {
+    let images = |count: u32| {
+        let pixel = |at: u32| {
+            let (image, y, x) = (at / 36, at / 6 % 6, at % 6);
+            let bright = y / 3 * 2 + x / 3 == image % 3;
+            (at * 7919 % 41) as u8 + if bright { 180 } else { 20 }
+        };
+        let pixels = (0..count * 36).map(pixel).collect();
+        Images { height: 6, width: 6, channels: 1, pixels, labels: (0..count).map(|image| (image % 3) as u8).collect() }
+    };
+    DataSet { name: "patches".into(), train: images(28), test: images(8), classes: 3 }
+}
+
+/// What goes wrong on a [`Faulty`] device.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// The GPU is taken away at a run of a list with so many before it, on this device and others.
+    Destroyed(u64),
+    /// The device says then that it was lost.
+    Lost(u64),
+    /// The images of that step, from 0, are not finite.
+    NotFinite(u32),
+}
+
+/// A device on which something goes wrong.
+struct Faulty<D> {
+    device: D,
+    fault: Option<Fault>,
+    /// Lists run so far, on this device and those before it.
+    runs: Rc<Cell<u64>>,
+    interface: Interface,
+    /// How images become numbers.
+    normalization: Vec<u32>,
+}
+
+impl<D: Device + AsGpu> Faulty<D> {
+    /// Before a list is run.
+    fn strike(&mut self) -> Result<(), DeviceError> {
+        let run = self.runs.replace(self.runs.get() + 1);
+        match self.fault {
+            Some(Fault::Destroyed(at)) if at == run => self.device.gpu().expect("a GPU").destroy(),
+            Some(Fault::Lost(at)) if at == run => {
+                return Err(DeviceError::Lost { device: "this device".into(), reason: "a test".into() });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+trait AsGpu {
+    fn gpu(&self) -> Option<&GpuDevice> {
+        None
+    }
+}
+
+impl AsGpu for CpuDevice {}
+
+impl AsGpu for GpuDevice {
+    fn gpu(&self) -> Option<&GpuDevice> {
+        Some(self)
+    }
+}
+
+impl<D: Device + AsGpu> Device for Faulty<D> {
+    fn info(&self) -> &DeviceInfo {
+        self.device.info()
+    }
+    fn limits(&self) -> Limits {
+        self.device.limits()
+    }
+    fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
+        self.device.prepare(storage, dispatches)
+    }
+    fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
+        if value == self.interface.normalization {
+            self.normalization = words.to_vec();
+        }
+        if let Some(Fault::NotFinite(step)) = self.fault.filter(|_| value == self.interface.control) {
+            let broken = vec![f32::NAN.to_bits(); self.normalization.len()];
+            let now = if words[update::CONTROL_STEP] == step { &broken } else { &self.normalization };
+            self.device.write(self.interface.normalization, now)?;
+        }
+        self.device.write(value, words)
+    }
+    fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
+        // A training step, not a part of one that is replayed.
+        if list.len() > 1 {
+            self.strike()?;
+        }
+        self.device.run(list)
+    }
+    fn clock(&self) -> Clock {
+        self.device.clock()
+    }
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+        self.device.run_timed(list)
+    }
+    fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
+        self.device.request(value)
+    }
+    fn is_ready(&mut self, ticket: &Ticket) -> Result<bool, DeviceError> {
+        self.device.is_ready(ticket)
+    }
+    fn collect(&mut self, ticket: Ticket) -> Result<Vec<u32>, DeviceError> {
+        self.device.collect(ticket)
+    }
+}
+
+/// Writes down what a run tells, and keeps its checkpoints.
+#[derive(Default)]
+struct Log {
+    lines: Vec<String>,
+    last: Weights,
+    best: Weights,
+    checkpoints: Vec<Arc<Checkpoint>>,
+    not_finite: Vec<NotFiniteRecord>,
+    losses: u32,
+}
+
+impl Observer for Log {
+    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
+        let StepRecord { step, epoch, loss, accuracy, lr, gates, left_out, .. } = record;
+        // A NaN's text does not tell its sign or payload, which may differ.
+        self.lines.push(format!("{step} {epoch} {loss} {accuracy} {lr} {gates} {left_out}"));
+        Ok(())
+    }
+    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
+        self.lines.push(format!("{} {} {} {}", record.split, record.step, record.loss, record.accuracy));
+        Ok(())
+    }
+    fn last(&mut self, weights: &Weights) -> io::Result<()> {
+        self.last = weights.clone();
+        Ok(())
+    }
+    fn best(&mut self, weights: &Weights) -> io::Result<()> {
+        self.best = weights.clone();
+        Ok(())
+    }
+    fn checkpoint(&mut self, checkpoint: &Arc<Checkpoint>) -> io::Result<()> {
+        self.checkpoints.push(Arc::clone(checkpoint));
+        Ok(())
+    }
+    fn not_finite(&mut self, record: &NotFiniteRecord) -> io::Result<()> {
+        self.not_finite.push(record.clone());
+        Ok(())
+    }
+    fn device_lost(&mut self, _: &str, _: u64) -> io::Result<()> {
+        self.losses += 1;
+        Ok(())
+    }
+}
+
+fn net(options: &TrainOptions) -> ResNet {
+    options.net(1, 3).expect("a net")
+}
+
+fn plan(options: &TrainOptions, limits: Limits) -> Plan {
+    let sizes = DataSizes { height: 6, width: 6, train: 28, test: 8 };
+    let net = net(options);
+    Plan::new(&net, &options.plan(&net, sizes, limits).expect("options")).expect("a plan")
+}
+
+/// Trains under `options` from `from`, or the begin, on the devices that `open` opens, where the `faults` strike, one
+/// on each device.
+fn train<D: Device + AsGpu + 'static>(
+    options: &TrainOptions,
+    from: Option<Checkpoint>,
+    open: impl Fn() -> D,
+    faults: &[Fault],
+) -> (Result<Outcome, TrainError>, Log) {
+    train_with(options, from, open, faults, Every::Steps(4))
+}
+
+/// The same, with a checkpoint `every` so often.
+fn train_with<D: Device + AsGpu + 'static>(
+    options: &TrainOptions,
+    from: Option<Checkpoint>,
+    open: impl Fn() -> D,
+    faults: &[Fault],
+    every: Every,
+) -> (Result<Outcome, TrainError>, Log) {
+    let data = data();
+    let runs = Rc::new(Cell::new(0));
+    let mut faults = faults.iter().copied();
+    let mut next = || {
+        let device = open();
+        let interface = plan(options, device.limits()).interface;
+        let (fault, runs) = (faults.next(), Rc::clone(&runs));
+        Box::new(Faulty { device, fault, runs, interface, normalization: Vec::new() }) as Box<dyn Device>
+    };
+    let device = next();
+    let plan = plan(options, device.limits());
+    let engine = Engine::new(device, plan, options.eval_batch, &data).expect("an engine");
+    let safeguards = Safeguards {
+        checkpoint_every: Some(every),
+        reopen: Some(Box::new(|| Ok(next()))),
+        ..Safeguards::default()
+    };
+    let initial = Weights::initial(&net(options), options.initialisation, options.seed);
+    let mut log = Log::default();
+    let result = Trainer::new(engine, options, &data, safeguards)
+        .and_then(|mut trainer| trainer.run(from.unwrap_or_else(|| Checkpoint::begin(initial)), &mut log));
+    (result, log)
+}
+
+fn cpu() -> CpuDevice {
+    CpuDevice::new().expect("the CPU device")
+}
+
+/// The weights of the run's last checkpoint, bit by bit.
+fn bits(log: &Log) -> Vec<u32> {
+    let weights = &log.checkpoints.last().expect("a checkpoint").weights;
+    weights.0.iter().flat_map(|tensor| tensor.values.iter().map(|value| value.to_bits())).collect()
+}
+
+#[test]
+fn a_run_goes_on_from_any_checkpoint_as_if_it_had_never_stopped() {
+    let momentum = TrainOptions {
+        optimizer: OptimizerKind::Sgd,
+        nesterov: true,
+        dropped_update: DroppedUpdate::ZeroGrad,
+        lr: 0.05,
+        ..options()
+    };
+    let notebook = TrainOptions { validation: 0, evaluate_on: EvaluateOn::TestBatch, eval_every: 1, ..options() };
+    for options in [options(), momentum, notebook] {
+        let (result, whole) = train(&options, None, cpu, &[]);
+        result.expect("a run");
+        assert_eq!(whole.checkpoints.iter().map(|c| c.counters.step).collect::<Vec<_>>(), [4, 8, 12]);
+        for checkpoint in &whole.checkpoints {
+            let step = checkpoint.counters.step;
+            let (result, rest) = train(&options, Some(Checkpoint::clone(checkpoint)), cpu, &[]);
+            result.expect("a run");
+            assert!(whole.lines.ends_with(&rest.lines), "from step {step}: {:#?}", rest.lines);
+            assert_eq!(rest.lines.iter().filter(|line| !line.starts_with(['t', 'v'])).count() as u64, STEPS - step);
+            if step < STEPS {
+                assert_eq!(bits(&whole), bits(&rest), "from step {step}");
+                let (end, same) = (whole.checkpoints.last().unwrap(), rest.checkpoints.last().unwrap());
+                assert_eq!((&end.moments, &end.best), (&same.moments, &same.best), "from step {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_lost_at_any_time_is_replaced_and_the_bits_stay_the_same() {
+    let options = options();
+    let (result, whole) = train(&options, None, cpu, &[]);
+    let whole_outcome = result.expect("a run");
+    let runs = 60;
+    for at in 0..runs {
+        let (result, log) = train(&options, None, cpu, &[Fault::Lost(at)]);
+        let outcome = result.expect("a run");
+        if log.losses == 0 {
+            assert!(at > STEPS + 6, "the run ends after {at} lists");
+            return;
+        }
+        assert_eq!((log.losses, &log.lines), (1, &whole.lines), "lost at {at}");
+        assert_eq!((bits(&log), &log.best, &log.last), (bits(&whole), &whole.best, &whole.last), "lost at {at}");
+        assert_eq!(outcome.blocks_run, whole_outcome.blocks_run, "lost at {at}");
+    }
+    panic!("no run of a list is beyond the end");
+}
+
+/// A real one: wgpu's device is destroyed, after which everything asked of it seems to succeed.
+#[test]
+fn a_gpu_that_is_destroyed_is_opened_again() {
+    let options = options();
+    let (result, whole) = train(&options, None, adapter::open, &[]);
+    result.expect("a run");
+    for faults in [&[0][..], &[6], &[3, 9, 14]] {
+        let faults: Vec<_> = faults.iter().map(|&at| Fault::Destroyed(at)).collect();
+        let (result, log) = train(&options, None, adapter::open, &faults);
+        result.expect("a run");
+        assert_eq!((log.losses as usize, &log.lines), (faults.len(), &whole.lines));
+        assert_eq!(bits(&log), bits(&whole));
+    }
+}
+
+#[test]
+fn a_device_that_is_lost_again_and_again_ends_the_run() {
+    // Each one is lost at its first list.
+    let hopeless: Vec<_> = (0..10).map(Fault::Lost).collect();
+    let (result, log) = train(&options(), None, cpu, &hopeless);
+    let error = result.expect_err("no progress");
+    assert!(matches!(error, TrainError::Device(DeviceError::Lost { .. })), "{error}");
+    assert_eq!(log.losses, 3);
+    // Where there is progress between the losses, they may be more.
+    let hopeful: Vec<_> = (1..=5).map(|loss| Fault::Lost(12 * loss)).collect();
+    let (result, log) = train_with(&options(), None, cpu, &hopeful, Every::Steps(1));
+    result.expect("a run");
+    assert_eq!(log.losses, 5);
+}
+
+/// The lines of steps, by their number.
+fn steps(log: &Log) -> Vec<&String> {
+    log.lines.iter().filter(|line| !line.starts_with(['t', 'v'])).collect()
+}
+
+#[test]
+fn a_step_that_is_not_finite_ends_the_run_by_name() {
+    let (result, log) = train(&options(), None, cpu, &[Fault::NotFinite(5)]);
+    let error = result.expect_err("a NaN").to_string();
+    assert!(error.starts_with("step 6: ") && error.contains("after `gather`"), "{error}");
+    assert!(error.ends_with("the weights of the step before are kept"), "{error}");
+    let (_, whole) = train_with(&options(), None, cpu, &[], Every::Steps(1));
+    assert_eq!(log.last, whole.checkpoints[4].weights);
+    assert_eq!(log.checkpoints.len(), 1);
+}
+
+#[test]
+fn a_step_that_is_not_finite_is_left_out() {
+    let base = TrainOptions { eval_every: STEPS, ..options() };
+    for (on_nan, goes_on_from) in [(OnNan::Skip, 5), (OnNan::Rewind, 4)] {
+        let options = TrainOptions { on_nan, ..base.clone() };
+        let (_, whole) = train_with(&options, None, cpu, &[], Every::Steps(1));
+        let (result, log) = train(&options, None, cpu, &[Fault::NotFinite(5)]);
+        assert_eq!(result.expect("a run").steps_left_out, 1);
+        let [NotFiniteRecord { step: 6, first, goes_on_from: found }] = &log.not_finite[..] else {
+            panic!("{:?}", log.not_finite)
+        };
+        assert!(first.contains("after `gather`") && *found == goes_on_from, "{first}, {found}");
+        let (told, sound) = (steps(&log), steps(&whole));
+        assert_eq!((told.len() as u64, &told[..5]), (STEPS, &sound[..5]), "every step is told once");
+        assert!(told[5].ends_with(" true") && told[5].contains("NaN"), "{}", told[5]);
+        assert_eq!(told.iter().filter(|line| line.ends_with(" true")).count(), 1);
+        // The rest is what a run computes that goes on from there with the batch of step 7.
+        let mut from = Checkpoint::clone(&whole.checkpoints[goes_on_from as usize - 1]);
+        from.counters.step = 6;
+        let (result, rest) = train(&options, Some(from), cpu, &[]);
+        result.expect("a run");
+        assert_eq!((steps(&rest), bits(&rest)), (told[6..].to_vec(), bits(&log)));
+
+        let (result, gpu) = train(&options, None, adapter::open, &[Fault::NotFinite(5)]);
+        assert_eq!((result.expect("a run").steps_left_out, steps(&gpu).len() as u64), (1, STEPS));
+    }
+}
+
+#[test]
+fn a_run_that_is_not_finite_for_long_ends() {
+    let options = TrainOptions { on_nan: OnNan::Skip, steps: 14, lr: 1e30, warmup_steps: 0, ..options() };
+    let (result, log) = train(&options, None, cpu, &[]);
+    let error = result.expect_err("no sound step").to_string();
+    assert!(error.contains("10 steps before it were left out") || error.contains("after its update"), "{error}");
+    assert!(log.checkpoints.is_empty() || log.checkpoints.iter().all(|c| c.weights.first_not_finite().is_none()));
+}
+
+#[test]
+fn a_gpu_that_does_not_answer_is_not_waited_for_without_end() {
+    let request = GpuRequest { patience: Some(Duration::from_micros(50)), ..adapter::request() };
+    let (result, _) = train(&options(), None, || adapter::open_with(&request), &[]);
+    let error = result.expect_err("no answer");
+    assert!(matches!(error, TrainError::Device(DeviceError::Hung { .. })), "{error}");
+    assert!(error.to_string().ends_with("the device has not answered for 0.0 s"), "{error}");
+}
+
+#[test]
+fn a_step_in_many_submissions_gives_the_same_bits() {
+    let (_, whole) = train(&options(), None, adapter::open, &[]);
+    let request = GpuRequest { longest_submission: 1e-6, ..adapter::request() };
+    let (result, cut) = train(&options(), None, || adapter::open_with(&request), &[]);
+    result.expect("a run");
+    assert_eq!(bits(&cut), bits(&whole));
+}
