@@ -81,7 +81,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let checkpoint_every = checkpoint_every(args, stopped.as_ref(), &options)?;
     let profiled = profiled_steps(args, options.steps)?;
     let net = options.net(data.train.channels, data.classes)?;
-    let init = stopped.as_ref().map_or(args.init.clone(), |stopped| stopped.config.init_weights.clone().map(Into::into));
+    let init =
+        stopped.as_ref().map_or(args.init.clone(), |stopped| stopped.config.init_weights.clone().map(Into::into));
     let initial = initial_weights(init.as_deref(), &options, &net)?;
 
     let (device, backend) = device_flags(args, stopped.as_ref());
@@ -107,14 +108,15 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         settings: options.clone(),
         tuning: tuning.clone(),
     };
-    announce(console, &net, &options, &data, &planned, chosen.device.as_ref(), chosen.note.as_deref());
-    let (mut run_dir, from) = match stopped {
+    let (mut run_dir, from, notes) = match stopped {
         // Gone again if the run does not start.
-        None => (RunDir::create(args.out.as_deref(), &config)?, Checkpoint::begin(initial)),
-        Some(stopped) => resume(console, stopped, &config, &net, initial)?,
+        None => (RunDir::create(args.out.as_deref(), &config)?, Checkpoint::begin(initial), Vec::new()),
+        Some(stopped) => resume(stopped, &config, &net, initial)?,
     };
     let info = chosen.device.info().clone();
     let mut profile = args.profile.as_deref().map(|path| ChromeTrace::create(path, &info)).transpose()?;
+    announce(console, &net, &options, &data, &planned, chosen.device.as_ref(), chosen.note.as_deref());
+    notes.iter().for_each(|note| console.line(format!("resuming   {note}")));
     let engine = Engine::new(chosen.device, planned, options.eval_batch, &data).map_err(|error| match error {
         DeviceError::OutOfMemory { had_words, .. } => {
             // Planned again for what there was, to say what would fit.
@@ -188,11 +190,7 @@ fn settings_of(
 }
 
 /// How often a checkpoint is made.
-fn checkpoint_every(
-    args: &TrainArgs,
-    stopped: Option<&StoppedRun>,
-    options: &TrainOptions,
-) -> Result<Every, BadInput> {
+fn checkpoint_every(args: &TrainArgs, stopped: Option<&StoppedRun>, options: &TrainOptions) -> Result<Every, BadInput> {
     let before = stopped.map_or(CHECKPOINT_EVERY, |stopped| stopped.config.checkpoint_every);
     let every = args.checkpoint_every.unwrap_or(before);
     if options.on_nan != OnNan::Rewind {
@@ -224,33 +222,29 @@ fn device_flags(args: &TrainArgs, stopped: Option<&StoppedRun>) -> (String, Opti
     }
 }
 
-/// Goes on with a run, which `config` describes as it is now, from its last checkpoint, or else from `initial`.
+/// Goes on with a run, which `config` describes as it is now, from its last checkpoint, or else from `initial`; and what
+/// to tell the user of it.
 fn resume(
-    console: Console,
     stopped: StoppedRun,
     config: &RunConfig,
     net: &ResNet,
     initial: Weights,
-) -> Result<(RunDir, Checkpoint), RunError> {
+) -> Result<(RunDir, Checkpoint, Vec<String>), RunError> {
+    let mut notes = Vec::new();
     let RunConfig { version, device, settings, .. } = &stopped.config;
     if *device != config.device || *version != config.version {
-        console.line(format!(
-            "resuming   a run of sdgpu {version} on {} ({}): the last bits may come out differently here",
-            device.name, device.backend
-        ));
+        let DeviceEntry { name, backend, .. } = device;
+        notes
+            .push(format!("a run of sdgpu {version} on {name} ({backend}): the last bits may come out otherwise here"));
     }
     let steps = settings.steps;
     let Resumed { run_dir, checkpoint, passed_over } = stopped.resume(net)?;
-    for error in passed_over {
-        console.line(format!("resuming   {error}; it is passed over"));
-    }
-    match &checkpoint {
-        Some(Checkpoint { counters, .. }) => {
-            console.line(format!("resuming   after step {} of {steps}", counters.step));
-        }
-        None => console.line("resuming   from the beginning: the run was stopped before its first checkpoint"),
-    }
-    Ok((run_dir, checkpoint.unwrap_or_else(|| Checkpoint::begin(initial))))
+    notes.extend(passed_over.iter().map(|error| format!("{error}; it is passed over")));
+    notes.push(match &checkpoint {
+        Some(Checkpoint { counters, .. }) => format!("after step {} of {steps}", counters.step),
+        None => "from the beginning: the run was stopped before its first checkpoint".into(),
+    });
+    Ok((run_dir, checkpoint.unwrap_or_else(|| Checkpoint::begin(initial)), notes))
 }
 
 /// The steps that `--profile` is about, of a run of `steps`.
@@ -397,7 +391,8 @@ impl Observer for Watchers<'_> {
 
     fn not_finite(&mut self, record: &NotFiniteRecord) -> io::Result<()> {
         let NotFiniteRecord { step, first, goes_on_from } = record;
-        let message = format!("step {step} is left out: {first}; the run goes on from the weights of step {goes_on_from}");
+        let message =
+            format!("step {step} is left out: {first}; the run goes on from the weights of step {goes_on_from}");
         self.progress.warn(&message);
         Ok(())
     }

@@ -42,7 +42,8 @@ pub struct Chosen {
 
 /// Opens the device `info` once more, after it was lost.
 pub fn reopen(info: &DeviceInfo) -> Result<Box<dyn Device>, DeviceError> {
-    let choice = if info.kind == "gpu" { DeviceChoice::Named(info.name.clone()) } else { DeviceChoice::from(info.kind) };
+    let choice =
+        if info.kind == "gpu" { DeviceChoice::Named(info.name.clone()) } else { DeviceChoice::from(info.kind) };
     Ok(open(&choice, info.backend.to_lowercase().parse().ok())?.device)
 }
 

@@ -31,3 +31,32 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.txt");
+        write(&path, b"old").unwrap();
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), names()), (&b"old"[..], 1));
+
+        // The new file can't be created.
+        fs::create_dir(folder.path().join("file.partial")).unwrap();
+        assert!(write(&path, b"new").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        fs::remove_dir(folder.path().join("file.partial")).unwrap();
+
+        // It can't be renamed.
+        let taken = folder.path().join("taken");
+        fs::create_dir_all(taken.join("full")).unwrap();
+        assert!(write(&taken, b"new").is_err());
+        assert!(taken.join("full").exists() && names() == 2, "nothing is left behind");
+
+        write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+}

@@ -12,7 +12,9 @@ use sdgpu::model::resnet::ResNet;
 use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
 use sdgpu::plan::{BranchScale, DataSizes, Plan};
-use sdgpu::train::{DroppedUpdate, Engine, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind, TrainOptions};
+use sdgpu::train::{
+    DroppedUpdate, Engine, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind, TrainOptions,
+};
 
 /// The CPU device, with times that depend on the dispatch alone and on how many lists were timed before: the machine
 /// grows slower by `drift` from one list to the next. A list that lacks a dispatch takes `tax` longer, and each fifth

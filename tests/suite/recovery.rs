@@ -256,11 +256,8 @@ fn train_with<D: Device + AsGpu + 'static>(
     let device = next();
     let plan = plan(options, device.limits());
     let engine = Engine::new(device, plan, options.eval_batch, &data).expect("an engine");
-    let safeguards = Safeguards {
-        checkpoint_every: Some(every),
-        reopen: Some(Box::new(|| Ok(next()))),
-        ..Safeguards::default()
-    };
+    let safeguards =
+        Safeguards { checkpoint_every: Some(every), reopen: Some(Box::new(|| Ok(next()))), ..Safeguards::default() };
     let initial = Weights::initial(&net(options), options.initialisation, options.seed);
     let mut log = Log::default();
     let result = Trainer::new(engine, options, &data, safeguards)
@@ -333,7 +330,7 @@ fn a_gpu_that_is_destroyed_is_opened_again() {
     let options = options();
     let (result, whole) = train(&options, None, adapter::open, &[]);
     result.expect("a run");
-    for faults in [&[0][..], &[6], &[3, 9, 14]] {
+    for faults in [&[0][..], &[6, 14]] {
         let faults: Vec<_> = faults.iter().map(|&at| Fault::Destroyed(at)).collect();
         let (result, log) = train(&options, None, adapter::open, &faults);
         result.expect("a run");
@@ -406,8 +403,8 @@ fn a_run_that_is_not_finite_for_long_ends() {
     let options = TrainOptions { on_nan: OnNan::Skip, steps: 14, lr: 1e30, warmup_steps: 0, ..options() };
     let (result, log) = train(&options, None, cpu, &[]);
     let error = result.expect_err("no sound step").to_string();
-    assert!(error.contains("10 steps before it were left out") || error.contains("after its update"), "{error}");
-    assert!(log.checkpoints.is_empty() || log.checkpoints.iter().all(|c| c.weights.first_not_finite().is_none()));
+    assert!(error.contains("; 10 steps before it were left out; "), "{error}");
+    assert_eq!(log.not_finite.len(), 10);
 }
 
 #[test]

@@ -392,7 +392,7 @@ fn evaluations_of_what_is_no_run() {
         ("unfinished", "unfinished holds no weights; did its run finish?"),
         ("nowhere", "can't read nowhere: "),
         ("plain", "plain does not say which net it is for; give --arch"),
-        ("noted", "noted: its settings are from another version of sdgpu (missing field `model`"),
+        ("noted", "noted: its settings are from another version of sdgpu (missing field `sha256`"),
         ("run --arch resnet14", "run is of resnet8, not of resnet14; leave --arch out"),
         ("run/weights/last.safetensors --arch resnet14", "last.safetensors is of resnet8, not of resnet14"),
         ("run --backend vulkan --device cpu", "--backend has no effect with --device cpu"),

@@ -17,6 +17,7 @@ mod bench;
 mod devices_and_plan;
 mod eval;
 mod profile;
+mod resume;
 mod run;
 
 /// A training that takes no time, on the set `tiny`; 12 steps of 2 epochs, an evaluation every 2.

@@ -21,7 +21,7 @@ fn config(workspace: &Workspace, run: &str) -> RunConfig {
 }
 
 /// The weights in a file, in the order of their names: a file has none.
-fn weights(workspace: &Workspace, path: &str) -> Weights {
+pub fn weights(workspace: &Workspace, path: &str) -> Weights {
     let (mut weights, _) = Weights::from_safetensors(&workspace.read(path)).unwrap();
     weights.0.sort_by(|a, b| a.name.cmp(&b.name));
     weights
