@@ -22,7 +22,7 @@ fn assert_says(ran: &Ran, expected: &[&str]) {
 fn devices_are_listed_with_what_auto_takes() {
     let workspace = Workspace::new();
     let ran = workspace.sdgpu("devices");
-    assert_says(&ran, &["gpu  ", "cpu  ", "backend ", "driver ", "largest binding ", "workgroup memory ", " threads"]);
+    assert_says(&ran, &["gpu:0  ", "cpu  ", "backend ", "driver ", "largest binding ", "workgroup memory ", " threads"]);
     let auto: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("auto takes ")).collect();
     assert_eq!(auto.len(), 1, "{ran}");
     let hardware = ran.stdout.lines().any(|line| line.contains("kind") && line.ends_with(" GPU"));
@@ -34,7 +34,9 @@ fn devices_are_listed_with_what_auto_takes() {
 fn an_adapter_is_listed_as_it_is() {
     let adapter = adapter::open();
     let ran = Workspace::new().sdgpu("devices");
-    let mut listed = ran.stdout.split("gpu  ").filter(|text| text.starts_with(&adapter.info().name));
+    // Behind `gpu:` and the number.
+    let named = |text: &&str| text.split_once("  ").is_some_and(|(_, text)| text.starts_with(&adapter.info().name));
+    let mut listed = ran.stdout.split("gpu:").filter(named);
     let listed = listed.next().unwrap_or_else(|| panic!("{ran}"));
     let fact = |name: &str| {
         let line = listed.lines().find(|line| line.trim_start().starts_with(name));
@@ -126,7 +128,7 @@ fn wide_convolutions_load_little_for_each_multiply_add() {
 fn a_closed_pipe_is_no_fault() {
     let workspace = Workspace::with_tiny();
     for (arguments, first) in [
-        ("devices", "gpu  "),
+        ("devices", "gpu:0  "),
         ("plan --model stochastic --arch resnet8 --data tiny --device cpu", "step with gates 111"),
         (&format!("{TRAIN} --out text"), "device     cpu: "),
         (&format!("{TRAIN} --quiet --json --out json"), "{\"kind\":\"train\",\"step\":1,"),
