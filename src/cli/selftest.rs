@@ -259,3 +259,73 @@ fn show_end(out: &mut impl Write, document: &Document) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(kernel: &'static str, failures: usize) -> KernelReport {
+        let failures = (0..failures).map(|number| format!("{kernel} (row {number}): shader: wrong")).collect();
+        KernelReport { kernel, cases: 5, variants: 1, worst_error: 0.25, seconds: 0.5, failures }
+    }
+
+    fn document(gpu_failures: usize, training_failure: Option<&str>, error: Option<&str>) -> Document {
+        let device = DeviceEntry { kind: "gpu".into(), name: "A".into(), backend: "B".into(), driver: "C".into() };
+        let cpu = CpuReport { device: device.clone(), kernels: vec![kernel("adam", 0), kernel("sgd", 0)] };
+        let training = TrainingReport {
+            model: "plain",
+            steps: 3,
+            loss_difference: 0.0,
+            weights_difference: 0.0,
+            worst_error: 0.0,
+            seconds: 0.5,
+            failures: training_failure.into_iter().map(str::to_string).collect(),
+        };
+        let adapter = AdapterReport {
+            number: 1,
+            device,
+            kind: "software",
+            facts: BTreeMap::new(),
+            kernels: vec![kernel("adam", 0), kernel("sgd", gpu_failures)],
+            trainings: vec![training],
+            error: error.map(str::to_string),
+        };
+        Document::new(false, cpu, vec![adapter])
+    }
+
+    fn shown(document: &Document) -> String {
+        let mut out = Vec::new();
+        show_adapter(&mut out, &document.adapters[0], &document.cpu).unwrap();
+        show_end(&mut out, document).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_right_adapter_passes() {
+        let right = document(0, None, None);
+        assert_eq!((right.verdict, right.wrong()), ("right", None));
+        let text = shown(&right);
+        assert!(text.contains("right: 2 kernels over 10 cases, on the CPU device and 1 adapter"), "{text}");
+        assert!(!text.contains("WRONG") && text.lines().all(|line| line.len() <= 80), "{text}");
+    }
+
+    #[test]
+    fn whatever_is_wrong_fails_and_is_named() {
+        let wrong = document(5, None, None);
+        assert_eq!((wrong.verdict, wrong.wrong()), ("wrong", Some("gpu:1 A fails in sgd".to_string())));
+        let text = shown(&wrong);
+        assert!(text.contains("WRONG in 5") && !text.contains("right: "), "{text}");
+        assert!(text.contains("sgd (row 2): shader: wrong\n... and 2 more\n") && !text.contains("row 3"), "{text}");
+
+        let trained = document(0, Some("a loss is off"), None);
+        assert_eq!(trained.wrong(), Some("gpu:1 A fails in the plain training".to_string()));
+        assert!(shown(&trained).contains("a loss is off"));
+
+        let stopped = document(0, None, Some("lost"));
+        assert_eq!((stopped.verdict, stopped.wrong().is_some()), ("wrong", true));
+
+        let mut of_cpu = document(0, None, None);
+        of_cpu.cpu.kernels[0].failures.push("adam (row): twin: wrong".into());
+        assert_eq!(of_cpu.wrong(), Some("the CPU device fails in adam".to_string()));
+    }
+}

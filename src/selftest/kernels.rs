@@ -1,6 +1,7 @@
 //! Every kernel over its table's rows, on one device.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -21,6 +22,8 @@ pub struct KernelReport {
     pub variants: usize,
     /// Largest error of the rows that are right, as a share of what is allowed.
     pub worst_error: f64,
+    /// Time that all of it took, compiling included.
+    pub seconds: f64,
     /// What is wrong, a line for each row that fails.
     pub failures: Vec<String>,
 }
@@ -44,7 +47,7 @@ pub fn shaders(request: &GpuRequest, quick: bool) -> Result<Implementation, Devi
 
 /// Runs `rows` on `implementation`, and tells `progress` of each before; kernels come in the order of their first rows.
 ///
-/// Errors if the device is lost. What else it refuses is a failure of the row.
+/// Errors if the device is lost or hangs. What else it refuses is a failure of the row.
 pub fn test_kernels(
     implementation: &mut Implementation,
     rows: &[Row],
@@ -56,7 +59,8 @@ pub fn test_kernels(
         progress(row);
         let kernel = row.name();
         let place = reports.iter().position(|report| report.kernel == kernel).unwrap_or_else(|| {
-            reports.push(KernelReport { kernel, cases: 0, variants: 0, worst_error: 0.0, failures: vec![] });
+            let (worst_error, seconds, failures) = (0.0, 0.0, vec![]);
+            reports.push(KernelReport { kernel, cases: 0, variants: 0, worst_error, seconds, failures });
             reports.len() - 1
         });
         let report = &mut reports[place];
@@ -66,9 +70,12 @@ pub fn test_kernels(
             let text = format!("{kernel} {:?} {:?}", variant.imports, variant.constants);
             report.variants += usize::from(variants.insert(text));
         }
-        match check(implementation, row) {
+        let start = Instant::now();
+        let checked = check(implementation, row);
+        report.seconds += start.elapsed().as_secs_f64();
+        match checked {
             Ok(share) => report.worst_error = report.worst_error.max(share),
-            Err(Failure::Device(error @ DeviceError::Lost { .. })) => return Err(error),
+            Err(Failure::Device(error @ (DeviceError::Lost { .. } | DeviceError::Hung { .. }))) => return Err(error),
             Err(failure) => report.failures.push(format!("{row}: {failure}")),
         }
     }

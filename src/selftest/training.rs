@@ -1,6 +1,8 @@
 //! A short training, plain and stochastic, on an adapter and on the CPU device: what no kernel shows alone, such as
 //! dispatches that do not wait for each other.
 
+use std::time::Instant;
+
 use serde::Serialize;
 
 use crate::data::{DataSet, Images};
@@ -10,19 +12,17 @@ use crate::dispatch::Limits;
 use crate::model::init::Init;
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
-use crate::plan::{
-    BranchScale, DataSizes, Gates, ImageFile, Optimizer, Plan, PlanError, PlanOptions, TrainingOptions,
-};
+use crate::plan::{BranchScale, DataSizes, Gates, ImageFile, Optimizer, Plan, PlanError, PlanOptions, TrainingOptions};
 use crate::train::{DroppedUpdate, Engine, Step, UpdateRows};
 
 /// The net.
 const ARCHITECTURE: &str = "resnet8";
 /// Images that are trained on, and as many that are tested.
-const IMAGES: usize = 64;
+const IMAGES: usize = 24;
 /// Images in a batch, for training and for the test.
-const BATCH: u32 = 16;
+const BATCH: u32 = 8;
 /// Steps of a training.
-const STEPS: u32 = 4;
+const STEPS: u32 = 3;
 /// Seed of weights, gates and dropout: in these steps each block runs and is dropped.
 const SEED: u64 = 1;
 
@@ -96,6 +96,8 @@ pub struct TrainingReport {
     pub weights_difference: f64,
     /// The larger of both as a share of what is allowed.
     pub worst_error: f64,
+    /// Time that all of it took, compiling included.
+    pub seconds: f64,
     /// What is wrong, a line each.
     pub failures: Vec<String>,
 }
@@ -128,23 +130,27 @@ impl Trainings {
     /// Makes each training twice on a device that `open` opens: it must give the same bits, near those of the CPU
     /// device.
     ///
-    /// Errors if no device can be opened, or if it is lost. What else it refuses is a failure.
+    /// Errors if no device can be opened, or if it is lost or hangs. What else it refuses is a failure.
     pub fn test(
         &self,
         open: &dyn Fn() -> Result<Box<dyn Device>, DeviceError>,
     ) -> Result<Vec<TrainingReport>, DeviceError> {
         let mut reports = Vec::new();
         for (setting, expected) in SETTINGS.iter().zip(&self.expected) {
+            let start = Instant::now();
             let twice = train(open()?, &self.data, setting).and_then(|(outcome, device)| {
                 let (again, _) = train(device, &self.data, setting)?;
                 Ok((outcome, again))
             });
-            reports.push(match twice {
+            let report = match twice {
                 Ok((outcome, again)) => self.compare(setting, expected, &outcome, outcome == again),
-                Err(Refusal::Device(error @ DeviceError::Lost { .. })) => return Err(error),
+                Err(Refusal::Device(error @ (DeviceError::Lost { .. } | DeviceError::Hung { .. }))) => {
+                    return Err(error);
+                }
                 Err(Refusal::Device(error)) => not_run(setting, error.to_string()),
                 Err(Refusal::Plan(error)) => not_run(setting, error.to_string()),
-            });
+            };
+            reports.push(TrainingReport { seconds: start.elapsed().as_secs_f64(), ..report });
         }
         Ok(reports)
     }
@@ -162,7 +168,8 @@ impl Trainings {
         let mut judge = |what: &str, difference: f64, bound: f64| {
             let right = difference <= bound;
             if !right {
-                failures.push(format!("{what} {difference:.1e} apart from the CPU device's, where {bound:e} is allowed"));
+                failures
+                    .push(format!("{what} {difference:.1e} apart from the CPU device's, where {bound:e} is allowed"));
             }
             difference / bound
         };
@@ -179,6 +186,7 @@ impl Trainings {
             loss_difference,
             weights_difference,
             worst_error: shares[0].max(shares[1]),
+            seconds: 0.0,
             failures,
         }
     }
@@ -191,6 +199,7 @@ fn not_run(setting: &Setting, why: String) -> TrainingReport {
         loss_difference: 0.0,
         weights_difference: 0.0,
         worst_error: 0.0,
+        seconds: 0.0,
         failures: vec![why],
     }
 }
@@ -223,11 +232,7 @@ fn plan(data: &DataSet, setting: &Setting, net: &ResNet, limits: Limits) -> Resu
 }
 
 /// Trains on `device`, and hands it back.
-fn train(
-    device: Box<dyn Device>,
-    data: &DataSet,
-    setting: &Setting,
-) -> Result<(Outcome, Box<dyn Device>), Refusal> {
+fn train(device: Box<dyn Device>, data: &DataSet, setting: &Setting) -> Result<(Outcome, Box<dyn Device>), Refusal> {
     let net = net(data, setting);
     let plan = plan(data, setting, &net, device.limits()).map_err(Refusal::Plan)?;
     let mut engine = Engine::new(device, plan, BATCH, data)?;

@@ -127,7 +127,8 @@ fn place(adapters: &[Adapter], wanted: &Wanted, backend: Option<Backend>) -> Res
                 format!("no adapter is called `{name}`; there are: {}", names.join(", "))
             }
             Wanted::Numbered(number) if !names.is_empty() => {
-                let numbered: Vec<String> = (0..).zip(&names).map(|(place, name)| format!("gpu:{place} {name}")).collect();
+                let numbered: Vec<String> =
+                    (0..).zip(&names).map(|(place, name)| format!("gpu:{place} {name}")).collect();
                 format!("there is no gpu:{number}; there are: {}", numbered.join(", "))
             }
             _ => format!(

@@ -22,7 +22,10 @@ fn assert_says(ran: &Ran, expected: &[&str]) {
 fn devices_are_listed_with_what_auto_takes() {
     let workspace = Workspace::new();
     let ran = workspace.sdgpu("devices");
-    assert_says(&ran, &["gpu:0  ", "cpu  ", "backend ", "driver ", "largest binding ", "workgroup memory ", " threads"]);
+    assert_says(
+        &ran,
+        &["gpu:0  ", "cpu  ", "backend ", "driver ", "largest binding ", "workgroup memory ", " threads"],
+    );
     let auto: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("auto takes ")).collect();
     assert_eq!(auto.len(), 1, "{ran}");
     let hardware = ran.stdout.lines().any(|line| line.contains("kind") && line.ends_with(" GPU"));
@@ -163,6 +166,7 @@ fn help_names_every_flag() {
         ("bench", &format!("{plan_flags} --repeats --each --json --skipping --draws --svg").replace("--gates ", "")),
         ("eval", "--data --arch --eval-batch --tune --no-tune --device --backend --json"),
         ("devices", "--backend"),
+        ("selftest", "--device --backend --quick --json"),
     ] {
         let ran = workspace.sdgpu(&format!("{command} --help"));
         assert_eq!(ran.stderr, "", "{ran}");
@@ -172,7 +176,7 @@ fn help_names_every_flag() {
         }
     }
     let ran = workspace.sdgpu("--help");
-    assert_says(&ran, &["train ", "eval ", "devices ", "plan ", "bench "]);
+    assert_says(&ran, &["train ", "eval ", "devices ", "plan ", "bench ", "selftest "]);
     let version = workspace.sdgpu("--version");
     assert_eq!(version.stdout, format!("sdgpu {}\n", env!("CARGO_PKG_VERSION")));
 }

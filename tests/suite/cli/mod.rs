@@ -18,6 +18,7 @@ mod devices_and_plan;
 mod eval;
 mod profile;
 mod run;
+mod selftest;
 
 /// A training that takes no time, on the set `tiny`; 12 steps of 2 epochs, an evaluation every 2.
 const TRAIN: &str = "train --model stochastic --arch resnet8 --data tiny --device cpu --batch-size 8 --epochs 2";
