@@ -70,7 +70,7 @@ fn trainings_agree_with_the_cpu_device() {
     for report in &reports {
         assert!(report.failures.is_empty(), "{report:?}");
         // A bound that is never approached proves nothing; one that is nearly met fails on the next device.
-        assert!(report.worst_error > 1e-4 && report.worst_error < 0.3, "{report:?}");
+        assert!(report.worst_error > 1e-3 && report.worst_error < 0.3, "{report:?}");
     }
 }
 
