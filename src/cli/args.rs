@@ -49,18 +49,8 @@ pub enum Command {
 
 /// Flags that make sense for a run that goes on: all others are the run's own settings.
 const BESIDE_RESUME: [&str; 12] = [
-    "resume",
-    "device",
-    "backend",
-    "tune",
-    "no_tune",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "profile",
-    "profile_steps",
-    "json",
-    "quiet",
-    "help",
+    "resume", "device", "backend", "tune", "no_tune", "checkpoint_every", "keep_checkpoints", "profile",
+    "profile_steps", "json", "quiet", "help",
 ];
 
 /// Has `arg` refused beside `--resume` where a run that goes on has it settled.

@@ -81,8 +81,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let checkpoint_every = checkpoint_every(args, stopped.as_ref(), &options)?;
     let profiled = profiled_steps(args, options.steps)?;
     let net = options.net(data.train.channels, data.classes)?;
-    let init =
-        stopped.as_ref().map_or(args.init.clone(), |stopped| stopped.config.init_weights.clone().map(Into::into));
+    let init = stopped.as_ref().map_or(args.init.clone(), |stopped| stopped.config.init_weights.clone().map(Into::into));
     let initial = initial_weights(init.as_deref(), &options, &net)?;
 
     let (device, backend) = device_flags(args, stopped.as_ref());
@@ -189,7 +188,11 @@ fn settings_of(
 }
 
 /// How often a checkpoint is made.
-fn checkpoint_every(args: &TrainArgs, stopped: Option<&StoppedRun>, options: &TrainOptions) -> Result<Every, BadInput> {
+fn checkpoint_every(
+    args: &TrainArgs,
+    stopped: Option<&StoppedRun>,
+    options: &TrainOptions,
+) -> Result<Every, BadInput> {
     let before = stopped.map_or(CHECKPOINT_EVERY, |stopped| stopped.config.checkpoint_every);
     let every = args.checkpoint_every.unwrap_or(before);
     if options.on_nan != OnNan::Rewind {
@@ -394,8 +397,7 @@ impl Observer for Watchers<'_> {
 
     fn not_finite(&mut self, record: &NotFiniteRecord) -> io::Result<()> {
         let NotFiniteRecord { step, first, goes_on_from } = record;
-        let message =
-            format!("step {step} is left out: {first}; the run goes on from the weights of step {goes_on_from}");
+        let message = format!("step {step} is left out: {first}; the run goes on from the weights of step {goes_on_from}");
         self.progress.warn(&message);
         Ok(())
     }

@@ -77,8 +77,7 @@ pub fn encode(checkpoint: &Checkpoint, settings: &TrainOptions, lengths: Lengths
 /// A file's checkpoint, which must be one of `net` under `settings`.
 pub fn decode(bytes: &[u8], net: &ResNet, settings: &TrainOptions) -> Result<(Checkpoint, Lengths), FileError> {
     let (tensors, note) = weights_file::decode(bytes)?;
-    let (found, progress) =
-        note.and_then(|note| Some((note.settings, note.progress?))).ok_or(FileError::NoCheckpoint)?;
+    let (found, progress) = note.and_then(|note| Some((note.settings, note.progress?))).ok_or(FileError::NoCheckpoint)?;
     if found != *settings {
         return Err(FileError::OtherSettings);
     }
@@ -94,7 +93,9 @@ pub fn decode(bytes: &[u8], net: &ResNet, settings: &TrainOptions) -> Result<(Ch
     let best_weights = take(BEST);
     let best = match best {
         None => None,
-        Some(BestEntry { accuracy, step }) => Some(Arc::new(Best { accuracy, step, weights: best_weights.fit(net)? })),
+        Some(BestEntry { accuracy, step }) => {
+            Some(Arc::new(Best { accuracy, step, weights: best_weights.fit(net)? }))
+        }
     };
     if !counters.are_possible(settings.steps, net.blocks.len() + 1) {
         return Err(FileError::NoCheckpoint);

@@ -103,8 +103,7 @@ fn write(run: &Path, settings: &TrainOptions, kept: usize, files: &[File], job: 
     files.iter().try_for_each(File::sync_data)?;
     let bytes = checkpoint_file::encode(checkpoint, settings, *lengths).map_err(io::Error::other)?;
     let path = run.join(FOLDER).join(file_name(checkpoint.counters.step));
-    durable::write(&path, &bytes)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    durable::write(&path, &bytes).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     for old in list(run)?.iter().skip(kept) {
         // One that can't be removed does no harm but to the disk's space.
         let _ = fs::remove_file(old);

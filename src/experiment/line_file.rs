@@ -17,7 +17,8 @@ impl LineFile {
     /// Opens `path` and cuts it to `length` bytes. It may be missing if that is 0, and must not be shorter.
     pub fn open(path: &Path, length: u64) -> Result<Self, RunError> {
         let mut options = File::options();
-        let mut file = options.write(true).create(length == 0).truncate(false).open(path).map_err(write_error(path))?;
+        let mut file =
+            options.write(true).create(length == 0).truncate(false).open(path).map_err(write_error(path))?;
         let has = file.metadata().map_err(write_error(path))?.len();
         if has < length {
             return Err(RunError::Shortened { path: path.to_path_buf(), has, had: length });

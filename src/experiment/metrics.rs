@@ -21,13 +21,7 @@ enum MetricsLine<'a> {
         #[serde(skip_serializing_if = "is_false")]
         left_out: bool,
     },
-    Eval {
-        split: &'a str,
-        step: u64,
-        loss: f64,
-        accuracy: f64,
-        images: usize,
-    },
+    Eval { split: &'a str, step: u64, loss: f64, accuracy: f64, images: usize },
 }
 
 fn is_false(flag: &bool) -> bool {

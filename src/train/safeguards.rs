@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn intervals_are_read_as_they_are_written() {
         let seconds = |seconds| Every::Time(Duration::from_secs(seconds));
-        for (text, every) in [("1", Every::Steps(1)), ("30s", seconds(30)), ("5m", seconds(300)), ("2h", seconds(7200))]
+        for (text, every) in
+            [("1", Every::Steps(1)), ("30s", seconds(30)), ("5m", seconds(300)), ("2h", seconds(7200))]
         {
             assert_eq!((text.parse(), every.to_string().as_str()), (Ok(every), text));
         }

@@ -25,11 +25,11 @@ mod timing;
 mod tune;
 
 pub use adapter::{AdapterSummary, Backend, Wanted, list, number};
-use fault::Faults;
 pub use pipeline::Sources;
+pub use submission::{LONGEST_DISPATCH, LONGEST_SUBMISSION, slow_seconds};
+use fault::Faults;
 use pipeline::{Compiler, DriverCache, Pipeline};
 use read_back::{ReadBack, StagingPool};
-pub use submission::{LONGEST_DISPATCH, LONGEST_SUBMISSION, slow_seconds};
 use timing::Timestamps;
 
 /// Which adapter to open, and how.
@@ -280,12 +280,7 @@ impl GpuDevice {
         let bound = self.prepared.get(&key.kernel).and_then(|prepared| {
             let group = self.bind_group(prepared, dispatch)?;
             let seconds = slow_seconds(dispatch, &self.storage);
-            Some(Bound {
-                pipeline: prepared.pipeline.pipeline.clone(),
-                group,
-                workgroups: prepared.workgroups,
-                seconds,
-            })
+            Some(Bound { pipeline: prepared.pipeline.pipeline.clone(), group, workgroups: prepared.workgroups, seconds })
         });
         self.bound.push(bound.ok_or_else(|| self.refused(format!("{} was not prepared", dispatch.label)))?);
         self.places.insert(key, self.bound.len() - 1);
@@ -417,8 +412,7 @@ impl Device for GpuDevice {
         let places = self.bind(list)?;
         let seconds: Vec<f64> = places.iter().map(|&place| self.bound[place].seconds).collect();
         let mut pending = self.pending;
-        for (number, range) in submission::cut(&seconds, self.longest_submission, &mut pending).into_iter().enumerate()
-        {
+        for (number, range) in submission::cut(&seconds, self.longest_submission, &mut pending).into_iter().enumerate() {
             if number > 0 {
                 self.flush();
             }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use wgpu::{
-    Buffer, BufferDescriptor, BufferUsages, ComputePassDescriptor, ComputePassTimestampWrites, Features, QuerySet,
-    QuerySetDescriptor, QueryType,
+    Buffer, BufferDescriptor, BufferUsages, ComputePassDescriptor, ComputePassTimestampWrites, Features,
+    QuerySet, QuerySetDescriptor, QueryType,
 };
 
 use super::GpuDevice;

@@ -94,8 +94,7 @@ impl Builder<'_> {
         checks: &mut Vec<Template>,
         updates: &mut Vec<Template>,
     ) {
-        let (Some(training), &Flat { values, gradients: Some(gradients), ref moments }) =
-            (&self.options.training, flat)
+        let (Some(training), &Flat { values, gradients: Some(gradients), ref moments }) = (&self.options.training, flat)
         else {
             return;
         };
