@@ -6,6 +6,7 @@ pub mod cli;
 
 pub mod experiment;
 pub mod measure;
+pub mod selftest;
 
 pub mod train;
 

@@ -43,6 +43,8 @@ pub enum Command {
     /// Measures what a training step costs, by kernel and as a whole, or what skipping saves
     #[command(mut_arg("model", |model| model.required(false).default_value("stochastic")))]
     Bench(BenchArgs),
+    /// Tests every kernel and a short training on this machine's adapters
+    Selftest(SelftestArgs),
 }
 
 /// Flags that make sense for a run that goes on: all others are the run's own settings.
@@ -175,7 +177,7 @@ pub struct ModelArgs {
     /// Label smoothing
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub label_smoothing: Option<f32>,
-    /// auto, gpu, cpu, both (every dispatch on both, compared), or part of an adapter's name
+    /// auto, gpu, gpu:N, cpu, both (every dispatch on both, compared), or part of an adapter's name
     #[arg(long, default_value = "auto")]
     pub device: String,
     /// vulkan, metal or dx12
@@ -329,13 +331,30 @@ pub struct EvalArgs {
     /// Whether to measure.
     #[command(flatten)]
     pub tune: TuneArgs,
-    /// auto, gpu, cpu, both, or part of an adapter's name
+    /// auto, gpu, gpu:N, cpu, both, or part of an adapter's name
     #[arg(long, default_value = "auto")]
     pub device: String,
     /// vulkan, metal or dx12
     #[arg(long, value_parser = str::parse::<Backend>)]
     pub backend: Option<Backend>,
     /// Print the result as lines of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `sdgpu selftest`.
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// all (adapters), gpu (the preferred one), gpu:N, part of an adapter's name, or cpu (the CPU device alone)
+    #[arg(long, default_value = "all")]
+    pub device: String,
+    /// vulkan, metal or dx12
+    #[arg(long, value_parser = str::parse::<Backend>)]
+    pub backend: Option<Backend>,
+    /// Leave out all but the first variant of each kernel, and folded grids
+    #[arg(long)]
+    pub quick: bool,
+    /// Print one JSON document, to attach to a bug report
     #[arg(long)]
     pub json: bool,
 }

@@ -53,23 +53,30 @@ struct Origin {
 
 /// The host.
 #[derive(Serialize)]
-struct Machine {
+pub(super) struct Machine {
     processor: String,
     cores: usize,
     os: &'static str,
     arch: &'static str,
 }
 
+impl Machine {
+    /// This one.
+    pub fn this() -> Self {
+        Self {
+            processor: processor_name(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            os: std::env::consts::OS,
+            arch: std::env::consts::ARCH,
+        }
+    }
+}
+
 impl Origin {
     fn new(device: &dyn Device) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            machine: Machine {
-                processor: processor_name(),
-                cores: std::thread::available_parallelism().map_or(1, usize::from),
-                os: std::env::consts::OS,
-                arch: std::env::consts::ARCH,
-            },
+            machine: Machine::this(),
             device: DeviceEntry::from(device.info()),
             clock: device.clock().describe(),
         }

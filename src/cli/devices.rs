@@ -10,8 +10,8 @@ use crate::device::{Device, DeviceInfo};
 pub fn run(backend: Option<Backend>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let adapters = gpu::list(backend);
-    for adapter in &adapters {
-        writeln!(out, "gpu  {}", adapter.info.name)?;
+    for (number, adapter) in adapters.iter().enumerate() {
+        writeln!(out, "gpu:{number}  {}", adapter.info.name)?;
         writeln!(out, "     {:24} {}", "kind", adapter.kind)?;
         writeln!(out, "     {:24} {}", "backend", adapter.info.backend)?;
         writeln!(out, "     {:24} {}", "driver", adapter.info.driver)?;

@@ -14,6 +14,7 @@ mod eval;
 mod plan;
 mod progress;
 mod resolve;
+mod selftest;
 mod signals;
 mod train;
 
@@ -44,6 +45,7 @@ pub fn run() -> ExitCode {
         Command::Devices { backend } => devices::run(backend),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use super::both::BothDevices;
 use super::cpu::CpuDevice;
-use super::gpu::{self, Backend, GpuDevice, GpuRequest};
+use super::gpu::{self, Backend, GpuDevice, GpuRequest, Wanted};
 use super::{Device, DeviceError, DeviceInfo, cache_folder};
 
 /// A device as asked for on the command line.
@@ -10,24 +10,25 @@ use super::{Device, DeviceError, DeviceInfo, cache_folder};
 pub enum DeviceChoice {
     /// A hardware GPU if there is one, else the CPU device.
     Auto,
-    /// The preferred adapter, software too.
-    Gpu,
+    /// An adapter, software too.
+    Gpu(Wanted),
     /// The CPU device.
     Cpu,
     /// The preferred adapter, held against the CPU device.
     Both,
-    /// The adapter of that name.
-    Named(String),
 }
 
 impl From<&str> for DeviceChoice {
     fn from(name: &str) -> Self {
         match name {
             "auto" => Self::Auto,
-            "gpu" => Self::Gpu,
+            "gpu" => Self::Gpu(Wanted::Preferred),
             "cpu" => Self::Cpu,
             "both" => Self::Both,
-            name => Self::Named(name.to_string()),
+            name => Self::Gpu(match name.strip_prefix("gpu:").and_then(|number| number.parse().ok()) {
+                Some(number) => Wanted::Numbered(number),
+                None => Wanted::Named(name.to_string()),
+            }),
         }
     }
 }
@@ -42,34 +43,32 @@ pub struct Chosen {
 
 /// Opens the device `info` once more, after it was lost.
 pub fn reopen(info: &DeviceInfo) -> Result<Box<dyn Device>, DeviceError> {
-    let choice =
-        if info.kind == "gpu" { DeviceChoice::Named(info.name.clone()) } else { DeviceChoice::from(info.kind) };
+    let choice = match info.kind {
+        "gpu" => DeviceChoice::Gpu(Wanted::Named(info.name.clone())),
+        kind => DeviceChoice::from(kind),
+    };
     Ok(open(&choice, info.backend.to_lowercase().parse().ok())?.device)
 }
 
 /// Opens the device asked for, on `backend` if one is given.
 pub fn open(choice: &DeviceChoice, backend: Option<Backend>) -> Result<Chosen, DeviceError> {
-    let request = |name: Option<&str>| {
-        let (name, cache) = (name.map(str::to_string), cache_folder());
-        GpuRequest { name, backend, cache, ..Default::default() }
-    };
-    let gpu = |name: Option<&str>| -> Result<Chosen, DeviceError> {
-        let device = GpuDevice::open(&request(name))?;
+    let gpu = |adapter: &Wanted| -> Result<Chosen, DeviceError> {
+        let (adapter, cache) = (adapter.clone(), cache_folder());
+        let device = GpuDevice::open(&GpuRequest { adapter, backend, cache, ..Default::default() })?;
         let software = "this adapter is a processor that plays a GPU: the shaders run correctly, and slowly";
         let note = device.is_software().then(|| software.to_string());
         Ok(Chosen { device: Box::new(device), note })
     };
     match choice {
         DeviceChoice::Cpu => Ok(Chosen { device: Box::new(CpuDevice::new()?), note: None }),
-        DeviceChoice::Gpu => gpu(None),
-        DeviceChoice::Named(name) => gpu(Some(name)),
+        DeviceChoice::Gpu(adapter) => gpu(adapter),
         DeviceChoice::Both => {
-            let Chosen { device, .. } = gpu(None)?;
+            let Chosen { device, .. } = gpu(&Wanted::Preferred)?;
             let note = "every dispatch runs on both devices and is compared: slow, for finding faults".to_string();
             Ok(Chosen { device: Box::new(BothDevices::new(device, CpuDevice::new()?)), note: Some(note) })
         }
         DeviceChoice::Auto => match gpu::list(backend).first() {
-            Some(adapter) if adapter.hardware => gpu(Some(&adapter.info.name)),
+            Some(adapter) if adapter.hardware => gpu(&Wanted::Preferred),
             other => {
                 let force = match other {
                     Some(adapter) => format!("--device gpu runs the shaders on {}", adapter.info.name),

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::sync::Once;
 
 use sdgpu::device::Device;
-use sdgpu::device::gpu::{GpuDevice, GpuRequest};
+use sdgpu::device::gpu::{GpuDevice, GpuRequest, Wanted};
 
 /// The adapter that `SDGPU_TEST_ADAPTER` names (any part of its name), or the preferred one.
 pub fn request() -> GpuRequest {
-    GpuRequest { name: std::env::var("SDGPU_TEST_ADAPTER").ok(), ..GpuRequest::default() }
+    let adapter = std::env::var("SDGPU_TEST_ADAPTER").map_or(Wanted::Preferred, Wanted::Named);
+    GpuRequest { adapter, ..GpuRequest::default() }
 }
 
 /// Opens an adapter, and says once which it is; without one, the test fails and says how to get one.

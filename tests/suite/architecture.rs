@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["rng", "dispatch"],
     &["kernels"],
-    // `plan` and `device` are siblings, and so are `data` and `model`, `measure` and `experiment`: neither names the
-    // other.
+    // `plan` and `device` are siblings, and so are `data` and `model`, and `measure`, `selftest` and `experiment`: none
+    // names the other.
     &["data"],
     &["model"],
     &["device"],
     &["plan"],
     &["train"],
-    &["measure"],
+    &["measure", "selftest"],
     &["experiment"],
     &["cli"],
 ];
@@ -29,6 +29,9 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("plan", "device"),
     ("plan", "data"),
     ("experiment", "measure"),
+    ("experiment", "selftest"),
+    ("measure", "selftest"),
+    ("selftest", "measure"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -13,8 +13,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
 use sdgpu::dispatch::{Field, Scalar, Shader, Variant};
 use sdgpu::kernels::ALL;
-
-use crate::shaders;
+use sdgpu::selftest::tables;
 
 /// Every adapter that WebGPU runs on has this much workgroup memory, in bytes.
 const WORKGROUP_MEMORY: u32 = 16 * 1024;
@@ -355,7 +354,7 @@ const AS_WRITTEN: Variant = Variant { name: "", constants: Vec::new(), imports: 
 /// Every shader as it is written, and all variants of the kernels that the tables run.
 fn variants() -> BTreeMap<String, (&'static Shader, Variant)> {
     let written = ALL.iter().map(|&shader| (shader, AS_WRITTEN));
-    let rows = shaders::rows();
+    let rows = tables::rows();
     let tables = rows.iter().flat_map(|row| {
         let shader = row.kernel.shader();
         row.kernel.variants().into_iter().map(move |variant| (shader, variant))
@@ -423,7 +422,7 @@ fn every_file_is_a_shader_and_every_shared_file_is_imported() {
 
 #[test]
 fn every_shader_has_a_table() {
-    let tables: BTreeSet<&str> = shaders::rows().iter().map(|row| row.name()).collect();
+    let tables: BTreeSet<&str> = tables::rows().iter().map(|row| row.name()).collect();
     let all: BTreeSet<&str> = ALL.iter().map(|shader| shader.name).collect();
     assert_eq!(tables, all, "shaders with rows, and all shaders");
 }

@@ -12,4 +12,5 @@ mod measure;
 mod mutants;
 mod plan;
 mod recovery;
+mod selftest;
 mod shaders;

@@ -5,10 +5,13 @@ mod table;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sdgpu::device::gpu::GpuRequest;
 use sdgpu::dispatch::Shader;
 use sdgpu::kernels::ALL;
+use sdgpu::selftest::tables;
+use sdgpu::selftest::{self, Implementation, Row, check};
 
-use crate::shaders::{self, Implementation, Row};
+use crate::adapter;
 use table::MUTANTS;
 
 /// A fault put into a shader.
@@ -36,14 +39,21 @@ impl Mutant {
         }
     }
 
+    /// The adapter with the faulty shader, as `sdgpu selftest` opens it.
+    fn implementation(&'static self, quick: bool) -> Implementation {
+        let sources = Arc::new(|shader: &Shader, imports: &[&str]| self.wgsl(shader, imports));
+        // Bounds are checked: a fault must not bring the tests down.
+        let request = GpuRequest { trusted: false, sources: Some(sources), ..adapter::request() };
+        selftest::shaders(&request, quick).expect("an adapter")
+    }
+
     /// Whether some row of its kernel fails.
     fn is_caught(&'static self, rows: &[Row]) -> bool {
         // Most are caught in a kernel's first variant, and the others take a driver long to compile.
-        [false, true].into_iter().any(|every_variant| {
-            let sources = Arc::new(|shader: &Shader, imports: &[&str]| self.wgsl(shader, imports));
-            let mut device = Implementation::patched(sources, every_variant);
+        [true, false].into_iter().any(|quick| {
+            let mut implementation = self.implementation(quick);
             let mut rows = rows.iter().filter(|row| row.name() == self.shader);
-            rows.any(|row| shaders::check(&mut device, row).is_err())
+            rows.any(|row| check(&mut implementation, row).is_err())
         })
     }
 }
@@ -64,7 +74,7 @@ fn every_mutant_applies_and_compiles() {
 
 #[test]
 fn every_mutant_is_caught() {
-    let rows = shaders::rows();
+    let rows = tables::rows();
     let survivors: Vec<String> = MUTANTS
         .iter()
         .filter(|mutant| !mutant.is_caught(&rows))

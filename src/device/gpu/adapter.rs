@@ -83,24 +83,54 @@ pub(super) fn enumerate(backend: Option<Backend>) -> Vec<Adapter> {
     adapters
 }
 
-/// The adapter called `name` (any part of its name, in any case), or the preferred one.
-pub(super) fn find(name: Option<&str>, backend: Option<Backend>) -> Result<Adapter, DeviceError> {
-    let adapters = enumerate(backend);
-    let tried = adapters.iter().map(|adapter| adapter.get_info().name).collect::<Vec<_>>().join(", ");
+/// An adapter as asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// The preferred one.
+    #[default]
+    Preferred,
+    /// The first of that name: any part of it, in any case.
+    Named(String),
+    /// The one at this place in [`list`].
+    Numbered(usize),
+}
+
+/// The place in [`list`] of the adapter that is `wanted`.
+pub fn number(wanted: &Wanted, backend: Option<Backend>) -> Result<usize, DeviceError> {
+    place(&enumerate(backend), wanted, backend)
+}
+
+/// The adapter that is `wanted`.
+pub(super) fn find(wanted: &Wanted, backend: Option<Backend>) -> Result<Adapter, DeviceError> {
+    let mut adapters = enumerate(backend);
+    let place = place(&adapters, wanted, backend)?;
+    Ok(adapters.swap_remove(place))
+}
+
+fn place(adapters: &[Adapter], wanted: &Wanted, backend: Option<Backend>) -> Result<usize, DeviceError> {
+    let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+    let found = match wanted {
+        Wanted::Preferred => (!names.is_empty()).then_some(0),
+        Wanted::Named(name) => {
+            let name = name.to_lowercase();
+            names.iter().position(|other| other.to_lowercase().contains(&name))
+        }
+        Wanted::Numbered(number) => (*number < names.len()).then_some(*number),
+    };
     let backends = backend.map_or_else(
         || built().iter_names().map(|(name, _)| name.to_lowercase()).collect::<Vec<_>>().join(" and "),
         |backend| format!("{backend:?}").to_lowercase(),
     );
-    let found = match name {
-        None => adapters.into_iter().next(),
-        Some(name) => {
-            let name = name.to_lowercase();
-            adapters.into_iter().find(|adapter| adapter.get_info().name.to_lowercase().contains(&name))
-        }
-    };
     found.ok_or_else(|| {
-        DeviceError::NoAdapter(match name {
-            Some(name) if !tried.is_empty() => format!("no adapter is called `{name}`; there are: {tried}"),
+        DeviceError::NoAdapter(match wanted {
+            Wanted::Named(name) if !names.is_empty() => {
+                format!("no adapter is called `{name}`; there are: {}", names.join(", "))
+            }
+            Wanted::Numbered(number) if !names.is_empty() => {
+                let numbered: Vec<String> =
+                    (0..).zip(&names).map(|(place, name)| format!("gpu:{place} {name}")).collect();
+                format!("there is no gpu:{number}; there are: {}", numbered.join(", "))
+            }
             _ => format!(
                 "no GPU adapter found (tried {backends}); install a driver (on Debian, `apt install \
                  mesa-vulkan-drivers` brings a software one) or use --device cpu"

@@ -24,7 +24,7 @@ mod submission;
 mod timing;
 mod tune;
 
-pub use adapter::{AdapterSummary, Backend, list};
+pub use adapter::{AdapterSummary, Backend, Wanted, list, number};
 use fault::Faults;
 pub use pipeline::Sources;
 use pipeline::{Compiler, DriverCache, Pipeline};
@@ -35,8 +35,8 @@ use timing::Timestamps;
 /// Which adapter to open, and how.
 #[derive(Clone)]
 pub struct GpuRequest {
-    /// Part of the adapter's name; `None` for the preferred one.
-    pub name: Option<String>,
+    /// Which adapter.
+    pub adapter: Wanted,
     /// Only adapters of this backend.
     pub backend: Option<Backend>,
     /// Runs shaders without bounds checks.
@@ -58,7 +58,7 @@ pub struct GpuRequest {
 impl Default for GpuRequest {
     fn default() -> Self {
         Self {
-            name: None,
+            adapter: Wanted::Preferred,
             backend: None,
             trusted: !cfg!(debug_assertions),
             timestamps: true,
@@ -138,7 +138,7 @@ pub struct GpuDevice {
 impl GpuDevice {
     /// Opens the adapter asked for.
     pub fn open(request: &GpuRequest) -> Result<Self, DeviceError> {
-        let adapter = adapter::find(request.name.as_deref(), request.backend)?;
+        let adapter = adapter::find(&request.adapter, request.backend)?;
         let info = adapter::info(&adapter);
         let software = adapter::is_software(&adapter);
         let available = adapter.limits();

@@ -144,6 +144,32 @@ fn flags_that_exclude_each_other_or_mean_nothing() {
 }
 
 #[test]
+fn adapters_that_are_not_there() {
+    let workspace = Workspace::with_tiny();
+    let named = adapter::open().info().name.clone();
+    let cases = [
+        ("selftest --device gpu:99", "there is no gpu:99; there are: gpu:0 "),
+        ("selftest --device nonesuch", "no adapter is called `nonesuch`; there are: "),
+        ("selftest --device gpu:first", "no adapter is called `gpu:first`; there are: "),
+        ("selftest --device both", "--device is both; it must be all, gpu, gpu:N, an adapter's name, or cpu"),
+        ("selftest --device cpu --backend vulkan", "--backend has no effect with --device cpu"),
+        ("train --model resnet --data tiny --steps 1 --device gpu:99", named.as_str()),
+    ];
+    refuse_all(&workspace, "", &cases);
+    if cfg!(target_os = "linux") {
+        refuse_all(&workspace, "selftest --backend metal", &[("", "no GPU adapter found (tried metal)")]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_self_test_without_any_adapter() {
+    let workspace = Workspace::new();
+    let mut command = workspace.command_without_adapters("selftest");
+    refuse_saying(&workspace, &mut command, "no GPU adapter found (tried vulkan); install a driver");
+}
+
+#[test]
 fn measurements_of_nothing() {
     let workspace = Workspace::with_tiny();
     let cases = [

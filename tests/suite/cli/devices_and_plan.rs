@@ -22,7 +22,10 @@ fn assert_says(ran: &Ran, expected: &[&str]) {
 fn devices_are_listed_with_what_auto_takes() {
     let workspace = Workspace::new();
     let ran = workspace.sdgpu("devices");
-    assert_says(&ran, &["gpu  ", "cpu  ", "backend ", "driver ", "largest binding ", "workgroup memory ", " threads"]);
+    assert_says(
+        &ran,
+        &["gpu:0  ", "cpu  ", "backend ", "driver ", "largest binding ", "workgroup memory ", " threads"],
+    );
     let auto: Vec<_> = ran.stdout.lines().filter(|line| line.starts_with("auto takes ")).collect();
     assert_eq!(auto.len(), 1, "{ran}");
     let hardware = ran.stdout.lines().any(|line| line.contains("kind") && line.ends_with(" GPU"));
@@ -34,7 +37,9 @@ fn devices_are_listed_with_what_auto_takes() {
 fn an_adapter_is_listed_as_it_is() {
     let adapter = adapter::open();
     let ran = Workspace::new().sdgpu("devices");
-    let mut listed = ran.stdout.split("gpu  ").filter(|text| text.starts_with(&adapter.info().name));
+    // Behind `gpu:` and the number.
+    let named = |text: &&str| text.split_once("  ").is_some_and(|(_, text)| text.starts_with(&adapter.info().name));
+    let mut listed = ran.stdout.split("gpu:").filter(named);
     let listed = listed.next().unwrap_or_else(|| panic!("{ran}"));
     let fact = |name: &str| {
         let line = listed.lines().find(|line| line.trim_start().starts_with(name));
@@ -126,7 +131,7 @@ fn wide_convolutions_load_little_for_each_multiply_add() {
 fn a_closed_pipe_is_no_fault() {
     let workspace = Workspace::with_tiny();
     for (arguments, first) in [
-        ("devices", "gpu  "),
+        ("devices", "gpu:0  "),
         ("plan --model stochastic --arch resnet8 --data tiny --device cpu", "step with gates 111"),
         (&format!("{TRAIN} --out text"), "device     cpu: "),
         (&format!("{TRAIN} --quiet --json --out json"), "{\"kind\":\"train\",\"step\":1,"),
@@ -161,6 +166,7 @@ fn help_names_every_flag() {
         ("bench", &format!("{plan_flags} --repeats --each --json --skipping --draws --svg").replace("--gates ", "")),
         ("eval", "--data --arch --eval-batch --tune --no-tune --device --backend --json"),
         ("devices", "--backend"),
+        ("selftest", "--device --backend --quick --json"),
     ] {
         let ran = workspace.sdgpu(&format!("{command} --help"));
         assert_eq!(ran.stderr, "", "{ran}");
@@ -170,7 +176,7 @@ fn help_names_every_flag() {
         }
     }
     let ran = workspace.sdgpu("--help");
-    assert_says(&ran, &["train ", "eval ", "devices ", "plan ", "bench "]);
+    assert_says(&ran, &["train ", "eval ", "devices ", "plan ", "bench ", "selftest "]);
     let version = workspace.sdgpu("--version");
     assert_eq!(version.stdout, format!("sdgpu {}\n", env!("CARGO_PKG_VERSION")));
 }

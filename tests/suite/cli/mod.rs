@@ -19,6 +19,7 @@ mod eval;
 mod profile;
 mod resume;
 mod run;
+mod selftest;
 
 /// A training that takes no time, on the set `tiny`; 12 steps of 2 epochs, an evaluation every 2.
 const TRAIN: &str = "train --model stochastic --arch resnet8 --data tiny --device cpu --batch-size 8 --epochs 2";

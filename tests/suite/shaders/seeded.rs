@@ -1,8 +1,9 @@
 //! The harness itself: a good kernel passes, and each kind of fault is seen and named.
 
 use sdgpu::dispatch::{Bindings, Cost, Field, Kernel, Parameters, Scalar, Shader};
+use sdgpu::selftest::{Row, Sum, check};
 
-use super::{Row, Sum, check, implementations};
+use super::implementations;
 
 /// y = 2 x, by a shader that may be wrong.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ fn verdict(shader: &'static Shader) -> Result<f64, String> {
     let row = Row::new("a seeded fault", Double { shader, elements: 1000 }).read(&x).write(y);
     let mut implementations = implementations();
     check(&mut implementations[0], &row).expect("the twin is right");
-    check(&mut implementations[1], &row)
+    check(&mut implementations[1], &row).map_err(|failure| failure.to_string())
 }
 
 #[test]

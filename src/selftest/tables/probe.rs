@@ -1,8 +1,8 @@
 //! The probes of a device's peaks: chains of multiply-adds, and the triad x + factor * z.
 
-use sdgpu::kernels::probe::{MultiplyAdd, Triad};
-
-use super::{Draw, Row, Sum};
+use super::inputs::Draw;
+use crate::kernels::probe::{MultiplyAdd, Triad};
+use crate::selftest::row::{Row, Sum};
 
 /// The sum of eight chains that begin at x, x + 1, ... and take `steps` steps t -> factor * t + addend.
 fn chains(x: f64, steps: u32, factor: f64, addend: f64) -> Sum {

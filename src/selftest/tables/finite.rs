@@ -1,8 +1,8 @@
 //! Whether every value is finite, told by bits.
 
-use sdgpu::kernels::finite::Finite;
-
-use super::{Draw, Row, Words};
+use super::inputs::Draw;
+use crate::kernels::finite::Finite;
+use crate::selftest::row::{Row, Words};
 
 /// Rows of the family.
 pub fn rows() -> Vec<Row> {

@@ -1,8 +1,8 @@
 //! ReLU: max(x, 0), with NaN let through.
 
-use sdgpu::kernels::relu::Relu;
-
-use super::{Draw, Row, Sum, relu};
+use super::inputs::{Draw, relu};
+use crate::kernels::relu::Relu;
+use crate::selftest::row::{Row, Sum};
 
 /// Rows of the family.
 pub fn rows() -> Vec<Row> {

@@ -1,7 +1,7 @@
 //! Inputs of the rows, and the check of a gradient's formula.
 
-use sdgpu::kernels::update::CONTROL_HEADER;
-use sdgpu::rng::{Stream, uniform, word};
+use crate::kernels::update::CONTROL_HEADER;
+use crate::rng::{Stream, uniform, word};
 
 /// Draws inputs: the same ones for the same seed. Each number is exact in f32.
 pub struct Draw {
@@ -36,6 +36,11 @@ impl Draw {
         self.signed(count).into_iter().map(relu).collect()
     }
 
+    /// A batch norm's norm: mean, 1 / deviation, gamma and beta of each channel.
+    pub fn norm(&mut self, channels: usize) -> Vec<f64> {
+        [self.signed(channels), self.between(0.5, 2.0, channels), self.signed(2 * channels)].concat()
+    }
+
     /// `count` integers, uniform in 0..bound.
     pub fn below(&mut self, bound: u32, count: usize) -> Vec<u32> {
         (0..count).map(|_| word(self.seed, Stream::Init, 0, self.next()) % bound).collect()
@@ -49,12 +54,18 @@ pub fn control(groups: &[(u32, f32, f32)]) -> Vec<u32> {
     control
 }
 
+/// What must not be read: a NaN spoils what is computed from it.
+pub fn unused(words: usize) -> Vec<f64> {
+    vec![f64::NAN; words]
+}
+
 /// max(x, 0), but NaN stays NaN.
 pub fn relu(x: f64) -> f64 {
     if x < 0.0 { 0.0 } else { x }
 }
 
 /// Asserts that `gradient` is the gradient of `loss` at `x`, by central differences in f64.
+#[cfg(test)]
 pub fn assert_gradient(x: &[f64], gradient: &[f64], loss: impl Fn(&[f64]) -> f64) {
     const STEP: f64 = 1e-5;
     assert_eq!(x.len(), gradient.len());

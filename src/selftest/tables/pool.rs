@@ -1,8 +1,8 @@
 //! Max pooling and global average pooling.
 
-use sdgpu::kernels::pool::*;
-
-use super::{Draw, Row, Sum, assert_gradient};
+use super::inputs::Draw;
+use crate::kernels::pool::*;
+use crate::selftest::row::{Row, Sum};
 
 /// Sizes of a max pooling.
 #[derive(Clone, Copy)]
@@ -162,18 +162,24 @@ fn max_backward_row(why: &'static str, draw: &mut Draw, shape: &Shape, x: &[f64]
     Row::new(why, shape.kernel(MaxBackward::new)).read(&dy).read(&argmax).write(dx)
 }
 
-#[test]
-fn backward_is_the_gradient_of_forward() {
-    let mut draw = Draw::new(2);
-    let dot = |y: &[f64], dy: &[f64]| y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
-    for (shape, _) in &SHAPES[..7] {
-        let x = draw.signed(shape.inputs());
-        let (_, argmax) = max_forward(shape, &x);
-        let dy = draw.signed(argmax.len());
-        let dx = Sum::values(&max_backward(shape, &dy, &argmax));
-        assert_gradient(&x, &dx, |x| dot(&max_forward(shape, x).0, &dy));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selftest::tables::inputs::assert_gradient;
+
+    #[test]
+    fn backward_is_the_gradient_of_forward() {
+        let mut draw = Draw::new(2);
+        let dot = |y: &[f64], dy: &[f64]| y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
+        for (shape, _) in &SHAPES[..7] {
+            let x = draw.signed(shape.inputs());
+            let (_, argmax) = max_forward(shape, &x);
+            let dy = draw.signed(argmax.len());
+            let dx = Sum::values(&max_backward(shape, &dy, &argmax));
+            assert_gradient(&x, &dx, |x| dot(&max_forward(shape, x).0, &dy));
+        }
+        let (x, dy) = (draw.signed(2 * 9 * 3), draw.signed(2 * 3));
+        let dx = Sum::values(&global_backward(&dy, 9, 3));
+        assert_gradient(&x, &dx, |x| dot(&Sum::values(&global_forward(x, 9, 3)), &dy));
     }
-    let (x, dy) = (draw.signed(2 * 9 * 3), draw.signed(2 * 3));
-    let dx = Sum::values(&global_backward(&dy, 9, 3));
-    assert_gradient(&x, &dx, |x| dot(&Sum::values(&global_forward(x, 9, 3)), &dy));
 }

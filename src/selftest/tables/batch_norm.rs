@@ -1,13 +1,13 @@
 //! Batch normalisation: Ioffe and Szegedy 2015, in PyTorch's conventions.
 
-use sdgpu::kernels::batch_norm::*;
-use sdgpu::kernels::update::{GRADIENT, SKIP, ZERO};
-
-use super::{Draw, Row, Sum, Word, assert_gradient, control};
+use super::inputs::{Draw, control};
+use crate::kernels::batch_norm::*;
+use crate::kernels::update::{GRADIENT, SKIP, ZERO};
+use crate::selftest::row::{Row, Sum, Word};
 
 const EPSILON: f32 = 1e-5;
 /// Chunks of the statistics, which convolutions make.
-const CHUNK: usize = sdgpu::kernels::conv::CHUNK_PIXELS as usize;
+const CHUNK: usize = crate::kernels::conv::CHUNK_PIXELS as usize;
 
 /// Channel `c` of each pixel of `x`.
 fn channel(x: &[f64], channels: usize, c: usize) -> impl Iterator<Item = f64> {
@@ -185,11 +185,6 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// Mean, 1 / deviation, gamma and beta of each channel.
-pub fn norm(draw: &mut Draw, channels: usize) -> Vec<f64> {
-    [draw.signed(channels), draw.between(0.5, 2.0, channels), draw.signed(2 * channels)].concat()
-}
-
 /// What a norm takes over as it is.
 fn exactly(numbers: &[f64]) -> Vec<Word> {
     numbers.iter().map(|&number| Word::Bits((number as f32).to_bits())).collect()
@@ -217,7 +212,7 @@ fn running_row(why: &'static str, draw: &mut Draw, channels: usize) -> Row {
 }
 
 fn apply_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize, relu: bool) -> Row {
-    let norm = norm(draw, channels);
+    let norm = draw.norm(channels);
     let y = apply(&x, &norm, 1.0);
     let y: Vec<Sum> = y.into_iter().map(|y| if relu { y.relu() } else { y }).collect();
     let kernel = Apply::new((x.len() / channels) as u32, channels as u32, relu);
@@ -225,7 +220,7 @@ fn apply_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize, r
 }
 
 fn residual_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize, scale: f32) -> Row {
-    let norm = norm(draw, channels);
+    let norm = draw.norm(channels);
     let shortcut = draw.signed(x.len());
     let mut y = apply(&x, &norm, scale.into());
     for (y, &shortcut) in y.iter_mut().zip(&shortcut) {
@@ -239,7 +234,7 @@ fn residual_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize
 fn backward_reduce_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize) -> Row {
     let (dy, mask) = (draw.signed(pixels * channels), draw.mask(pixels * channels));
     let x = draw.signed(pixels * channels);
-    let norm = norm(draw, channels);
+    let norm = draw.norm(channels);
     let partials = backward_reduce(&masked(&dy, &mask, 1.25), &x, &norm);
     let kernel = BackwardReduce::new(pixels as u32, channels as u32, 1.25);
     Row::new(why, kernel).read(&dy).read(&mask).read(&x).read(&norm).write(partials)
@@ -257,7 +252,7 @@ fn backward_apply_row(why: &'static str, draw: &mut Draw, pixels: usize, channel
     let dy = draw.signed(pixels * channels);
     let mask = if scale.is_some() { draw.mask(dy.len()) } else { vec![f64::NAN; dy.len()] };
     let x = draw.signed(pixels * channels);
-    let norm = norm(draw, channels);
+    let norm = draw.norm(channels);
     // Sums over the pixels: as large as those.
     let sum = (pixels as f32).sqrt();
     let [dgamma, dbeta] = [(); 2].map(|()| draw.between(-sum, sum, channels));
@@ -279,27 +274,33 @@ fn commit_row(why: &'static str, draw: &mut Draw, words: usize, stop: u32) -> Ro
     row.read(&vec![0, 0, 0, stop]).update(&running, expected)
 }
 
-#[test]
-fn backward_is_the_gradient_of_forward() {
-    let (pixels, channels, scale) = (600, 2, 1.25);
-    let mut draw = Draw::new(2);
-    let x = draw.signed(pixels * channels);
-    let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
-    let g = masked(&draw.signed(pixels * channels), &draw.mask(pixels * channels), scale);
-    let norm = |x: &[f64], gamma: &[f64], beta: &[f64]| {
-        let y: Vec<Sum> = x.iter().map(|&x| Sum::of([x])).collect();
-        let partials = Sum::values(&statistics(&y, channels));
-        [&Sum::values(&finish(&partials, pixels, channels)[0]), gamma, beta].concat()
-    };
-    let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| -> f64 {
-        // `g` holds the scale already.
-        apply(x, &norm(x, gamma, beta), 1.0).iter().zip(&g).map(|(y, g)| y.value * g).sum()
-    };
-    let of_x = norm(&x, &gamma, &beta);
-    let [dgamma, dbeta] = backward_finish(&Sum::values(&backward_reduce(&g, &x, &of_x)), channels);
-    let [dgamma, dbeta] = [Sum::values(&dgamma), Sum::values(&dbeta)];
-    let dx = Sum::values(&backward_apply(&g, &x, &of_x, [&dgamma, &dbeta]));
-    assert_gradient(&x, &dx, |x| loss(x, &gamma, &beta));
-    assert_gradient(&gamma, &dgamma, |gamma| loss(&x, gamma, &beta));
-    assert_gradient(&beta, &dbeta, |beta| loss(&x, &gamma, beta));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selftest::tables::inputs::assert_gradient;
+
+    #[test]
+    fn backward_is_the_gradient_of_forward() {
+        let (pixels, channels, scale) = (600, 2, 1.25);
+        let mut draw = Draw::new(2);
+        let x = draw.signed(pixels * channels);
+        let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
+        let g = masked(&draw.signed(pixels * channels), &draw.mask(pixels * channels), scale);
+        let norm = |x: &[f64], gamma: &[f64], beta: &[f64]| {
+            let y: Vec<Sum> = x.iter().map(|&x| Sum::of([x])).collect();
+            let partials = Sum::values(&statistics(&y, channels));
+            [&Sum::values(&finish(&partials, pixels, channels)[0]), gamma, beta].concat()
+        };
+        let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| -> f64 {
+            // `g` holds the scale already.
+            apply(x, &norm(x, gamma, beta), 1.0).iter().zip(&g).map(|(y, g)| y.value * g).sum()
+        };
+        let of_x = norm(&x, &gamma, &beta);
+        let [dgamma, dbeta] = backward_finish(&Sum::values(&backward_reduce(&g, &x, &of_x)), channels);
+        let [dgamma, dbeta] = [Sum::values(&dgamma), Sum::values(&dbeta)];
+        let dx = Sum::values(&backward_apply(&g, &x, &of_x, [&dgamma, &dbeta]));
+        assert_gradient(&x, &dx, |x| loss(x, &gamma, &beta));
+        assert_gradient(&gamma, &dgamma, |gamma| loss(&x, gamma, &beta));
+        assert_gradient(&beta, &dbeta, |beta| loss(&x, &gamma, beta));
+    }
 }

@@ -1,8 +1,8 @@
 //! Fully connected layer: y = x w + b.
 
-use sdgpu::kernels::linear::{Forward, InputGradient, WeightGradient};
-
-use super::{Draw, Row, Sum, assert_gradient};
+use super::inputs::Draw;
+use crate::kernels::linear::{Forward, InputGradient, WeightGradient};
+use crate::selftest::row::{Row, Sum};
 
 /// Sizes: batch, in_features, out_features.
 type Shape = [usize; 3];
@@ -53,15 +53,21 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-#[test]
-fn backward_is_the_gradient_of_forward() {
-    let (mut draw, shape) = (Draw::new(2), [4, 6, 5]);
-    let (x, w, b, dy) = (draw.signed(24), draw.signed(30), draw.signed(5), draw.signed(20));
-    let loss = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
-        forward(shape, x, w, b).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum()
-    };
-    let [dw, db] = weight_gradient(shape, &x, &dy);
-    assert_gradient(&x, &Sum::values(&input_gradient(shape, &dy, &w)), |x| loss(x, &w, &b));
-    assert_gradient(&w, &Sum::values(&dw), |w| loss(&x, w, &b));
-    assert_gradient(&b, &Sum::values(&db), |b| loss(&x, &w, b));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selftest::tables::inputs::assert_gradient;
+
+    #[test]
+    fn backward_is_the_gradient_of_forward() {
+        let (mut draw, shape) = (Draw::new(2), [4, 6, 5]);
+        let (x, w, b, dy) = (draw.signed(24), draw.signed(30), draw.signed(5), draw.signed(20));
+        let loss = |x: &[f64], w: &[f64], b: &[f64]| -> f64 {
+            forward(shape, x, w, b).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum()
+        };
+        let [dw, db] = weight_gradient(shape, &x, &dy);
+        assert_gradient(&x, &Sum::values(&input_gradient(shape, &dy, &w)), |x| loss(x, &w, &b));
+        assert_gradient(&w, &Sum::values(&dw), |w| loss(&x, w, &b));
+        assert_gradient(&b, &Sum::values(&db), |b| loss(&x, &w, b));
+    }
 }

@@ -1,8 +1,8 @@
 //! Cross-entropy of a softmax with label smoothing: PyTorch's target is (1 - s) onehot + s / classes.
 
-use sdgpu::kernels::softmax_cross_entropy::SoftmaxCrossEntropy;
-
-use super::{Draw, Row, Sum, Word, assert_gradient};
+use super::inputs::Draw;
+use crate::kernels::softmax_cross_entropy::SoftmaxCrossEntropy;
+use crate::selftest::row::{Row, Sum, Word};
 
 /// A row's softmax, and the logarithm of the sum of exp(logit - largest). An exponential carries over the rounding of
 /// its argument.
@@ -116,11 +116,17 @@ fn row(why: &'static str, draw: &mut Draw, case: &Case, logits: Vec<f64>) -> Row
     row.write(dlogits).update(&vec![7, 7, 7, reported], report.to_vec())
 }
 
-#[test]
-fn the_gradient_is_that_of_the_loss() {
-    let logits = Draw::new(2).between(-4.0, 4.0, 7);
-    for smoothing in [0.0, 0.1] {
-        let gradient = Sum::values(&gradient(&logits, 3, smoothing, 5));
-        assert_gradient(&logits, &gradient, |logits| loss(logits, 3, smoothing).value / 5.0);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selftest::tables::inputs::assert_gradient;
+
+    #[test]
+    fn the_gradient_is_that_of_the_loss() {
+        let logits = Draw::new(2).between(-4.0, 4.0, 7);
+        for smoothing in [0.0, 0.1] {
+            let gradient = Sum::values(&gradient(&logits, 3, smoothing, 5));
+            assert_gradient(&logits, &gradient, |logits| loss(logits, 3, smoothing).value / 5.0);
+        }
     }
 }

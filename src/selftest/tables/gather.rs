@@ -1,8 +1,8 @@
 //! A batch picked from the data set's bytes and normalised: (byte / 255 - mean) / deviation.
 
-use sdgpu::kernels::gather::Gather;
-
-use super::{Draw, Row, Sum};
+use super::inputs::Draw;
+use crate::kernels::gather::Gather;
+use crate::selftest::row::{Row, Sum};
 
 /// Of each picked image's bytes, `size` per image.
 fn gather(bytes: &[u8], indices: &[u32], size: usize, mean: &[f64], inverse_deviation: &[f64]) -> Vec<Sum> {

@@ -1,8 +1,8 @@
 //! Dropout with Philox numbers: y = x / (1 - p) where the number is at least p, else 0.
 
-use sdgpu::kernels::dropout::Dropout;
-
-use super::{Draw, Row, Sum};
+use super::inputs::Draw;
+use crate::kernels::dropout::Dropout;
+use crate::selftest::row::{Row, Sum};
 
 /// Stream of the numbers: `Stream::Dropout`.
 const STREAM: u32 = 3;

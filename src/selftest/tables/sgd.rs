@@ -1,9 +1,9 @@
 //! Stochastic gradient descent with momentum, in PyTorch's form.
 
-use sdgpu::kernels::sgd::Sgd;
-use sdgpu::kernels::update::{GRADIENT, SKIP, ZERO};
-
-use super::{Draw, Row, Sum, control};
+use super::inputs::{Draw, control};
+use crate::kernels::sgd::Sgd;
+use crate::kernels::update::{GRADIENT, SKIP, ZERO};
+use crate::selftest::row::{Row, Sum};
 
 /// One word's [w, buffer] after a step with gradient g.
 fn sgd([w, buffer]: [f64; 2], g: f64, momentum: f64, nesterov: bool, weight_decay: f64, rate: f64) -> [Sum; 2] {

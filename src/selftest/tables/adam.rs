@@ -1,9 +1,9 @@
 //! Adam, Kingma and Ba 2015, in PyTorch's form.
 
-use sdgpu::kernels::adam::Adam;
-use sdgpu::kernels::update::{GRADIENT, SKIP, ZERO};
-
-use super::{Draw, Row, Sum, control};
+use super::inputs::{Draw, control};
+use crate::kernels::adam::Adam;
+use crate::kernels::update::{GRADIENT, SKIP, ZERO};
+use crate::selftest::row::{Row, Sum};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;

@@ -1,8 +1,8 @@
 //! Option A of He et al. 2016: the mean of 2 x 2 windows with stride 2, and channels of zeros.
 
-use sdgpu::kernels::shortcut::{Backward, Forward};
-
-use super::{Draw, Row, Sum, assert_gradient};
+use super::inputs::Draw;
+use crate::kernels::shortcut::{Backward, Forward};
+use crate::selftest::row::{Row, Sum};
 
 /// Sizes: batch, height, width, in_channels, out_channels.
 type Shape = [usize; 5];
@@ -68,15 +68,21 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-#[test]
-fn backward_is_the_gradient_of_forward() {
-    let mut draw = Draw::new(2);
-    let shape = [2, 5, 4, 3, 4];
-    let x = draw.signed(2 * 5 * 4 * 3);
-    let (dy, mask) = (draw.signed(2 * 3 * 2 * 4), draw.mask(2 * 3 * 2 * 4));
-    let dx = Sum::values(&backward(shape, &dy, &mask));
-    assert_gradient(&x, &dx, |x| {
-        let masked = dy.iter().zip(&mask).map(|(dy, &mask)| if mask > 0.0 { *dy } else { 0.0 });
-        forward(shape, x).iter().zip(masked).map(|(y, dy)| y.value * dy).sum()
-    });
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selftest::tables::inputs::assert_gradient;
+
+    #[test]
+    fn backward_is_the_gradient_of_forward() {
+        let mut draw = Draw::new(2);
+        let shape = [2, 5, 4, 3, 4];
+        let x = draw.signed(2 * 5 * 4 * 3);
+        let (dy, mask) = (draw.signed(2 * 3 * 2 * 4), draw.mask(2 * 3 * 2 * 4));
+        let dx = Sum::values(&backward(shape, &dy, &mask));
+        assert_gradient(&x, &dx, |x| {
+            let masked = dy.iter().zip(&mask).map(|(dy, &mask)| if mask > 0.0 { *dy } else { 0.0 });
+            forward(shape, x).iter().zip(masked).map(|(y, dy)| y.value * dy).sum()
+        });
+    }
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sdgpu::dispatch::Kernel;
+use super::tables::relu;
+use crate::dispatch::Kernel;
 
-use super::{POISON, relu};
+/// What an output holds before the run: a NaN, so that a word left unwritten is seen.
+pub const POISON: u32 = 0x7fc0_dead;
 
 /// Rounding errors that a sum may have, in units of `2^-24 * sqrt(terms) * magnitude`: one constant for every output
 /// of every kernel.

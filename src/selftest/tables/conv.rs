@@ -1,16 +1,11 @@
 //! Convolution: y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy s + ky - p, ox s + kx - p, i] * w[ky, kx, i, o].
 
-use std::collections::BTreeSet;
-
-use sdgpu::device::Tuning;
-use sdgpu::dispatch::Kernel;
-use sdgpu::kernels::batch_norm::Apply;
-use sdgpu::kernels::conv::{
+use super::batch_norm::{apply, gradient_sums, statistics};
+use super::inputs::{Draw, unused};
+use crate::kernels::conv::{
     CHUNK_PIXELS, Epilogue, Forward, InputGradient, Load, Shape, WeightGradient, WeightGradientSum,
 };
-
-use super::batch_norm::{apply, gradient_sums, norm, statistics};
-use super::{Draw, Row, Sum, Word, Words, assert_gradient, implementations, run};
+use crate::selftest::row::{Row, Sum};
 
 /// Calls `term` with the image and the indices in y, x and w of every product of the convolution.
 fn for_each_product(shape: &Shape, mut term: impl FnMut(usize, usize, usize, usize)) {
@@ -161,7 +156,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows = vec![];
     for (shape, why) in SHAPES {
         let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
-        let norm = norm(&mut draw, shape.in_channels as usize);
+        let norm = draw.norm(shape.in_channels as usize);
         rows.push(forward_row(why, shape, &x, &w));
         rows.push(normalized_forward_row(why, shape, &x, &w, &norm));
         for epilogue in [Epilogue::Store, Epilogue::Add, Epilogue::AddMasked] {
@@ -186,14 +181,9 @@ pub fn rows() -> Vec<Row> {
     let identity = [1.0, 0.0, 0.0, 1.0];
     rows.push(forward_row("a dead channel: its variance is exactly 0", &pointwise(140, 2), &dead, &identity));
     let why = "NaN, which no ReLU may hide";
-    let (broken, norm) = (vec![0.5, f64::NAN, -0.5], norm(&mut draw, 1));
+    let (broken, norm) = (vec![0.5, f64::NAN, -0.5], draw.norm(1));
     rows.push(normalized_forward_row(why, &pointwise(3, 1), &broken, &[1.0], &norm));
     rows
-}
-
-/// What must not be read.
-fn unused(words: usize) -> Vec<f64> {
-    vec![f64::NAN; words]
 }
 
 fn forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64]) -> Row {
@@ -270,84 +260,47 @@ fn rectified_input_gradient_row(
     row.write(dx).write(partials)
 }
 
-#[test]
-fn gradients_are_those_of_forward() {
-    let mut draw = Draw::new(2);
-    for (shape, _) in SHAPES.iter().filter(|(shape, _)| inputs(shape).max(shape.weight_words()) < 500) {
-        let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
-        let loss = |x: &[f64], w: &[f64]| forward(shape, &plain(x), w).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum();
-        assert_gradient(&x, &Sum::values(&input_gradient(shape, &dy, &w)), |x| loss(x, &w));
-        let dw = weight_gradient(shape, shape.batch as usize, &plain(&x), &dy);
-        assert_gradient(&w, &Sum::values(&dw), |w| loss(&x, w));
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-/// The variants that any channels and kernel can ask for are those that the tables run.
-#[test]
-fn every_variant_is_in_the_tables() {
-    let variants = |kernel: &dyn Kernel| -> Vec<String> {
-        let name = kernel.shader().name;
-        let variants = kernel.variants().into_iter();
-        variants.map(|variant| format!("{name} {:?} {:?}", variant.imports, variant.constants)).collect()
-    };
-    let tables: BTreeSet<String> = rows().iter().flat_map(|row| variants(row.kernel.as_ref())).collect();
-    for (kernel, padding) in [(1, 0), (3, 1)] {
-        for (i, o) in pixels(100, 100) {
-            let shape = shape(2, [8, 8], [i + 1, o + 1], [kernel; 2], 1, padding);
-            let kernels: [&dyn Kernel; 3] = [
-                &Forward::new(&shape, Load::Plain, true),
-                &InputGradient::new(&shape, Epilogue::Store),
-                &WeightGradient::new(&shape, Load::Plain),
-            ];
-            for variant in kernels.into_iter().flat_map(variants) {
-                assert!(tables.contains(&variant), "no row runs {variant}");
-            }
+    use super::*;
+    use crate::dispatch::Kernel;
+    use crate::selftest::tables::inputs::assert_gradient;
+
+    #[test]
+    fn gradients_are_those_of_forward() {
+        let mut draw = Draw::new(2);
+        for (shape, _) in SHAPES.iter().filter(|(shape, _)| inputs(shape).max(shape.weight_words()) < 500) {
+            let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
+            let loss = |x: &[f64], w: &[f64]| forward(shape, &plain(x), w).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum();
+            assert_gradient(&x, &Sum::values(&input_gradient(shape, &dy, &w)), |x| loss(x, &w));
+            let dw = weight_gradient(shape, shape.batch as usize, &plain(&x), &dy);
+            assert_gradient(&w, &Sum::values(&dw), |w| loss(&x, w));
         }
     }
-}
 
-/// What convolutions do for batch norms is what the batch norms' own kernels would: to the bit, on each device.
-#[test]
-fn fused_and_unfused_give_the_same_bits() {
-    let mut draw = Draw::new(3);
-    for (shape, why) in [
-        (shape(2, [8, 8], [16, 16], [3, 3], 1, 1), "full tiles"),
-        (shape(30, [7, 7], [20, 36], [3, 3], 1, 1), "Winograd's method on the CPU"),
-        (shape(2, [6, 5], [33, 17], [3, 3], 2, 1), "stride 2"),
-        (shape(5, [5, 5], [20, 65], [1, 1], 1, 0), "pointwise"),
-    ] {
-        let (x, w, dy) = (draw.signed(inputs(&shape)), draw.signed(shape.weight_words()), draw.signed(outputs(&shape)));
-        let norm = norm(&mut draw, shape.in_channels as usize);
-        let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
-        for implementation in implementations().iter_mut() {
-            let device = implementation.modes[0].device.as_mut();
-            device.set_tuning(&Tuning::default());
-            let mut result = |row: Row| run(device, &row, 0).expect("a result").swap_remove(0);
-
-            let apply = Apply::new(shape.in_pixels(), shape.in_channels, true);
-            let rectified = result(Row::new(why, apply).read(&x).read(&norm).write(any(x.len())));
-            let mut forward = |load, x: &dyn Words| {
-                let row = Row::new(why, Forward::new(&shape, load, false)).read(x).read(&w).read(&norm);
-                result(row.write(any(dy.len())).update(&[0u32][..], any(1)))
-            };
-            assert!(forward(Load::Plain, &rectified) == forward(Load::Normalized, &x), "forward, {why}");
-            let mut weights = |load, x: &dyn Words| {
-                let row = Row::new(why, WeightGradient::new(&shape, load)).read(x).read(&dy).read(&norm);
-                result(row.write(any(shape.partial_words())))
-            };
-            assert!(weights(Load::Plain, &rectified) == weights(Load::Normalized, &x), "weight gradient, {why}");
-
-            let mut input = |epilogue| {
-                let row = Row::new(why, InputGradient::new(&shape, epilogue)).read(&dy).read(&w).read(&unused);
-                let partials = 2 * (shape.input_chunks() * shape.in_channels) as usize;
-                let row = row.read(&unused).read(&x).read(&norm).write(any(x.len()));
-                result(row.update(&vec![0u32; partials], any(partials)))
-            };
-            let (mut plain, fused) = (input(Epilogue::Store), input(Epilogue::Rectify));
-            for (dx, y) in plain.iter_mut().zip(rectified) {
-                *dx = if f32::from_bits(y) > 0.0 { *dx } else { 0 };
+    /// The variants that any channels and kernel can ask for are those that the tables run.
+    #[test]
+    fn every_variant_is_in_the_tables() {
+        let variants = |kernel: &dyn Kernel| -> Vec<String> {
+            let name = kernel.shader().name;
+            let variants = kernel.variants().into_iter();
+            variants.map(|variant| format!("{name} {:?} {:?}", variant.imports, variant.constants)).collect()
+        };
+        let tables: BTreeSet<String> = rows().iter().flat_map(|row| variants(row.kernel.as_ref())).collect();
+        for (kernel, padding) in [(1, 0), (3, 1)] {
+            for (i, o) in pixels(100, 100) {
+                let shape = shape(2, [8, 8], [i + 1, o + 1], [kernel; 2], 1, padding);
+                let kernels: [&dyn Kernel; 3] = [
+                    &Forward::new(&shape, Load::Plain, true),
+                    &InputGradient::new(&shape, Epilogue::Store),
+                    &WeightGradient::new(&shape, Load::Plain),
+                ];
+                for variant in kernels.into_iter().flat_map(variants) {
+                    assert!(tables.contains(&variant), "no row runs {variant}");
+                }
             }
-            assert!(plain == fused, "input gradient, {why}");
         }
     }
 }

@@ -1,0 +1,85 @@
+//! What `sdgpu selftest` runs: a right adapter passes, and a wrong shader is named. That every table catches its seeded
+//! faults is the mutants' test.
+
+use std::sync::Arc;
+
+use sdgpu::data::DataSet;
+use sdgpu::device::gpu::{GpuDevice, GpuRequest};
+use sdgpu::device::{Device, DeviceError};
+use sdgpu::selftest::tables::FAMILIES;
+use sdgpu::selftest::{Row, TrainingReport, Trainings, shaders, test_kernels, twins};
+
+use crate::adapter;
+
+/// The adapter, with `find` replaced in the shader `name`.
+fn faulty(name: &'static str, find: &'static str, replace: &'static str) -> GpuRequest {
+    GpuRequest {
+        trusted: false,
+        sources: Some(Arc::new(move |shader, imports| {
+            let text = shader.wgsl(imports)?;
+            let wrong = text.replace(find, replace);
+            assert!(shader.name != name || wrong != text, "the fault no longer applies");
+            Ok(if shader.name == name { wrong } else { text })
+        })),
+        ..adapter::request()
+    }
+}
+
+#[test]
+fn a_wrong_kernel_is_named_and_no_other() {
+    let request = faulty("sgd", "workgroup_total(count)", "(workgroup_total(count) + 1u)");
+    let families = FAMILIES.iter().filter(|(family, _)| ["sgd", "adam"].contains(family));
+    let rows: Vec<Row> = families.flat_map(|(_, rows)| rows()).collect();
+    let mut told = 0;
+    let mut shaders = shaders(&request, false).expect("an adapter");
+    let reports = test_kernels(&mut shaders, &rows, &mut |_| told += 1).expect("reports");
+    assert_eq!(told, rows.len());
+    let [adam, sgd] = &reports[..] else { panic!("two kernels, not {reports:?}") };
+    assert_eq!((adam.kernel, adam.cases, adam.variants), ("adam", 5, 1));
+    assert!(adam.failures.is_empty() && adam.worst_error > 0.0 && adam.worst_error <= 1.0, "{adam:?}");
+    // Only a grid with fewer workgroups than work is strided over.
+    assert_eq!((sgd.kernel, sgd.cases, sgd.failures.is_empty()), ("sgd", 6, false));
+    assert!(sgd.failures.iter().all(|failure| failure.contains("at most 2 workgroups")), "{sgd:?}");
+    let twins = test_kernels(&mut twins().expect("the CPU device"), &rows, &mut |_| {}).expect("reports");
+    assert!(twins.iter().all(|twin| twin.failures.is_empty()), "{twins:?}");
+}
+
+/// A shader that the driver refuses is a failure of its kernel, and the others are tested all the same.
+#[test]
+fn a_shader_that_does_not_compile_stops_nothing() {
+    let request = faulty("relu", "fn main(", "fn other(");
+    let families = FAMILIES.iter().filter(|(family, _)| ["relu", "sgd"].contains(family));
+    let rows: Vec<Row> = families.flat_map(|(_, rows)| rows()).collect();
+    let mut shaders = shaders(&request, true).expect("an adapter");
+    let reports = test_kernels(&mut shaders, &rows, &mut |_| {}).expect("reports");
+    let failures: Vec<_> = reports.iter().map(|report| (report.kernel, report.cases, report.failures.len())).collect();
+    assert_eq!(failures, [("relu", 5, 5), ("sgd", 6, 0)], "{reports:?}");
+}
+
+fn train(request: &GpuRequest) -> Vec<TrainingReport> {
+    let trainings = Trainings::new(&DataSet::load(DataSet::EMBEDDED).expect("MNIST")).expect("the CPU device");
+    let open = || -> Result<Box<dyn Device>, DeviceError> { Ok(Box::new(GpuDevice::open(request)?)) };
+    trainings.test(&open).expect("trainings")
+}
+
+#[test]
+fn trainings_agree_with_the_cpu_device() {
+    let reports = train(&adapter::request());
+    let models: Vec<&str> = reports.iter().map(|report| report.model).collect();
+    assert_eq!(models, ["plain", "stochastic"]);
+    for report in &reports {
+        assert!(report.failures.is_empty(), "{report:?}");
+        // A bound that is never approached proves nothing; one that is nearly met fails on the next device.
+        assert!(report.worst_error > 1e-3 && report.worst_error < 0.3, "{report:?}");
+    }
+}
+
+/// Two trainings alone find a norm that is one in a hundred too large, and a dropout that takes the same numbers twice.
+#[test]
+fn wrong_trainings_are_found() {
+    for report in train(&faulty("batch_norm_residual", "relu(fma(p.scale,", "relu(fma(1.01 * p.scale,")) {
+        assert!(!report.failures.is_empty(), "{report:?}");
+    }
+    let [plain, stochastic] = &train(&faulty("dropout", "control[CONTROL_STEP]", "0u"))[..] else { panic!("two") };
+    assert!(plain.failures.is_empty() && !stochastic.failures.is_empty(), "{plain:?} {stochastic:?}");
+}

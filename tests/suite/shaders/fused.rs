@@ -1,0 +1,61 @@
+//! What convolutions do for batch norms, against the batch norms' own kernels.
+
+use sdgpu::kernels::batch_norm::Apply;
+use sdgpu::kernels::conv::{Epilogue, Forward, InputGradient, Load, Shape, WeightGradient};
+use sdgpu::selftest::tables::{Draw, unused};
+use sdgpu::selftest::{Row, Word, Words, run};
+
+use super::implementations;
+
+const fn shape(batch: u32, image: [u32; 2], channels: [u32; 2], kernel: u32, stride: u32, padding: u32) -> Shape {
+    let ([height, width], [in_channels, out_channels]) = (image, channels);
+    let [kernel_height, kernel_width] = [kernel; 2];
+    Shape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
+}
+
+/// What convolutions do for batch norms is what the batch norms' own kernels would: to the bit, on each device.
+#[test]
+fn fused_and_unfused_give_the_same_bits() {
+    let mut draw = Draw::new(3);
+    for (shape, why) in [
+        (shape(2, [8, 8], [16, 16], 3, 1, 1), "full tiles"),
+        (shape(30, [7, 7], [20, 36], 3, 1, 1), "Winograd's method on the CPU"),
+        (shape(2, [6, 5], [33, 17], 3, 2, 1), "stride 2"),
+        (shape(5, [5, 5], [20, 65], 1, 1, 0), "pointwise"),
+    ] {
+        let (inputs, outputs) = (shape.in_pixels() * shape.in_channels, shape.out_pixels() * shape.out_channels);
+        let (x, dy) = (draw.signed(inputs as usize), draw.signed(outputs as usize));
+        let w = draw.signed(shape.weight_words());
+        let norm = draw.norm(shape.in_channels as usize);
+        let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
+        for implementation in implementations().iter_mut() {
+            let device = implementation.first_device().expect("a mode");
+            let mut result = |row: Row| run(device, &row, 0).expect("a result").swap_remove(0);
+
+            let apply = Apply::new(shape.in_pixels(), shape.in_channels, true);
+            let rectified = result(Row::new(why, apply).read(&x).read(&norm).write(any(x.len())));
+            let mut forward = |load, x: &dyn Words| {
+                let row = Row::new(why, Forward::new(&shape, load, false)).read(x).read(&w).read(&norm);
+                result(row.write(any(dy.len())).update(&[0u32][..], any(1)))
+            };
+            assert!(forward(Load::Plain, &rectified) == forward(Load::Normalized, &x), "forward, {why}");
+            let mut weights = |load, x: &dyn Words| {
+                let row = Row::new(why, WeightGradient::new(&shape, load)).read(x).read(&dy).read(&norm);
+                result(row.write(any(shape.partial_words())))
+            };
+            assert!(weights(Load::Plain, &rectified) == weights(Load::Normalized, &x), "weight gradient, {why}");
+
+            let mut input = |epilogue| {
+                let row = Row::new(why, InputGradient::new(&shape, epilogue)).read(&dy).read(&w).read(&unused);
+                let partials = 2 * (shape.input_chunks() * shape.in_channels) as usize;
+                let row = row.read(&unused).read(&x).read(&norm).write(any(x.len()));
+                result(row.update(&vec![0u32; partials], any(partials)))
+            };
+            let (mut plain, fused) = (input(Epilogue::Store), input(Epilogue::Rectify));
+            for (dx, y) in plain.iter_mut().zip(rectified) {
+                *dx = if f32::from_bits(y) > 0.0 { *dx } else { 0 };
+            }
+            assert!(plain == fused, "input gradient, {why}");
+        }
+    }
+}
