@@ -16,7 +16,7 @@ pub mod cpu;
 pub mod gpu;
 mod tuning;
 
-pub use tuning::{TuneOptions, Tuning, cache_folder};
+pub use tuning::{TuneOptions, Tuning, cache_folder, parse_cache};
 
 /// What went wrong on a device.
 #[derive(Debug, Error)]

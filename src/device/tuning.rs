@@ -87,8 +87,8 @@ pub(super) struct Identity {
 }
 
 /// A file of measurements.
-#[derive(Serialize, Deserialize)]
-struct CacheFile {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CacheFile {
     identity: Identity,
     variants: Tuning,
 }
@@ -104,8 +104,13 @@ pub(super) fn cache_file(folder: &Path, identity: &Identity) -> PathBuf {
 /// What was measured before; nothing if the file is not there, not readable, or for something else. A cache that is
 /// not usable is no fault of the user's, and no reason to stop.
 pub(super) fn read_cache(path: &Path, identity: &Identity) -> Tuning {
-    let file = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<CacheFile>(&bytes).ok());
+    let file = fs::read(path).ok().and_then(|bytes| parse_cache(&bytes));
     file.filter(|file| file.identity == *identity).map(|file| file.variants).unwrap_or_default()
+}
+
+/// What a cache file says, if it is one.
+pub fn parse_cache(bytes: &[u8]) -> Option<CacheFile> {
+    serde_json::from_slice(bytes).ok()
 }
 
 pub(super) fn write_cache(path: &Path, identity: &Identity, variants: &Tuning) -> io::Result<()> {

@@ -89,10 +89,15 @@ impl RunConfig {
         text.and_then(|text| durable::write(&path, text.as_bytes())).map_err(|error| RunError::Write { path, error })
     }
 
+    /// What the `text` of a settings file says, or where and why it is not one, on one line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| error.message().replace('\n', " "))
+    }
+
     /// Reads the settings of the run in `folder`.
     pub fn read(folder: &Path) -> Result<Self, ConfigError> {
         let path = folder.join(Self::FILE);
         let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::Read { path: path.clone(), error })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Parse { path, message: error.message().replace('\n', " ") })
+Self::parse(&text).map_err(|message| ConfigError::Parse { path, message })
     }
 }

@@ -13,8 +13,9 @@ mod profile;
 mod run_dir;
 mod weights_file;
 
+pub use checkpoint_file::{Lengths, decode as decode_checkpoint, encode as encode_checkpoint};
 pub use config::{ConfigError, DeviceEntry, RunConfig};
 pub use metrics::{JsonLines, TestLine};
 pub use profile::ChromeTrace;
 pub use run_dir::{Resumed, RunDir, RunError, StoppedRun, save_weights};
-pub use weights_file::{FileError, read_weights};
+pub use weights_file::{FileError, decode_weights, read_weights};

@@ -114,7 +114,12 @@ fn looks_like_safetensors(bytes: &[u8]) -> bool {
 /// Reads a file of weights, or the weights of a checkpoint, with the settings of the run, if it was written by sdgpu.
 pub fn read_weights(path: &Path) -> Result<(Weights, Option<TrainOptions>), RunError> {
     let bytes = fs::read(path).map_err(|error| RunError::Read { path: path.to_path_buf(), error })?;
-    let (mut tensors, note) = decode(&bytes).map_err(|error| RunError::File { path: path.to_path_buf(), error })?;
+    decode_weights(&bytes).map_err(|error| RunError::File { path: path.to_path_buf(), error })
+}
+
+/// The same, from the file's bytes.
+pub fn decode_weights(bytes: &[u8]) -> Result<(Weights, Option<TrainOptions>), FileError> {
+    let (mut tensors, note) = decode(bytes)?;
     if note.as_ref().is_some_and(|note| note.progress.is_some()) {
         tensors.0.retain(|tensor| super::checkpoint_file::is_weight(&tensor.name));
     }

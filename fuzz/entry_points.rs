@@ -1,0 +1,82 @@
+//! Everything that reads what may come from anybody: bytes in, a value or an error out, and never a panic.
+
+use std::io::Read;
+use std::path::Path;
+
+use sdgpu::data::idx;
+use sdgpu::device::parse_cache;
+use sdgpu::experiment::{RunConfig, decode_checkpoint, decode_weights};
+use sdgpu::model::resnet::ResNet;
+use sdgpu::train::TrainOptions;
+
+/// Reads some bytes; whether they were what they should be.
+pub type EntryPoint = fn(&[u8]) -> bool;
+
+/// All of them, by name.
+#[allow(dead_code, reason = "each fuzz target takes one")]
+pub const ALL: [(&str, EntryPoint); 7] = [
+    ("idx_images", idx_images),
+    ("idx_labels", idx_labels),
+    ("idx_gzip", idx_gzip),
+    ("weights", weights),
+    ("checkpoint", checkpoint),
+    ("config", config),
+    ("tuning_cache", tuning_cache),
+];
+
+/// A file of images.
+pub fn idx_images(bytes: &[u8]) -> bool {
+    idx::read::<3>(Path::new("images"), bytes).is_ok()
+}
+
+/// A file of labels.
+pub fn idx_labels(bytes: &[u8]) -> bool {
+    idx::read::<1>(Path::new("labels"), bytes).is_ok()
+}
+
+/// A compressed file of labels.
+pub fn idx_gzip(bytes: &[u8]) -> bool {
+    let reader: Box<dyn Read> = Box::new(flate2::read::MultiGzDecoder::new(bytes));
+    idx::read::<1>(Path::new("labels.gz"), reader).is_ok()
+}
+
+/// A file of weights, sdgpu's or not, and its fit to a net.
+pub fn weights(bytes: &[u8]) -> bool {
+    decode_weights(bytes).is_ok_and(|(weights, _)| weights.fit(&net()).is_ok())
+}
+
+/// A checkpoint of a run with the settings of [`settings`].
+pub fn checkpoint(bytes: &[u8]) -> bool {
+    decode_checkpoint(bytes, &net(), &settings()).is_ok()
+}
+
+/// The settings of a run.
+pub fn config(bytes: &[u8]) -> bool {
+    let config = std::str::from_utf8(bytes).ok().and_then(|text| RunConfig::parse(text).ok());
+    // What `--resume` asks of them before it trains.
+    config.is_some_and(|config| {
+        let settings = config.settings;
+        settings.check(60, 20).is_ok() && settings.net(1, 3).is_ok_and(|net| net.blocks.len() < 1000)
+    })
+}
+
+/// What was measured of the variants of shaders.
+pub fn tuning_cache(bytes: &[u8]) -> bool {
+    parse_cache(bytes).is_some()
+}
+
+/// The net of [`settings`].
+pub fn net() -> ResNet {
+    let mut net = ResNet::named("resnet8", 1, 2).expect("a net");
+    net.blocks.truncate(1);
+    net.stem.out_channels = 2;
+    for conv in &mut net.blocks[0].branch {
+        (conv.in_channels, conv.out_channels) = (2, 2);
+    }
+    net
+}
+
+/// The settings that a checkpoint must have.
+pub fn settings() -> TrainOptions {
+    serde_json::from_str(include_str!("../tests/fixtures/settings.json")).expect("settings")
+}
