@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use sdgpu::device::Tuning;
 use sdgpu::dispatch::Kernel;
-use sdgpu::kernels::batch_norm::Apply;
+use sdgpu::kernels::batch_norm::{Apply, Residual};
 use sdgpu::kernels::conv::{
-    CHUNK_PIXELS, Epilogue, Forward, InputGradient, Load, Shape, WeightGradient, WeightGradientSum,
+    CHUNK_PIXELS, Epilogue, Forward, InputGradient, Load, Shape, Store, WeightGradient, WeightGradientSum,
 };
 
 use super::batch_norm::{apply, gradient_sums, norm, statistics};
@@ -57,6 +57,19 @@ fn plain(x: &[f64]) -> Vec<Sum> {
 /// `x` through a norm and a ReLU.
 fn rectified(x: &[f64], norm: &[f64]) -> Vec<Sum> {
     apply(x, norm, 1.0).into_iter().map(Sum::relu).collect()
+}
+
+/// scale * norm(y), where `y` has errors of its own.
+fn normalized(y: &[Sum], norm: &[f64], scale: f64) -> Vec<Sum> {
+    let channels = norm.len() / 4;
+    let pass = |(i, mut y): (usize, Sum)| {
+        let [mean, rstd, gamma, beta] = std::array::from_fn(|row| norm[row * channels + i % channels]);
+        y.add(-mean);
+        y = y.times(scale * gamma * rstd);
+        y.add(scale * beta);
+        y
+    };
+    y.iter().copied().enumerate().map(pass).collect()
 }
 
 /// One more product in a sum, where `x` has errors of its own.
@@ -159,11 +172,13 @@ const SHAPES: &[(Shape, &str)] = &[
 pub fn rows() -> Vec<Row> {
     let mut draw = Draw::new(1);
     let mut rows = vec![];
-    for (shape, why) in SHAPES {
+    let stores = [Store::Normalized, Store::Rectified, Store::Residual(0.7)].into_iter().cycle();
+    for ((shape, why), store) in SHAPES.iter().zip(stores) {
         let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
         let norm = norm(&mut draw, shape.in_channels as usize);
         rows.push(forward_row(why, shape, &x, &w));
         rows.push(normalized_forward_row(why, shape, &x, &w, &norm));
+        rows.push(inference_row(why, &mut draw, shape, store, &x, &w));
         for epilogue in [Epilogue::Store, Epilogue::Add, Epilogue::AddMasked] {
             rows.push(input_gradient_row(why, &mut draw, shape, epilogue, &dy, &w));
         }
@@ -188,6 +203,7 @@ pub fn rows() -> Vec<Row> {
     let why = "NaN, which no ReLU may hide";
     let (broken, norm) = (vec![0.5, f64::NAN, -0.5], norm(&mut draw, 1));
     rows.push(normalized_forward_row(why, &pointwise(3, 1), &broken, &[1.0], &norm));
+    rows.push(inference_row(why, &mut draw, &pointwise(3, 1), Store::Rectified, &broken, &[1.0]));
     rows
 }
 
@@ -197,16 +213,37 @@ fn unused(words: usize) -> Vec<f64> {
 }
 
 fn forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64]) -> Row {
-    let y = forward(shape, &plain(x), w);
-    let statistics = statistics(&y, shape.out_channels as usize);
-    let row = Row::new(why, Forward::new(shape, Load::Plain, true)).read(x).read(w);
-    row.read(&unused(4 * shape.in_channels as usize)).write(y).write(statistics)
+    let row = Row::new(why, Forward::training(shape, Load::Plain)).read(x).read(w);
+    training_row(row.read(&unused(4 * shape.in_channels as usize)), shape, forward(shape, &plain(x), w))
 }
 
-/// Makes no statistics, either.
 fn normalized_forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64], norm: &[f64]) -> Row {
-    let row = Row::new(why, Forward::new(shape, Load::Normalized, false)).read(x).read(w).read(norm);
-    row.write(forward(shape, &rectified(x, norm), w)).update(&[1u32; 5][..], vec![1u32; 5])
+    let row = Row::new(why, Forward::training(shape, Load::Normalized)).read(x).read(w).read(norm);
+    training_row(row, shape, forward(shape, &rectified(x, norm), w))
+}
+
+/// `row` without a shortcut, with `y` and its statistics to be written.
+fn training_row(row: Row, shape: &Shape, y: Vec<Sum>) -> Row {
+    let statistics = statistics(&y, shape.out_channels as usize);
+    row.read(&unused(y.len())).write(y).write(statistics)
+}
+
+/// Makes no statistics.
+fn inference_row(why: &'static str, draw: &mut Draw, shape: &Shape, store: Store, x: &[f64], w: &[f64]) -> Row {
+    let norm = norm(draw, shape.out_channels as usize);
+    let (scale, shortcut) = match store {
+        Store::Residual(scale) => (scale, draw.signed(outputs(shape))),
+        _ => (1.0, unused(outputs(shape))),
+    };
+    let mut y = normalized(&forward(shape, &plain(x), w), &norm, scale.into());
+    if let Store::Residual(_) = store {
+        y.iter_mut().zip(&shortcut).for_each(|(y, shortcut)| y.add(*shortcut));
+    }
+    if store != Store::Normalized {
+        y = y.into_iter().map(Sum::relu).collect();
+    }
+    let row = Row::new(why, Forward::inference(shape, store)).read(x).read(w).read(&norm).read(&shortcut);
+    row.write(y).update(&[1u32; 5][..], vec![1u32; 5])
 }
 
 fn input_gradient_row(
@@ -295,7 +332,7 @@ fn every_variant_is_in_the_tables() {
         for (i, o) in pixels(100, 100) {
             let shape = shape(2, [8, 8], [i + 1, o + 1], [kernel; 2], 1, padding);
             let kernels: [&dyn Kernel; 3] = [
-                &Forward::new(&shape, Load::Plain, true),
+                &Forward::training(&shape, Load::Plain),
                 &InputGradient::new(&shape, Epilogue::Store),
                 &WeightGradient::new(&shape, Load::Plain),
             ];
@@ -317,7 +354,7 @@ fn fused_and_unfused_give_the_same_bits() {
         (shape(5, [5, 5], [20, 65], [1, 1], 1, 0), "pointwise"),
     ] {
         let (x, w, dy) = (draw.signed(inputs(&shape)), draw.signed(shape.weight_words()), draw.signed(outputs(&shape)));
-        let norm = norm(&mut draw, shape.in_channels as usize);
+        let [norm, out_norm] = [shape.in_channels, shape.out_channels].map(|channels| norm(&mut draw, channels as usize));
         let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
         for implementation in implementations().iter_mut() {
             let device = implementation.modes[0].device.as_mut();
@@ -327,10 +364,29 @@ fn fused_and_unfused_give_the_same_bits() {
             let apply = Apply::new(shape.in_pixels(), shape.in_channels, true);
             let rectified = result(Row::new(why, apply).read(&x).read(&norm).write(any(x.len())));
             let mut forward = |load, x: &dyn Words| {
-                let row = Row::new(why, Forward::new(&shape, load, false)).read(x).read(&w).read(&norm);
-                result(row.write(any(dy.len())).update(&[0u32][..], any(1)))
+                let row = Row::new(why, Forward::training(&shape, load)).read(x).read(&w).read(&norm).read(&unused);
+                let statistics = 2 * (shape.output_chunks() * shape.out_channels) as usize;
+                result(row.write(any(dy.len())).write(any(statistics)))
             };
             assert!(forward(Load::Plain, &rectified) == forward(Load::Normalized, &x), "forward, {why}");
+
+            let y = forward(Load::Plain, &x);
+            let (pixels, channels) = (shape.out_pixels(), shape.out_channels);
+            for store in [Store::Normalized, Store::Rectified, Store::Residual(0.7)] {
+                let unfused = match store {
+                    Store::Residual(scale) => {
+                        Row::new(why, Residual::new(pixels, channels, scale)).read(&y).read(&out_norm).read(&dy)
+                    }
+                    _ => {
+                        let apply = Apply::new(pixels, channels, store == Store::Rectified);
+                        Row::new(why, apply).read(&y).read(&out_norm)
+                    }
+                };
+                let fused = Row::new(why, Forward::inference(&shape, store)).read(&x).read(&w).read(&out_norm);
+                let fused = fused.read(&dy).write(any(dy.len())).update(&[0u32][..], any(1));
+                assert!(result(fused) == result(unfused.write(any(dy.len()))), "{store:?}, {why}");
+            }
+
             let mut weights = |load, x: &dyn Words| {
                 let row = Row::new(why, WeightGradient::new(&shape, load)).read(x).read(&dy).read(&norm);
                 result(row.write(any(shape.partial_words())))
