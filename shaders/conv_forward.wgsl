@@ -3,8 +3,8 @@
 // x: [batch, height, width, in_channels]; w: [kernel_height, kernel_width, in_channels, out_channels];
 // y, shortcut: [batch, out_height, out_width, out_channels]
 // p.load: 1 x is read through the norm before it, norm: [4, in_channels] (mean, rstd, gamma, beta), and a ReLU
-// p.store: 0 partials: [chunks, 2, out_channels] are mean and squared deviations of each 64 output pixels; else y passes
-// through the norm behind it, norm: [4, out_channels]; 2 and a ReLU; 3 y = ReLU(scale * normalised + shortcut).
+// p.store: 0 partials: [chunks, 2, out_channels] are mean and squared deviations of each 64 output pixels;
+// 1 y passes through the norm behind it, norm: [4, out_channels]; 2 and a ReLU; 3 y = ReLU(scale * norm + shortcut)
 // Grid: one workgroup per tile of the product. Twin: kernels/conv/cpu.rs
 //!import grid
 //!import words_single | words_vector

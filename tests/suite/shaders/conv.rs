@@ -354,7 +354,8 @@ fn fused_and_unfused_give_the_same_bits() {
         (shape(5, [5, 5], [20, 65], [1, 1], 1, 0), "pointwise"),
     ] {
         let (x, w, dy) = (draw.signed(inputs(&shape)), draw.signed(shape.weight_words()), draw.signed(outputs(&shape)));
-        let [norm, out_norm] = [shape.in_channels, shape.out_channels].map(|channels| norm(&mut draw, channels as usize));
+        let channels = [shape.in_channels, shape.out_channels];
+        let [norm, out_norm] = channels.map(|channels| norm(&mut draw, channels as usize));
         let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
         for implementation in implementations().iter_mut() {
             let device = implementation.modes[0].device.as_mut();
