@@ -1,9 +1,10 @@
 // conv_forward: y = convolution of x with w, as an implicit matrix product: rows are output pixels, the depth runs over
 // the taps and, in each, the input channels, columns are output channels.
 // x: [batch, height, width, in_channels]; w: [kernel_height, kernel_width, in_channels, out_channels];
-// y: [batch, out_height, out_width, out_channels]
-// With p.normalized, x is read through a norm, [4, in_channels] (mean, rstd, gamma, beta), and a ReLU.
-// With p.statistics, partials: [chunks, 2, out_channels] are mean and squared deviations of each 64 output pixels.
+// y, shortcut: [batch, out_height, out_width, out_channels]
+// p.load: 1 x is read through the norm before it, norm: [4, in_channels] (mean, rstd, gamma, beta), and a ReLU
+// p.store: 0 partials: [chunks, 2, out_channels] are mean and squared deviations of each 64 output pixels;
+// 1 y passes through the norm behind it, norm: [4, out_channels]; 2 and a ReLU; 3 y = ReLU(scale * norm + shortcut)
 // Grid: one workgroup per tile of the product. Twin: kernels/conv/cpu.rs
 //!import grid
 //!import words_single | words_vector
@@ -25,16 +26,22 @@ struct Params {
     kernel_width: u32,
     stride: u32,
     padding: u32,
-    normalized: u32,
-    statistics: u32,
+    load: u32,
+    store: u32,
+    scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> x: array<Word>;
 @group(0) @binding(2) var<storage, read> w: array<Word>;
 @group(0) @binding(3) var<storage, read> norm: array<Word>;
-@group(0) @binding(4) var<storage, read_write> y: array<Word>;
-@group(0) @binding(5) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(4) var<storage, read> shortcut: array<Word>;
+@group(0) @binding(5) var<storage, read_write> y: array<Word>;
+@group(0) @binding(6) var<storage, read_write> partials: array<f32>;
+
+const STATISTICS = 0u;
+const RECTIFIED = 2u;
+const RESIDUAL = 3u;
 
 // Of each row of the tile: y and x of its window's first tap, and the image. Rows beyond the last lie far outside.
 var<workgroup> windows: array<vec3<i32>, TILE_ROWS>;
@@ -68,7 +75,7 @@ fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
 // x as the product takes it.
 fn load(at: u32, channel: u32) -> Word {
     let word = x[at / WORD];
-    if p.normalized == 0u {
+    if p.load == 0u {
         return word;
     }
     return relu(normalized(word, norm_of(channel, p.in_channels)));
@@ -148,9 +155,23 @@ fn right_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
     );
 }
 
+// A word of y, the first channel of which is `channel`, as it is stored there.
+fn finished(word: Word, channel: u32, at: u32) -> Word {
+    if p.store == STATISTICS {
+        return word;
+    }
+    var value = normalized(word, norm_of(channel, p.out_channels));
+    if p.store == RESIDUAL {
+        value = fma(Word(p.scale), value, shortcut[at]);
+    }
+    return select(value, relu(value), p.store >= RECTIFIED);
+}
+
 fn store(tile: Tile, row: u32, column: u32, word: Word) {
-    if tile.first_row + row < tile.rows && tile.first_column + column < p.out_channels {
-        y[((tile.first_row + row) * p.out_channels + tile.first_column + column) / WORD] = word;
+    let channel = tile.first_column + column;
+    if tile.first_row + row < tile.rows && channel < p.out_channels {
+        let at = ((tile.first_row + row) * p.out_channels + channel) / WORD;
+        y[at] = finished(word, channel, at);
     }
 }
 
@@ -216,7 +237,7 @@ fn main(
         workgroupBarrier();
         let sums = sum_tile(tile, lane, local);
         store_sums(tile, sums, local);
-        if p.statistics != 0u {
+        if p.store == STATISTICS {
             store_statistics(tile, 0u, local.x, sums.top_left, local);
             if COLUMN_GROUPS == 2u {
                 store_statistics(tile, 0u, local.x + COLUMNS, sums.top_right, local);

@@ -98,6 +98,6 @@ impl RunConfig {
     pub fn read(folder: &Path) -> Result<Self, ConfigError> {
         let path = folder.join(Self::FILE);
         let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::Read { path: path.clone(), error })?;
-Self::parse(&text).map_err(|message| ConfigError::Parse { path, message })
+        Self::parse(&text).map_err(|message| ConfigError::Parse { path, message })
     }
 }

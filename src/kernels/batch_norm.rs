@@ -197,6 +197,12 @@ impl Norm {
         Self { mean: row(0), rstd: row(1), gamma: row(2), beta: row(3) }
     }
 
+    /// Mean, 1 / deviation, gamma and beta.
+    #[inline(always)]
+    pub fn rows(&self) -> [&[f32]; 4] {
+        [&self.mean, &self.rstd, &self.gamma, &self.beta]
+    }
+
     /// Elements in the lanes: the unit in which rows of pixels are worked on.
     fn width(&self) -> usize {
         self.mean.len()
@@ -250,20 +256,6 @@ pub(super) fn apply(x: &[f32], norm: &Norm, relu: bool, y: &mut [f32]) {
         for i in 0..x.len() {
             let value = (x[i] - mean[i]) * rstd[i] * gamma[i] + beta[i];
             y[i] = if value < floor { floor } else { value };
-        }
-    }
-}
-
-/// `dy`, a gradient behind norm and ReLU, becomes the gradient between them, from the norm's input `x`.
-#[multiversion(targets("x86_64+avx2+fma"))]
-pub(super) fn rectify_gradient(x: &[f32], norm: &Norm, dy: &mut [f32]) {
-    for (x, dy) in x.chunks(norm.width()).zip(dy.chunks_mut(norm.width())) {
-        let (mean, rstd) = (&norm.mean[..x.len()], &norm.rstd[..x.len()]);
-        let (gamma, beta) = (&norm.gamma[..x.len()], &norm.beta[..x.len()]);
-        for i in 0..x.len() {
-            let value = (x[i] - mean[i]) * rstd[i] * gamma[i] + beta[i];
-            // By bits, as the compiler makes a branch of a choice between the old number and 0.
-            dy[i] = f32::from_bits(dy[i].to_bits() & u32::from(value > 0.0).wrapping_neg());
         }
     }
 }

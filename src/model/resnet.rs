@@ -136,7 +136,7 @@ impl ResNet {
     pub fn named(name: &str, in_channels: u32, classes: u32) -> Result<Self, UnknownArchitecture> {
         let cifar = |depth: &str| {
             let depth: u32 = depth.parse().ok()?;
-            ((8..=DEEPEST).contains(&depth) && depth % 6 == 2).then_some((depth as usize - 2) / 6)
+            ((8..=DEEPEST).contains(&depth) && depth % 6 == 2).then(|| (depth as usize - 2) / 6)
         };
         let torchvision = |depth: &str| TORCHVISION.iter().find(|(known, ..)| depth.parse() == Ok(*known));
         let net = if let Some(depth) = name.strip_prefix("cifar-resnet") {
@@ -285,6 +285,8 @@ mod tests {
             ("cifar-resnet51", "cifar-resnet50"),
             ("resnet5000", "resnet1202"),
             ("resnet2", "resnet8"),
+            ("resnet1", "resnet8"),
+            ("resnet0", "resnet8"),
         ] {
             assert_eq!(nearest(name), Err(expected.to_string()), "{name}");
         }

@@ -95,8 +95,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn checkpoint() -> Vec<u8> {
     let weights = Weights::initial(&net(), Init::KaimingNormal, 1);
-    let trained: Vec<String> =
-        net().parameters().into_iter().filter(|p| p.kind.is_trained()).map(|p| p.name).collect();
+    let trained: Vec<String> = net().parameters().into_iter().filter(|p| p.kind.is_trained()).map(|p| p.name).collect();
     let moment = Weights(weights.0.iter().filter(|tensor| trained.contains(&tensor.name)).cloned().collect());
     let checkpoint = Checkpoint {
         best: Some(Arc::new(Best { accuracy: 0.5, step: 3, weights: weights.clone() })),

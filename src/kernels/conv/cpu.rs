@@ -5,13 +5,13 @@
 //! ([`super::micro`]) know no borders. A task works on a few images, so that what it copies stays in its cache; sums
 //! don't depend on how the work is cut into tasks.
 
-use multiversion::multiversion;
 use rayon::prelude::*;
 
+pub(super) use super::epilogue::Epilogue;
 use super::fused::{self, Chunks};
 use super::layout::{Frame, Sizes};
 use super::{Shape, direct, winograd};
-use crate::kernels::batch_norm::{Norm, rectify_gradient};
+use crate::kernels::batch_norm::Norm;
 use crate::kernels::lanes;
 
 /// Pixels that one task works on, if that leaves enough tasks for all threads.
@@ -22,14 +22,6 @@ const LEAST_PIXELS: usize = 8;
 const TASKS_PER_THREAD: usize = 4;
 /// Words that one task of an element-wise loop works on.
 const TASK_WORDS: usize = 16 * 1024;
-
-/// What [`input_gradient`] does with its result: see [`super::Epilogue`].
-pub(super) enum Epilogue<'a> {
-    Store,
-    Add(&'a [f32]),
-    AddMasked(&'a [f32], &'a [f32]),
-    Rectify { x: &'a [f32], norm: Norm, partials: &'a mut [f32] },
-}
 
 /// A convolution of a few images at a time, with its weights laid out for that.
 enum Convolution {
@@ -64,10 +56,10 @@ impl Convolution {
     }
 
     /// Convolves the framed `images`.
-    fn run(&self, images: &[f32], out: &mut [f32]) {
+    fn run(&self, images: &[f32], epilogue: Epilogue<'_>, out: &mut [f32]) {
         match self {
-            Self::Direct(convolution) => convolution.run(images, out),
-            Self::Winograd(convolution) => convolution.run(images, out),
+            Self::Direct(convolution) => convolution.run(images, epilogue, out),
+            Self::Winograd(convolution) => convolution.run(images, epilogue, out),
         }
     }
 }
@@ -78,11 +70,13 @@ fn images_per_task(batch: usize, pixels: usize) -> usize {
     fair.min(TASK_PIXELS.div_ceil(pixels)).max(LEAST_PIXELS.div_ceil(pixels)).min(batch)
 }
 
+/// The input is read through the norm `load`, if there is one, and a ReLU.
 pub(super) fn forward(
     shape: &Shape,
     x: &[f32],
     w: &[f32],
-    norm: Option<&Norm>,
+    load: Option<&Norm>,
+    epilogue: Epilogue<'_>,
     y: &mut [f32],
     statistics: Option<&mut [f32]>,
 ) {
@@ -91,10 +85,12 @@ pub(super) fn forward(
     let convolution = Convolution::forward(&sizes, w, images);
     let chunks = Chunks::new(sizes.out_pixels(), sizes.out_channels);
     let in_tasks = statistics.is_some() && chunks.in_tasks();
-    let tasks = x.par_chunks(images * sizes.in_words()).zip(y.par_chunks_mut(images * sizes.out_words())).enumerate();
+    let chunk = images * sizes.out_words();
+    let tasks = x.par_chunks(images * sizes.in_words()).zip(y.par_chunks_mut(chunk)).enumerate();
     let moments: Vec<Vec<f32>> = tasks
         .map(|(task, (x, y))| {
-            convolution.frame().around(x, norm, |x| convolution.run(x, y));
+            let epilogue = epilogue.part(task * chunk..task * chunk + y.len());
+            convolution.frame().around(x, load, |x| convolution.run(x, epilogue, y));
             if in_tasks { chunks.moments_of_pieces(task * images, y) } else { Vec::new() }
         })
         .collect();
@@ -105,7 +101,15 @@ pub(super) fn forward(
     }
 }
 
-pub(super) fn input_gradient(shape: &Shape, dy: &[f32], w: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
+/// `partials` are written by [`Epilogue::Rectify`] alone.
+pub(super) fn input_gradient(
+    shape: &Shape,
+    dy: &[f32],
+    w: &[f32],
+    epilogue: Epilogue<'_>,
+    dx: &mut [f32],
+    partials: &mut [f32],
+) {
     let sizes = Sizes::new(shape);
     let images = images_per_task(sizes.batch, sizes.in_pixels());
     let convolution = Convolution::input_gradient(&sizes, w, images);
@@ -115,29 +119,20 @@ pub(super) fn input_gradient(shape: &Shape, dy: &[f32], w: &[f32], epilogue: Epi
     let tasks = dy.par_chunks(images * sizes.out_words()).zip(dx.par_chunks_mut(chunk)).enumerate();
     let sums: Vec<Vec<f32>> = tasks
         .map(|(task, (dy, dx))| {
-            convolution.frame().around(dy, None, |dy| convolution.run(dy, dx));
-            let part = task * chunk..task * chunk + dx.len();
-            match &epilogue {
-                Epilogue::Store => {}
-                Epilogue::Add(addend) => lanes::add(&addend[part], dx),
-                Epilogue::AddMasked(addend, mask) => add_masked(&addend[part.clone()], &mask[part], dx),
-                Epilogue::Rectify { x, norm, .. } => {
-                    let x = &x[part];
-                    rectify_gradient(x, norm, dx);
-                    if in_tasks {
-                        return chunks.gradients_of_pieces(task * images, dx, x, norm);
-                    }
-                }
+            let epilogue = epilogue.part(task * chunk..task * chunk + dx.len());
+            convolution.frame().around(dy, None, |dy| convolution.run(dy, epilogue, dx));
+            match epilogue {
+                Epilogue::Rectify { x, norm } if in_tasks => chunks.gradients_of_pieces(task * images, dx, x, norm),
+                _ => Vec::new(),
             }
-            Vec::new()
         })
         .collect();
-    match epilogue {
-        Epilogue::Rectify { partials, .. } if in_tasks => {
+    if let Epilogue::Rectify { x, norm } = epilogue {
+        if in_tasks {
             chunks.merge_gradients(&sums, sizes.batch * sizes.in_pixels(), partials);
+        } else {
+            fused::gradients(&sizes, dx, x, norm, partials);
         }
-        Epilogue::Rectify { x, norm, partials } => fused::gradients(&sizes, dx, x, &norm, partials),
-        _ => {}
     }
 }
 
@@ -168,12 +163,4 @@ pub(super) fn weight_gradient_sum(partials: &[f32], dw: &mut [f32]) {
             lanes::add(&partial[task * TASK_WORDS..][..dw.len()], dw);
         }
     });
-}
-
-/// `sums += addend` where `mask` is positive.
-#[multiversion(targets("x86_64+avx2+fma"))]
-fn add_masked(addend: &[f32], mask: &[f32], sums: &mut [f32]) {
-    for ((sum, addend), mask) in sums.iter_mut().zip(addend).zip(mask) {
-        *sum += if *mask > 0.0 { *addend } else { 0.0 };
-    }
 }

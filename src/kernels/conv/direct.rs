@@ -10,6 +10,7 @@ use multiversion::multiversion;
 use multiversion::target::match_target;
 use rayon::prelude::*;
 
+use super::epilogue::Epilogue;
 use super::layout::{Frame, Order, Panels, Phase, Sizes, Windows, in_panels};
 use super::micro::{self, LANES, Lanes, unroll};
 use crate::kernels::batch_norm::Norm;
@@ -43,9 +44,9 @@ impl Convolution {
     }
 
     /// Convolves the framed `images`.
-    pub fn run(&self, images: &[f32], out: &mut [f32]) {
+    pub fn run(&self, images: &[f32], epilogue: Epilogue<'_>, out: &mut [f32]) {
         for (windows, panels) in &self.phases {
-            convolve(images, windows, panels, out);
+            convolve(images, windows, panels, &epilogue, out);
         }
     }
 }
@@ -80,12 +81,12 @@ pub(super) fn weight_gradient(
 
 /// Writes the pixels of `out` that `windows` of the framed `images` make, `[pixels, panels.columns]`.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
-fn convolve(images: &[f32], windows: &Windows, panels: &Panels, out: &mut [f32]) {
+fn convolve(images: &[f32], windows: &Windows, panels: &Panels, epilogue: &Epilogue<'_>, out: &mut [f32]) {
     match_target! {
-        "x86_64+avx512f+avx512vl+fma" => convolve_in_tiles::<8, 2, true>(images, windows, panels, out),
-        "x86_64+avx2+fma" => convolve_in_tiles::<6, 1, true>(images, windows, panels, out),
-        "aarch64+neon" => convolve_in_tiles::<6, 1, true>(images, windows, panels, out),
-        _ => convolve_in_tiles::<3, 1, false>(images, windows, panels, out),
+        "x86_64+avx512f+avx512vl+fma" => convolve_in_tiles::<8, 2, true>(images, windows, panels, epilogue, out),
+        "x86_64+avx2+fma" => convolve_in_tiles::<6, 1, true>(images, windows, panels, epilogue, out),
+        "aarch64+neon" => convolve_in_tiles::<6, 1, true>(images, windows, panels, epilogue, out),
+        _ => convolve_in_tiles::<3, 1, false>(images, windows, panels, epilogue, out),
     }
 }
 
@@ -94,14 +95,17 @@ fn convolve_in_tiles<const P: usize, const Q: usize, const FUSED: bool>(
     images: &[f32],
     windows: &Windows,
     panels: &Panels,
+    epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {
     let mut first = 0;
     while first < panels.columns {
         first += match panels.columns - first {
-            left if left >= Q * LANES => convolve_panels::<P, Q, FUSED, true>(images, windows, panels, first, out),
-            LANES.. => convolve_panels::<P, 1, FUSED, true>(images, windows, panels, first, out),
-            _ => convolve_panels::<P, 1, FUSED, false>(images, windows, panels, first, out),
+            left if left >= Q * LANES => {
+                convolve_panels::<P, Q, FUSED, true>(images, windows, panels, first, epilogue, out)
+            }
+            LANES.. => convolve_panels::<P, 1, FUSED, true>(images, windows, panels, first, epilogue, out),
+            _ => convolve_panels::<P, 1, FUSED, false>(images, windows, panels, first, epilogue, out),
         }
     }
 }
@@ -114,6 +118,7 @@ fn convolve_panels<const P: usize, const Q: usize, const FUSED: bool, const WHOL
     windows: &Windows,
     panels: &Panels,
     first: usize,
+    epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) -> usize {
     let columns = panels.columns;
@@ -122,12 +127,16 @@ fn convolve_panels<const P: usize, const Q: usize, const FUSED: bool, const WHOL
     unroll!(q < Q => weights[q] = panels.panel(first / LANES + q));
     for (origins, targets) in windows.origins[..count].chunks(P).zip(windows.targets[..count].chunks(P)) {
         // The last tile repeats its last window.
-        let origins = std::array::from_fn(|p| origins[p.min(origins.len() - 1)]);
+        let last = origins.len() - 1;
+        let origins = std::array::from_fn(|p| origins[p.min(last)]);
         let sums = micro::convolve::<P, Q, FUSED>(images, &origins, &windows.offsets, windows.run, &weights);
-        unroll!(p < P => if let Some(target) = targets.get(p) {
-            unroll!(q < Q => {
-                let first = first + q * LANES;
-                micro::store::<WHOLE>(&sums[q][p], columns - first, &mut out[target * columns + first..]);
+        unroll!(q < Q => {
+            let (first, lanes) = (first + q * LANES, columns - first - q * LANES);
+            let mut words = [0; P];
+            unroll!(p < P => words[p] = targets[p.min(last)] * columns + first);
+            let sums = epilogue.columns::<WHOLE>(first, lanes).finish::<WHOLE, P>(sums[q], words);
+            unroll!(p < P => if p <= last {
+                micro::store::<WHOLE>(&sums[p], lanes, &mut out[words[p]..]);
             });
         });
     }

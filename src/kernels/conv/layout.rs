@@ -193,30 +193,30 @@ impl Frame {
     /// Calls `task` with the framed `images`, which pass through `norm` and a ReLU on the way if there is one. It must
     /// not wait for the pool, whose other tasks would find the thread's memory for frames in use.
     pub fn around<T>(&self, images: &[f32], norm: Option<&Norm>, task: impl FnOnce(&[f32]) -> T) -> T {
-        thread_local!(static FRAMED: RefCell<Scratch> = const { RefCell::new(Scratch::new()) });
         let bare = (self.framed_height, self.framed_width) == (self.height, self.width);
-        FRAMED.with_borrow_mut(|framed| match norm {
-            None if bare => task(images),
-            Some(norm) if bare => {
-                let framed = framed.words(images.len());
-                apply(images, norm, true, framed);
-                task(framed)
-            }
-            _ => {
-                let row = self.width * self.channels;
-                let framed = framed.words(images.len() / (self.height * row) * self.index(1, 0, 0));
-                framed.fill(0.0);
-                for (image, rows) in images.chunks_exact(self.height * row).enumerate() {
-                    for (y, words) in rows.chunks_exact(row).enumerate() {
-                        let framed = &mut framed[self.index(image, self.top + y, self.left)..][..row];
-                        match norm {
-                            None => framed.copy_from_slice(words),
-                            Some(norm) => apply(words, norm, true, framed),
-                        }
+        if bare && norm.is_none() {
+            return task(images);
+        }
+        let (row, framed_row) = (self.width * self.channels, self.framed_width * self.channels);
+        let image = self.height * row;
+        with_scratch(images.len() / image * self.framed_height * framed_row, |framed| {
+            for (rows, framed) in images.chunks_exact(image).zip(framed.chunks_exact_mut(self.index(1, 0, 0))) {
+                let (above, inside) = framed.split_at_mut(self.index(0, self.top, 0));
+                let (inside, below) = inside.split_at_mut(self.height * framed_row);
+                above.fill(0.0);
+                below.fill(0.0);
+                for (words, framed) in rows.chunks_exact(row).zip(inside.chunks_exact_mut(framed_row)) {
+                    let (before, inside) = framed.split_at_mut(self.left * self.channels);
+                    let (inside, behind) = inside.split_at_mut(row);
+                    before.fill(0.0);
+                    behind.fill(0.0);
+                    match norm {
+                        None => inside.copy_from_slice(words),
+                        Some(norm) => apply(words, norm, true, inside),
                     }
                 }
-                task(framed)
             }
+            task(framed)
         })
     }
 
@@ -224,6 +224,12 @@ impl Frame {
     pub fn index(&self, image: usize, y: usize, x: usize) -> usize {
         ((image * self.framed_height + y) * self.framed_width + x) * self.channels
     }
+}
+
+/// Calls `task` with so many words of the thread's, which may hold anything.
+fn with_scratch<T>(words: usize, task: impl FnOnce(&mut [f32]) -> T) -> T {
+    thread_local!(static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch::new()) });
+    SCRATCH.with_borrow_mut(|scratch| task(scratch.words(words)))
 }
 
 /// The windows of a few framed images, and the pixels that become of them.

@@ -1,9 +1,10 @@
 //! Two-dimensional convolution over NHWC activations: forward and both gradients, for any kernel, stride and padding.
 //!
-//! Convolutions do what batch norms need of the same memory: the input may be read through the norm and the ReLU that
-//! stand before it, the forward pass leaves the statistics of its output, and the input gradient passes back through
-//! that ReLU and leaves the sums that the norm's own gradient needs. So an activation between two convolutions of a
-//! block is never written.
+//! Convolutions do what batch norms need of the same memory. In training the input may be read through the norm and the
+//! ReLU that stand before it, the forward pass leaves the statistics of its output, and the input gradient passes back
+//! through that ReLU and leaves the sums that the norm's own gradient needs. So an activation between two convolutions
+//! of a block is never written. In inference a norm is known before the convolution that it stands behind, which stores
+//! what has passed through it: so nothing but such activations is written.
 //!
 //! The shaders are implicit matrix products: tiles of the matrix of windows are gathered into workgroup memory, and the
 //! matrix itself never exists. The twins, in `cpu.rs`, convolve directly or by Winograd's method.
@@ -14,12 +15,13 @@ use crate::dispatch::{Bindings, Cost, Kernel, Variant};
 
 mod cpu;
 mod direct;
+mod epilogue;
 mod fused;
 mod layout;
 mod micro;
 mod winograd;
 
-shader! { FORWARD: "conv_forward", reads: 3, writes: 2, params: Forward }
+shader! { FORWARD: "conv_forward", reads: 4, writes: 2, params: Forward }
 shader! { INPUT_GRADIENT: "conv_input_gradient", reads: 6, writes: 2, params: InputGradient }
 shader! { WEIGHT_GRADIENT: "conv_weight_gradient", reads: 3, writes: 1, params: WeightGradient }
 shader! { WEIGHT_GRADIENT_SUM: "conv_weight_gradient_sum", reads: 1, writes: 1, params: WeightGradientSum }
@@ -302,21 +304,48 @@ pub enum Load {
     Normalized,
 }
 
+/// How a convolution writes its output in inference, through the norm that is read as `norm`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Store {
+    /// Normalised.
+    Normalized,
+    /// Normalised, then a ReLU.
+    Rectified,
+    /// The end of a residual block: `ReLU(scale * normalised + shortcut)`, with this `scale`.
+    Residual(f32),
+}
+
 shape_params! {
-    /// `x, w, norm -> y, partials`: the convolution, and the statistics of its output: mean and squared deviations of
-    /// each chunk of pixels, `[chunks, 2, out_channels]`. A plain input does not read the norm.
+    /// `x, w, norm, shortcut -> y, partials`: the convolution.
+    ///
+    /// In training `norm`, `[4, in_channels]`, is the norm before a convolution, and the statistics of its output are
+    /// made: mean and squared deviations of each chunk of pixels, `partials`, `[chunks, 2, out_channels]`. In inference
+    /// `norm`, `[4, out_channels]`, is the one behind it. What [`Load`] or [`Store`] does not call for is neither read
+    /// nor written.
     pub struct Forward {
-        /// 1: through the norm and a ReLU; 0: plain.
-        normalized: u32,
-        /// 1: statistics are made; 0: not, and nothing is written there.
-        statistics: u32,
+        /// 1: `x` is read through the norm and a ReLU; 0: plain.
+        load: u32,
+        /// 0: as it is, with statistics; 1: through the norm; 2: and a ReLU; 3: as the end of a residual block.
+        store: u32,
+        /// Factor of the branch at the end of a residual block.
+        scale: f32,
     }
 }
 
 impl Forward {
-    /// Of that shape, with statistics or without.
-    pub fn new(shape: &Shape, load: Load, statistics: bool) -> Self {
-        Self::with(shape, load as u32, statistics.into())
+    /// Of that shape, with the statistics of its output.
+    pub fn training(shape: &Shape, load: Load) -> Self {
+        Self::with(shape, load as u32, 0, 0.0)
+    }
+
+    /// Of that shape, its output behind its norm.
+    pub fn inference(shape: &Shape, store: Store) -> Self {
+        let (store, scale) = match store {
+            Store::Normalized => (1, 0.0),
+            Store::Rectified => (2, 0.0),
+            Store::Residual(scale) => (3, scale),
+        };
+        Self::with(shape, Load::Plain as u32, store, scale)
     }
 
     fn product(&self) -> Product {
@@ -334,12 +363,21 @@ impl Kernel for Forward {
     }
     fn cost(&self) -> Cost {
         let product = self.product();
-        Cost { flop: self.shape().flop(), terms: f64::from(product.depth), loads: product.loads() }
+        let outputs = f64::from(product.rows) * f64::from(product.columns);
+        let shortcut = if self.store == 3 { outputs } else { 0.0 };
+        Cost { flop: self.shape().flop(), terms: f64::from(product.depth), loads: product.loads() + shortcut }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([x, w, norm], [y, partials]) = bindings.f32();
-        let norm = (self.normalized != 0).then(|| Norm::new(norm));
-        cpu::forward(&self.shape(), x, w, norm.as_ref(), y, (self.statistics != 0).then_some(partials));
+        let ([x, w, norm, shortcut], [y, partials]) = bindings.f32();
+        let norm = ((self.load, self.store) != (0, 0)).then(|| Norm::new(norm));
+        let (load, epilogue) = match (&norm, self.store) {
+            (Some(norm), 1) => (None, cpu::Epilogue::Normalize(norm)),
+            (Some(norm), 2) => (None, cpu::Epilogue::NormalizeRectify(norm)),
+            (Some(norm), 3) => (None, cpu::Epilogue::Residual { norm, scale: self.scale, shortcut }),
+            (norm, _) => (norm.as_ref(), cpu::Epilogue::Store),
+        };
+        let statistics = (self.store == 0).then_some(partials);
+        cpu::forward(&self.shape(), x, w, load, epilogue, y, statistics);
     }
 }
 
@@ -403,13 +441,14 @@ impl Kernel for InputGradient {
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([dy, w, addend, mask, x, norm], [dx, partials]) = bindings.f32();
-        let epilogue = match self.epilogue {
-            0 => cpu::Epilogue::Store,
-            1 => cpu::Epilogue::Add(addend),
-            2 => cpu::Epilogue::AddMasked(addend, mask),
-            _ => cpu::Epilogue::Rectify { x, norm: Norm::new(norm), partials },
+        let norm = (self.epilogue == Epilogue::Rectify as u32).then(|| Norm::new(norm));
+        let epilogue = match (&norm, self.epilogue) {
+            (Some(norm), _) => cpu::Epilogue::Rectify { x, norm },
+            (None, 1) => cpu::Epilogue::Add(addend),
+            (None, 2) => cpu::Epilogue::AddMasked { addend, mask },
+            _ => cpu::Epilogue::Store,
         };
-        cpu::input_gradient(&self.shape(), dy, w, epilogue, dx);
+        cpu::input_gradient(&self.shape(), dy, w, epilogue, dx, partials);
     }
 }
 

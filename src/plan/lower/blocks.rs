@@ -3,8 +3,9 @@
 use super::layers::{Activation, ConvNorm, Incoming, Outgoing};
 use super::{Builder, Mode, push};
 use crate::dispatch::ValueId;
+use crate::kernels::conv::Store;
 use crate::kernels::{batch_norm, relu, shortcut};
-use crate::model::resnet::Shortcut;
+use crate::model::resnet::{Conv, Shortcut};
 use crate::plan::{BlockPlan, BranchScale, DroppedOutput, Operand, PlanError, Runs, Segment, Template};
 
 impl<'a> Builder<'a> {
@@ -57,23 +58,55 @@ impl<'a> Builder<'a> {
         let prefix = format!("{}.", block.name);
         match &block.shortcut {
             Shortcut::Identity => Ok((input, None)),
-            Shortcut::PoolAndPad => {
-                let (height, width) = (input.height.div_ceil(2), input.width.div_ceil(2));
-                let channels = block.out_channels();
-                let output =
-                    self.pooled(format!("{} shortcut output", block.name), self.words(height, width, channels));
-                self.values[output.index()].non_negative = input.non_negative;
-                let kernel = shortcut::Forward::new(self.batch, input.height, input.width, input.channels, channels);
-                push(list, format!("{} shortcut forward", block.name), kernel, [input.operand], [output]);
-                let operand = output.into();
-                Ok((Activation { operand, height, width, channels, ..input }, None))
-            }
+            Shortcut::PoolAndPad => Ok((self.pool_and_pad(list, index, input), None)),
             Shortcut::Projection(conv) => {
                 let layer = self.conv_norm(list, &prefix, conv, input)?;
                 let output = layer.activation(self.apply(list, &layer, false), false);
                 Ok((output, Some(layer)))
             }
         }
+    }
+
+    /// The output of the shortcut of block `index`, which has no parameters.
+    fn pool_and_pad(&mut self, list: &mut Vec<Template>, index: usize, input: Activation) -> Activation {
+        let (net, batch) = (self.net, self.batch);
+        let (name, channels) = (&net.blocks[index].name, net.blocks[index].out_channels());
+        let (height, width) = (input.height.div_ceil(2), input.width.div_ceil(2));
+        let output = self.pooled(format!("{name} shortcut output"), self.words(height, width, channels));
+        self.values[output.index()].non_negative = input.non_negative;
+        let kernel = shortcut::Forward::new(batch, input.height, input.width, input.channels, channels);
+        push(list, format!("{name} shortcut forward"), kernel, [input.operand], [output]);
+        Activation { operand: output.into(), height, width, channels, ..input }
+    }
+
+    /// A block in inference. Its last convolution stores the sum, so the shortcut comes first.
+    pub(super) fn inference_block(
+        &mut self,
+        list: &mut Vec<Template>,
+        index: usize,
+        input: Activation,
+    ) -> Result<Activation, PlanError> {
+        let net = self.net;
+        let block = &net.blocks[index];
+        let prefix = format!("{}.", block.name);
+        let norm_name = |conv: &Conv| format!("{prefix}{}", conv.norm);
+        let shortcut = match &block.shortcut {
+            Shortcut::Identity => input,
+            Shortcut::PoolAndPad => self.pool_and_pad(list, index, input),
+            Shortcut::Projection(conv) => {
+                self.inference_conv(list, &prefix, conv, input, (Store::Normalized, None), &norm_name(conv))?
+            }
+        };
+        let mut output = input;
+        for (place, conv) in block.branch.iter().enumerate() {
+            output = if place + 1 < block.branch.len() {
+                self.inference_conv(list, &prefix, conv, output, (Store::Rectified, None), &norm_name(conv))?
+            } else {
+                let store = (Store::Residual(self.scale(index)), Some(shortcut.operand));
+                self.inference_conv(list, &prefix, conv, output, store, &block.name)?
+            };
+        }
+        Ok(output)
     }
 
     /// `ReLU(scale * norm(branch) + shortcut)`.

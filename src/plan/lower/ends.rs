@@ -4,54 +4,66 @@ use super::layers::{Activation, Incoming};
 use super::{Builder, Mode, push};
 use crate::dispatch::ValueId;
 use crate::kernels::{dropout, gather, linear, pool, softmax_cross_entropy};
-use crate::plan::{Interface, Operand, PlanError, Runs, Segment};
+use crate::plan::{Interface, Operand, PlanError, Runs, Segment, Template};
 
 /// Kernel, stride and padding of the max pool behind torchvision's stem.
 const STEM_POOL: [u32; 3] = [3, 2, 1];
 
 impl Builder<'_> {
-    /// Gather, stem convolution, norm, ReLU and max pool, and the value that they end in.
+    /// The images `indices`, normalised.
+    pub(super) fn images(
+        &mut self,
+        list: &mut Vec<Template>,
+        indices: ValueId,
+        interface: &Interface,
+    ) -> Result<Activation, PlanError> {
+        let (height, width, channels) = (self.options.data.height, self.options.data.width, self.net.in_channels);
+        self.check_size("images", height, width, channels)?;
+        let images = self.pooled("images", self.words(height, width, channels));
+        let kernel = gather::Gather::new(self.batch, height * width, channels);
+        let reads = [Operand::Images, indices.into(), interface.normalization.into()];
+        push(list, "gather", kernel, reads, [images]);
+        Ok(Activation { operand: images.into(), height, width, channels, non_negative: false, norm: None })
+    }
+
+    /// The max pool of a stem's output, and where its maxima were.
+    pub(super) fn max_pool(&mut self, list: &mut Vec<Template>, input: Activation) -> (Activation, ValueId, ValueId) {
+        let [kernel, stride, padding] = STEM_POOL;
+        let Activation { height, width, channels, .. } = input;
+        let pool = pool::MaxForward::new(self.batch, height, width, channels, kernel, stride, padding);
+        let [height, width] = pool.out_size();
+        let words = self.words(height, width, channels);
+        let output = self.pooled("max pool output", words);
+        self.values[output.index()].non_negative = input.non_negative;
+        let argmax = self.pooled("max pool argmax", words);
+        push(list, "max pool forward", pool, [input.operand], [output, argmax]);
+        (Activation { operand: output.into(), height, width, ..input }, output, argmax)
+    }
+
+    /// Gather, stem convolution, norm, ReLU and max pool, for training, and the value that they end in.
     pub(super) fn stem(
         &mut self,
         indices: ValueId,
         interface: &Interface,
     ) -> Result<(Segment, ValueId, Activation), PlanError> {
         let (mut forward, mut backward) = (Vec::new(), Vec::new());
-        let (height, width, channels) = (self.options.data.height, self.options.data.width, self.net.in_channels);
-        self.check_size("images", height, width, channels)?;
-        let images = self.pooled("images", self.words(height, width, channels));
-        let kernel = gather::Gather::new(self.batch, height * width, channels);
-        let reads = [Operand::Images, indices.into(), interface.normalization.into()];
-        push(&mut forward, "gather", kernel, reads, [images]);
-        let operand = images.into();
-        let input = Activation { operand, height, width, channels, non_negative: false, norm: None };
+        let input = self.images(&mut forward, indices, interface)?;
         let layer = self.conv_norm(&mut forward, "", &self.net.stem, input)?;
         let rectified = self.apply(&mut forward, &layer, true);
         let (mut output, mut trunk) = (rectified, layer.activation(rectified, true));
         let mut gradient = Operand::TrunkGradient(0);
         if self.net.stem_pool {
+            let argmax;
+            (trunk, output, argmax) = self.max_pool(&mut forward, trunk);
             let channels = layer.conv.out_channels;
+            let unpooled = self.pooled("stem output gradient", self.words(layer.height, layer.width, channels));
             let [kernel, stride, padding] = STEM_POOL;
-            let pool = pool::MaxForward::new(self.batch, layer.height, layer.width, channels, kernel, stride, padding);
-            let [height, width] = pool.out_size();
-            let words = self.words(height, width, channels);
-            output = self.pooled("max pool output", words);
-            self.values[output.index()].non_negative = true;
-            let argmax = self.pooled("max pool argmax", words);
-            push(&mut forward, "max pool forward", pool, [rectified], [output, argmax]);
-            trunk = Activation { operand: output.into(), height, width, ..trunk };
-            if self.mode == Mode::Training {
-                let unpooled = self.pooled("stem output gradient", self.words(layer.height, layer.width, channels));
-                let pool =
-                    pool::MaxBackward::new(self.batch, layer.height, layer.width, channels, kernel, stride, padding);
-                push(&mut backward, "max pool backward", pool, [gradient, argmax.into()], [unpooled]);
-                gradient = unpooled.into();
-            }
+            let pool = pool::MaxBackward::new(self.batch, layer.height, layer.width, channels, kernel, stride, padding);
+            push(&mut backward, "max pool backward", pool, [gradient, argmax.into()], [unpooled]);
+            gradient = unpooled.into();
         }
-        if self.mode == Mode::Training {
-            let incoming = Incoming::BehindRelu { dy: gradient, mask: rectified.into(), scale: 1.0 };
-            self.norm_backward(&mut backward, &layer, incoming);
-        }
+        let incoming = Incoming::BehindRelu { dy: gradient, mask: rectified.into(), scale: 1.0 };
+        self.norm_backward(&mut backward, &layer, incoming);
         Ok((Segment { name: "stem".into(), runs: Runs::Always, forward, backward }, output, trunk))
     }
 

@@ -1,8 +1,8 @@
-//! A convolution with its batch norm: forward, backward, and what is needed between.
+//! A convolution with its batch norm: forward, backward, and what is needed between; and the two in inference.
 
-use super::{Builder, Mode, push};
+use super::{Builder, push};
 use crate::dispatch::ValueId;
-use crate::kernels::conv::{Epilogue, Load};
+use crate::kernels::conv::{Epilogue, Load, Store};
 use crate::kernels::{batch_norm, conv};
 use crate::model::resnet::Conv;
 use crate::plan::{Operand, PlanError, Template};
@@ -74,22 +74,14 @@ impl ConvNorm<'_> {
 }
 
 impl Builder<'_> {
-    /// Convolution, and what its norm does: by the statistics of the batch in training, by the running ones in
-    /// inference.
-    pub(super) fn conv_norm<'c>(
-        &mut self,
-        list: &mut Vec<Template>,
-        prefix: &str,
-        conv: &'c Conv,
-        input: Activation,
-    ) -> Result<ConvNorm<'c>, PlanError> {
-        let (label, norm_label) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
+    /// The shape of a convolution of `input`; refuses sizes that kernels can't have.
+    fn conv_shape(&self, label: &str, conv: &Conv, input: Activation) -> Result<conv::Shape, PlanError> {
         if input.height.min(input.width) + 2 * conv.padding < conv.kernel {
-            return Err(self.too_small(&label));
+            return Err(self.too_small(label));
         }
-        let (height, width, channels) = (conv.output(input.height), conv.output(input.width), conv.out_channels);
-        self.check_size(&format!("{label} output"), height, width, channels)?;
-        let shape = conv::Shape {
+        let (height, width) = (conv.output(input.height), conv.output(input.width));
+        self.check_size(&format!("{label} output"), height, width, conv.out_channels)?;
+        Ok(conv::Shape {
             batch: self.batch,
             height: input.height,
             width: input.width,
@@ -99,42 +91,72 @@ impl Builder<'_> {
             kernel_width: conv.kernel,
             stride: conv.stride,
             padding: conv.padding,
-        };
-        let pixels = self.batch * height * width;
+        })
+    }
+
+    /// Convolution, and what its norm does, by the statistics of the batch.
+    pub(super) fn conv_norm<'c>(
+        &mut self,
+        list: &mut Vec<Template>,
+        prefix: &str,
+        conv: &'c Conv,
+        input: Activation,
+    ) -> Result<ConvNorm<'c>, PlanError> {
+        let (label, norm_label) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
+        let shape = self.conv_shape(&label, conv, input)?;
+        let (height, width, channels) = (shape.out_height(), shape.out_width(), conv.out_channels);
+        let pixels = shape.out_pixels();
+        if pixels < 2 {
+            let (arch, layer) = (self.net.name.clone(), norm_label);
+            return Err(PlanError::SingleValue { arch, batch: self.batch, layer });
+        }
         let output = self.pooled(format!("{label} output"), self.words(height, width, channels));
-        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
+        let words = batch_norm::partial_words(shape.output_chunks(), channels);
+        let statistics = self.pooled(format!("{label} statistics"), words);
         let weight = self.parameter(&label, ".weight");
-        let affine = [".weight", ".bias"].map(|name| self.parameter(&norm_label, name));
         // Every binding needs a value, though not every kernel reads or writes it.
         let input_norm = input.norm.unwrap_or(weight);
-        let reads = [input.operand, weight.into(), input_norm.into()];
-        let epsilon = self.net.norm.epsilon;
-        match self.mode {
-            Mode::Training => {
-                if pixels < 2 {
-                    let (arch, layer) = (self.net.name.clone(), norm_label);
-                    return Err(PlanError::SingleValue { arch, batch: self.batch, layer });
-                }
-                let words = batch_norm::partial_words(shape.output_chunks(), channels);
-                let statistics = self.pooled(format!("{label} statistics"), words);
-                let forward = conv::Forward::new(&shape, input.load(), true);
-                push(list, format!("{label} forward"), forward, reads, [output, statistics]);
-                let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm_label, name));
-                let finish = batch_norm::Finish::new(pixels, channels, conv::CHUNK_PIXELS, epsilon);
-                let reads = [statistics, affine[0], affine[1]];
-                push(list, format!("{norm_label} finish"), finish, reads, [norm, batch[0], batch[1]]);
-            }
-            Mode::Inference => {
-                let running = [".running_mean", ".running_var"].map(|name| self.parameter(&norm_label, name));
-                let unwritten = self.pooled(format!("{label} statistics"), 1);
-                let forward = conv::Forward::new(&shape, input.load(), false);
-                push(list, format!("{label} forward"), forward, reads, [output, unwritten]);
-                let kernel = batch_norm::Running::new(channels, epsilon);
-                let reads = [running[0], running[1], affine[0], affine[1]];
-                push(list, format!("{norm_label} running"), kernel, reads, [norm]);
-            }
-        }
+        let reads = [input.operand, weight.into(), input_norm.into(), weight.into()];
+        let forward = conv::Forward::training(&shape, input.load());
+        push(list, format!("{label} forward"), forward, reads, [output, statistics]);
+
+        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
+        let affine = [".weight", ".bias"].map(|name| self.parameter(&norm_label, name));
+        let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm_label, name));
+        let finish = batch_norm::Finish::new(pixels, channels, conv::CHUNK_PIXELS, self.net.norm.epsilon);
+        let reads = [statistics, affine[0], affine[1]];
+        push(list, format!("{norm_label} finish"), finish, reads, [norm, batch[0], batch[1]]);
         Ok(ConvNorm { conv, prefix: prefix.to_string(), shape, input, output, norm, height, width, pixels })
+    }
+
+    /// Convolution behind its norm, by the running statistics, and what `store` adds: the end of a residual block adds
+    /// `shortcut`. The output is called `name`.
+    pub(super) fn inference_conv(
+        &mut self,
+        list: &mut Vec<Template>,
+        prefix: &str,
+        conv: &Conv,
+        input: Activation,
+        (store, shortcut): (Store, Option<Operand>),
+        name: &str,
+    ) -> Result<Activation, PlanError> {
+        let (label, norm_label) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
+        let shape = self.conv_shape(&label, conv, input)?;
+        let (height, width, channels) = (shape.out_height(), shape.out_width(), conv.out_channels);
+        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
+        let statistics = [".running_mean", ".running_var", ".weight", ".bias"];
+        let reads = statistics.map(|name| self.parameter(&norm_label, name));
+        let running = batch_norm::Running::new(channels, self.net.norm.epsilon);
+        push(list, format!("{norm_label} running"), running, reads, [norm]);
+
+        let output = self.pooled(format!("{name} output"), self.words(height, width, channels));
+        let non_negative = store != Store::Normalized;
+        self.values[output.index()].non_negative = non_negative;
+        let unwritten = self.pooled(format!("{label} statistics"), 1);
+        let weight = self.parameter(&label, ".weight");
+        let reads = [input.operand, weight.into(), norm.into(), shortcut.unwrap_or(weight.into())];
+        push(list, format!("{label} forward"), conv::Forward::inference(&shape, store), reads, [output, unwritten]);
+        Ok(Activation { operand: output.into(), height, width, channels, non_negative, norm: None })
     }
 
     /// Writes a convolution's output behind its norm, with or without ReLU.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Template, Value, memory};
 use crate::dispatch::{Kernel, Storage, ValueId};
+use crate::kernels::conv::Store;
 use crate::kernels::report;
 use crate::kernels::update::control_words;
 use crate::model::resnet::{ResNet, Shortcut};
@@ -234,14 +235,15 @@ impl<'a> Builder<'a> {
 
     /// One evaluation batch: every block, scaled by its rule; no dropout; running statistics.
     fn inference(&mut self, interface: &Interface) -> Result<Vec<Template>, PlanError> {
-        let (stem, _, mut trunk) = self.stem(interface.eval_indices, interface)?;
-        let mut list = stem.forward;
-        for index in 0..self.net.blocks.len() {
-            let layers = self.branch(&mut list, index, trunk)?;
-            let last = &layers[layers.len() - 1];
-            let (shortcut, _) = self.shortcut(&mut list, index, trunk)?;
-            let output = self.sum(&mut list, index, last, shortcut);
-            trunk = last.activation(output, true);
+        let (net, mut list) = (self.net, Vec::new());
+        let images = self.images(&mut list, interface.eval_indices, interface)?;
+        let mut trunk =
+            self.inference_conv(&mut list, "", &net.stem, images, (Store::Rectified, None), &net.stem.norm)?;
+        if net.stem_pool {
+            (trunk, ..) = self.max_pool(&mut list, trunk);
+        }
+        for index in 0..net.blocks.len() {
+            trunk = self.inference_block(&mut list, index, trunk)?;
         }
         list.extend(self.head(trunk, interface.eval_indices, interface.eval_logits, interface).forward);
         Ok(list)

@@ -3,7 +3,7 @@
 use super::batch_norm::{apply, gradient_sums, statistics};
 use super::inputs::{Draw, unused};
 use crate::kernels::conv::{
-    CHUNK_PIXELS, Epilogue, Forward, InputGradient, Load, Shape, WeightGradient, WeightGradientSum,
+    CHUNK_PIXELS, Epilogue, Forward, InputGradient, Load, Shape, Store, WeightGradient, WeightGradientSum,
 };
 use crate::selftest::row::{Row, Sum};
 
@@ -52,6 +52,19 @@ fn plain(x: &[f64]) -> Vec<Sum> {
 /// `x` through a norm and a ReLU.
 fn rectified(x: &[f64], norm: &[f64]) -> Vec<Sum> {
     apply(x, norm, 1.0).into_iter().map(Sum::relu).collect()
+}
+
+/// scale * norm(y), where `y` has errors of its own.
+fn normalized(y: &[Sum], norm: &[f64], scale: f64) -> Vec<Sum> {
+    let channels = norm.len() / 4;
+    let pass = |(i, mut y): (usize, Sum)| {
+        let [mean, rstd, gamma, beta] = std::array::from_fn(|row| norm[row * channels + i % channels]);
+        y.add(-mean);
+        y = y.times(scale * gamma * rstd);
+        y.add(scale * beta);
+        y
+    };
+    y.iter().copied().enumerate().map(pass).collect()
 }
 
 /// One more product in a sum, where `x` has errors of its own.
@@ -154,11 +167,13 @@ const SHAPES: &[(Shape, &str)] = &[
 pub fn rows() -> Vec<Row> {
     let mut draw = Draw::new(1);
     let mut rows = vec![];
-    for (shape, why) in SHAPES {
+    let stores = [Store::Normalized, Store::Rectified, Store::Residual(0.7)].into_iter().cycle();
+    for ((shape, why), store) in SHAPES.iter().zip(stores) {
         let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
         let norm = draw.norm(shape.in_channels as usize);
         rows.push(forward_row(why, shape, &x, &w));
         rows.push(normalized_forward_row(why, shape, &x, &w, &norm));
+        rows.push(inference_row(why, &mut draw, shape, store, &x, &w));
         for epilogue in [Epilogue::Store, Epilogue::Add, Epilogue::AddMasked] {
             rows.push(input_gradient_row(why, &mut draw, shape, epilogue, &dy, &w));
         }
@@ -183,20 +198,42 @@ pub fn rows() -> Vec<Row> {
     let why = "NaN, which no ReLU may hide";
     let (broken, norm) = (vec![0.5, f64::NAN, -0.5], draw.norm(1));
     rows.push(normalized_forward_row(why, &pointwise(3, 1), &broken, &[1.0], &norm));
+    rows.push(inference_row(why, &mut draw, &pointwise(3, 1), Store::Rectified, &broken, &[1.0]));
     rows
 }
 
 fn forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64]) -> Row {
-    let y = forward(shape, &plain(x), w);
-    let statistics = statistics(&y, shape.out_channels as usize);
-    let row = Row::new(why, Forward::new(shape, Load::Plain, true)).read(x).read(w);
-    row.read(&unused(4 * shape.in_channels as usize)).write(y).write(statistics)
+    let row = Row::new(why, Forward::training(shape, Load::Plain)).read(x).read(w);
+    training_row(row.read(&unused(4 * shape.in_channels as usize)), shape, forward(shape, &plain(x), w))
 }
 
-/// Makes no statistics, either.
 fn normalized_forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64], norm: &[f64]) -> Row {
-    let row = Row::new(why, Forward::new(shape, Load::Normalized, false)).read(x).read(w).read(norm);
-    row.write(forward(shape, &rectified(x, norm), w)).update(&[1u32; 5][..], vec![1u32; 5])
+    let row = Row::new(why, Forward::training(shape, Load::Normalized)).read(x).read(w).read(norm);
+    training_row(row, shape, forward(shape, &rectified(x, norm), w))
+}
+
+/// `row` without a shortcut, with `y` and its statistics to be written.
+fn training_row(row: Row, shape: &Shape, y: Vec<Sum>) -> Row {
+    let statistics = statistics(&y, shape.out_channels as usize);
+    row.read(&unused(y.len())).write(y).write(statistics)
+}
+
+/// Makes no statistics.
+fn inference_row(why: &'static str, draw: &mut Draw, shape: &Shape, store: Store, x: &[f64], w: &[f64]) -> Row {
+    let norm = draw.norm(shape.out_channels as usize);
+    let (scale, shortcut) = match store {
+        Store::Residual(scale) => (scale, draw.signed(outputs(shape))),
+        _ => (1.0, unused(outputs(shape))),
+    };
+    let mut y = normalized(&forward(shape, &plain(x), w), &norm, scale.into());
+    if let Store::Residual(_) = store {
+        y.iter_mut().zip(&shortcut).for_each(|(y, shortcut)| y.add(*shortcut));
+    }
+    if store != Store::Normalized {
+        y = y.into_iter().map(Sum::relu).collect();
+    }
+    let row = Row::new(why, Forward::inference(shape, store)).read(x).read(w).read(&norm).read(&shortcut);
+    row.write(y).update(&[1u32; 5][..], vec![1u32; 5])
 }
 
 fn input_gradient_row(
@@ -293,7 +330,7 @@ mod tests {
             for (i, o) in pixels(100, 100) {
                 let shape = shape(2, [8, 8], [i + 1, o + 1], [kernel; 2], 1, padding);
                 let kernels: [&dyn Kernel; 3] = [
-                    &Forward::new(&shape, Load::Plain, true),
+                    &Forward::training(&shape, Load::Plain),
                     &InputGradient::new(&shape, Epilogue::Store),
                     &WeightGradient::new(&shape, Load::Plain),
                 ];

@@ -251,11 +251,26 @@ pub const MUTANTS: &[Mutant] = &[
         "conv_forward",
         "the padding is normalised too",
         "return Word();\n    }\n    let pixel",
-        "if p.normalized == 0u { return Word(); } \
+        "if p.load == 0u { return Word(); } \
          return relu(normalized(Word(), norm_of(cursor.channel, p.in_channels)));\n    }\n    let pixel",
     ),
     mutant("conv_forward", "no ReLU behind the norm", "relu(normalized(word", "(normalized(word"),
-    mutant("conv_forward", "statistics always", "if p.statistics != 0u", "if p.statistics != 7u"),
+    mutant(
+        "conv_forward",
+        "statistics always",
+        "if p.store == STATISTICS {\n            store_statistics",
+        "if p.store != 7u {\n            store_statistics",
+    ),
+    mutant(
+        "conv_forward",
+        "the output passes through the norm of another channel",
+        "norm_of(channel, p.out_channels)",
+        "norm_of(channel / 2u, p.out_channels)",
+    ),
+    mutant("conv_forward", "the branch is not scaled", "fma(Word(p.scale), value, ", "(value + "),
+    mutant("conv_forward", "a ReLU behind every norm", "p.store >= RECTIFIED", "p.store != STATISTICS"),
+    mutant("conv_forward", "a ReLU only behind the sum", "p.store >= RECTIFIED", "p.store > RECTIFIED"),
+    mutant("conv_forward", "the output's ReLU hides NaN", "relu(value)", "max(value, Word())"),
     mutant("conv_weight_gradient", "the input is never normalised", "p.normalized == 0u", "p.normalized != 7u"),
     mutant(
         "conv_weight_gradient",

@@ -1,7 +1,7 @@
 //! What convolutions do for batch norms, against the batch norms' own kernels.
 
-use sdgpu::kernels::batch_norm::Apply;
-use sdgpu::kernels::conv::{Epilogue, Forward, InputGradient, Load, Shape, WeightGradient};
+use sdgpu::kernels::batch_norm::{Apply, Residual};
+use sdgpu::kernels::conv::{Epilogue, Forward, InputGradient, Load, Shape, Store, WeightGradient};
 use sdgpu::selftest::tables::{Draw, unused};
 use sdgpu::selftest::{Row, Word, Words, run};
 
@@ -26,7 +26,7 @@ fn fused_and_unfused_give_the_same_bits() {
         let (inputs, outputs) = (shape.in_pixels() * shape.in_channels, shape.out_pixels() * shape.out_channels);
         let (x, dy) = (draw.signed(inputs as usize), draw.signed(outputs as usize));
         let w = draw.signed(shape.weight_words());
-        let norm = draw.norm(shape.in_channels as usize);
+        let [norm, out_norm] = [shape.in_channels, shape.out_channels].map(|channels| draw.norm(channels as usize));
         let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
         for implementation in implementations().iter_mut() {
             let device = implementation.first_device().expect("a mode");
@@ -35,10 +35,29 @@ fn fused_and_unfused_give_the_same_bits() {
             let apply = Apply::new(shape.in_pixels(), shape.in_channels, true);
             let rectified = result(Row::new(why, apply).read(&x).read(&norm).write(any(x.len())));
             let mut forward = |load, x: &dyn Words| {
-                let row = Row::new(why, Forward::new(&shape, load, false)).read(x).read(&w).read(&norm);
-                result(row.write(any(dy.len())).update(&[0u32][..], any(1)))
+                let row = Row::new(why, Forward::training(&shape, load)).read(x).read(&w).read(&norm).read(&unused);
+                let statistics = 2 * (shape.output_chunks() * shape.out_channels) as usize;
+                result(row.write(any(dy.len())).write(any(statistics)))
             };
             assert!(forward(Load::Plain, &rectified) == forward(Load::Normalized, &x), "forward, {why}");
+
+            let y = forward(Load::Plain, &x);
+            let (pixels, channels) = (shape.out_pixels(), shape.out_channels);
+            for store in [Store::Normalized, Store::Rectified, Store::Residual(0.7)] {
+                let unfused = match store {
+                    Store::Residual(scale) => {
+                        Row::new(why, Residual::new(pixels, channels, scale)).read(&y).read(&out_norm).read(&dy)
+                    }
+                    _ => {
+                        let apply = Apply::new(pixels, channels, store == Store::Rectified);
+                        Row::new(why, apply).read(&y).read(&out_norm)
+                    }
+                };
+                let fused = Row::new(why, Forward::inference(&shape, store)).read(&x).read(&w).read(&out_norm);
+                let fused = fused.read(&dy).write(any(dy.len())).update(&[0u32][..], any(1));
+                assert!(result(fused) == result(unfused.write(any(dy.len()))), "{store:?}, {why}");
+            }
+
             let mut weights = |load, x: &dyn Words| {
                 let row = Row::new(why, WeightGradient::new(&shape, load)).read(x).read(&dy).read(&norm);
                 result(row.write(any(shape.partial_words())))

@@ -18,6 +18,7 @@ use multiversion::target::match_target;
 use rayon::prelude::*;
 
 use self::transform::{both_ways, filter_frequencies, input_frequencies, outputs};
+use super::epilogue::Epilogue;
 use super::layout::{Frame, Line, Order, Panels, Scratch, Sizes};
 use super::micro::{self, LANES, Lanes, unroll};
 
@@ -84,8 +85,8 @@ impl Convolution {
     }
 
     /// Convolves the framed `images`.
-    pub fn run(&self, images: &[f32], out: &mut [f32]) {
-        convolve(images, &self.tiles, &self.filters, out);
+    pub fn run(&self, images: &[f32], epilogue: Epilogue<'_>, out: &mut [f32]) {
+        convolve(images, &self.tiles, &self.filters, epilogue, out);
     }
 }
 
@@ -203,12 +204,12 @@ impl Memory {
 }
 
 /// Convolves the framed `images`.
-fn convolve(images: &[f32], tiles: &Tiles, filters: &Filters, out: &mut [f32]) {
+fn convolve(images: &[f32], tiles: &Tiles, filters: &Filters, epilogue: Epilogue<'_>, out: &mut [f32]) {
     Memory::with(|memory| {
         let v = memory.inputs.arrays(tiles.in_channels.div_ceil(LANES));
         let m = memory.outputs.arrays(tiles.out_channels.div_ceil(LANES));
         for block in tiles.blocks(out.len()) {
-            convolve_block(images, tiles, block, filters, v, m, out);
+            convolve_block(images, tiles, block, filters, v, m, &epilogue, out);
         }
     });
 }
@@ -221,6 +222,7 @@ fn convolve_block(
     filters: &Filters,
     v: &mut [Frequencies],
     m: &mut [Frequencies],
+    epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {
     transform_inputs(images, tiles, block, 0..tiles.in_channels, v);
@@ -230,7 +232,7 @@ fn convolve_block(
         "aarch64+neon" => multiply::<4, 1, true>(block.len(), v, filters, m),
         _ => multiply::<2, 1, false>(block.len(), v, filters, m),
     }
-    transform_outputs(tiles, block, m, out);
+    transform_outputs(tiles, block, m, epilogue, out);
 }
 
 /// V of those channels of the input, for each group of [`LANES`].
@@ -313,11 +315,11 @@ fn multiply_panels<const P: usize, const Q: usize, const FUSED: bool>(
 
 /// The block's pixels out of M.
 #[inline(always)]
-fn transform_outputs(tiles: &Tiles, block: &[Tile], m: &[Frequencies], out: &mut [f32]) {
+fn transform_outputs(tiles: &Tiles, block: &[Tile], m: &[Frequencies], epilogue: &Epilogue<'_>, out: &mut [f32]) {
     for (m, first) in m.iter().zip((0..tiles.out_channels).step_by(LANES)) {
         match tiles.out_channels - first {
-            LANES.. => transform_output::<true>(tiles, block, m, first, LANES, out),
-            lanes => transform_output::<false>(tiles, block, m, first, lanes, out),
+            LANES.. => transform_output::<true>(tiles, block, m, first, LANES, epilogue, out),
+            lanes => transform_output::<false>(tiles, block, m, first, lanes, epilogue, out),
         }
     }
 }
@@ -330,23 +332,23 @@ fn transform_output<const WHOLE: bool>(
     m: &Frequencies,
     first: usize,
     lanes: usize,
+    epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {
+    let (row, columns) = (tiles.out_width * tiles.out_channels, epilogue.columns::<WHOLE>(first, lanes));
     for (index, tile) in block.iter().enumerate().take(BLOCK) {
         let mut frequencies = [[[0.0; LANES]; 4]; 4];
         unroll!(y < 4 => unroll!(x < 4 => frequencies[y][x] = m[4 * y + x][index]));
         let [[top_left, top_right], [below_left, below_right]] = both_ways(frequencies, outputs);
-        let row = &mut out[tile.pixel * tiles.out_channels + first..];
-        micro::store::<WHOLE>(&top_left, lanes, row);
-        if tile.right {
-            micro::store::<WHOLE>(&top_right, lanes, &mut row[tiles.out_channels..]);
-        }
-        if tile.below {
-            let row = &mut row[tiles.out_width * tiles.out_channels..];
-            micro::store::<WHOLE>(&below_left, lanes, row);
-            if tile.right {
-                micro::store::<WHOLE>(&below_right, lanes, &mut row[tiles.out_channels..]);
-            }
-        }
+        // Pixels beyond the edge stand for the nearest before it, and are not stored.
+        let word = tile.pixel * tiles.out_channels + first;
+        let right = if tile.right { tiles.out_channels } else { 0 };
+        let below = if tile.below { row } else { 0 };
+        let words = [word, word + right, word + below, word + below + right];
+        let pixels = columns.finish::<WHOLE, 4>([top_left, top_right, below_left, below_right], words);
+        let stored = [true, tile.right, tile.below, tile.right && tile.below];
+        unroll!(n < 4 => if stored[n] {
+            micro::store::<WHOLE>(&pixels[n], lanes, &mut out[words[n]..]);
+        });
     }
 }
