@@ -140,7 +140,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn is_bad_input(error: &anyhow::Error) -> bool {
-    let device = |error: &DeviceError| matches!(error, DeviceError::NoAdapter(_) | DeviceError::OutOfMemory { .. });
+    let device = |error: &DeviceError| {
+        matches!(error, DeviceError::NoAdapter(_) | DeviceError::BadLimits(_) | DeviceError::OutOfMemory { .. })
+    };
     error.is::<OptionError>()
         || error.is::<DataError>()
         || error.is::<RunError>()

@@ -13,7 +13,7 @@ use super::console::Console;
 use crate::data::DataSet;
 use crate::device::choose::DeviceChoice;
 use crate::device::cpu::CpuDevice;
-use crate::device::gpu::{self, AdapterSummary, Backend, GpuDevice, GpuRequest, Wanted};
+use crate::device::gpu::{self, AdapterSummary, Backend, GpuDevice, GpuRequest, LoweredLimits, Wanted};
 use crate::device::{Device, DeviceError};
 use crate::experiment::DeviceEntry;
 use crate::selftest::{
@@ -26,13 +26,15 @@ const FAILURES_SHOWN: usize = 3;
 /// Tests the adapters asked for, and the CPU device.
 pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
     let adapters = adapters(&args.device, args.backend)?;
+    let limits = LoweredLimits::from_environment()?;
     let console = Console::new(args.json, false);
     let rows = tables::rows();
     let cpu = CpuReport::new(console, &rows)?;
     let trainings = if adapters.is_empty() { None } else { Some(Trainings::new(&DataSet::load(DataSet::EMBEDDED)?)?) };
     let mut reports = Vec::new();
     for (number, summary) in adapters {
-        let request = GpuRequest { adapter: Wanted::Numbered(number), backend: args.backend, ..Default::default() };
+        let (adapter, backend, limits) = (Wanted::Numbered(number), args.backend, limits.clone());
+        let request = GpuRequest { adapter, backend, limits, ..Default::default() };
         let report = AdapterReport::new(console, number, summary, &request, args.quick, &rows, trainings.as_ref());
         if !args.json {
             show_adapter(&mut io::stdout().lock(), &report, &cpu)?;

@@ -63,6 +63,12 @@ impl Images {
         &self.pixels[index * self.image_bytes()..][..self.image_bytes()]
     }
 
+    /// The images `indices`, in this order.
+    pub fn pick(&self, indices: &[u32]) -> Self {
+        let pixels = indices.iter().flat_map(|&index| self.image(index as usize)).copied().collect();
+        Self { pixels, labels: indices.iter().map(|&index| self.labels[index as usize]).collect(), ..*self }
+    }
+
     /// All pixels as words for a device: byte `i` is byte `i % 4`, from the lowest, of word `i / 4`; zeros fill the
     /// last word.
     pub fn packed_words(&self) -> Vec<u32> {

@@ -2,7 +2,7 @@
 
 use super::both::BothDevices;
 use super::cpu::CpuDevice;
-use super::gpu::{self, Backend, GpuDevice, GpuRequest, Wanted};
+use super::gpu::{self, Backend, GpuDevice, GpuRequest, LoweredLimits, Wanted};
 use super::{Device, DeviceError, DeviceInfo, cache_folder};
 
 /// A device as asked for on the command line.
@@ -53,8 +53,8 @@ pub fn reopen(info: &DeviceInfo) -> Result<Box<dyn Device>, DeviceError> {
 /// Opens the device asked for, on `backend` if one is given.
 pub fn open(choice: &DeviceChoice, backend: Option<Backend>) -> Result<Chosen, DeviceError> {
     let gpu = |adapter: &Wanted| -> Result<Chosen, DeviceError> {
-        let (adapter, cache) = (adapter.clone(), cache_folder());
-        let device = GpuDevice::open(&GpuRequest { adapter, backend, cache, ..Default::default() })?;
+        let (adapter, cache, limits) = (adapter.clone(), cache_folder(), LoweredLimits::from_environment()?);
+        let device = GpuDevice::open(&GpuRequest { adapter, backend, cache, limits, ..Default::default() })?;
         let software = "this adapter is a processor that plays a GPU: the shaders run correctly, and slowly";
         let note = device.is_software().then(|| software.to_string());
         Ok(Chosen { device: Box::new(device), note })

@@ -24,6 +24,9 @@ pub enum DeviceError {
     /// No adapter answers the request.
     #[error("{0}")]
     NoAdapter(String),
+    /// Limits were asked for that nothing can run within.
+    #[error("{0}")]
+    BadLimits(String),
     /// The device ran out of memory.
     #[error(
         "{device}: out of memory, allocating {} MiB, of which it had {}; use a smaller --batch-size or --eval-batch",

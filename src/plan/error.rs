@@ -32,8 +32,8 @@ pub enum PlanError {
     },
     /// A value exceeds the device's largest binding.
     #[error(
-        "{what} needs {} MiB, and this device binds at most {} MiB at once{}",
-        needed_words >> 18, limit_words >> 18, advice(mend.as_ref())
+        "{what} needs {}, and this device binds at most {} at once{}",
+        size(*needed_words), size(*limit_words), advice(mend.as_ref())
     )]
     TooLarge {
         /// The value.
@@ -47,8 +47,8 @@ pub enum PlanError {
     },
     /// All values together exceed the device's memory.
     #[error(
-        "{arch} needs {} MiB with these batch sizes, and this device has {} MiB free{}",
-        needed_words >> 18, total_words >> 18, advice(mend.as_ref())
+        "{arch} needs {} with these batch sizes, and this device has {} free{}",
+        size(*needed_words), size(*total_words), advice(mend.as_ref())
     )]
     OutOfMemory {
         /// The net.
@@ -69,6 +69,11 @@ pub struct Mend {
     pub batch_size: Option<u32>,
     /// For `--eval-batch`.
     pub eval_batch: Option<u32>,
+}
+
+/// So many words, in MiB unless there is less than one.
+fn size(words: usize) -> String {
+    if words >= 1 << 18 { format!("{} MiB", words >> 18) } else { format!("{} KiB", words >> 8) }
 }
 
 fn advice(mend: Option<&Mend>) -> String {

@@ -163,10 +163,12 @@ pub struct ParameterValue {
 /// Values that the host writes or reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Interface {
-    /// Training images, u8, four to a word, and test images.
+    /// Training images, u8, four to a word, and test images; of a file that is streamed, those of a batch.
     pub images: [ValueId; 2],
-    /// Labels of both, one a word.
+    /// Labels of both, one a word; likewise.
     pub labels: [ValueId; 2],
+    /// Whether a file is larger than the device can bind, so that the host writes each batch's images anew.
+    pub streamed: [bool; 2],
     /// Mean of each channel, then 1 / deviation.
     pub normalization: ValueId,
     /// Indices of a training batch's images.

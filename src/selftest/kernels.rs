@@ -9,7 +9,7 @@ use super::harness::{Failure, Implementation, check};
 use super::row::Row;
 use crate::device::DeviceError;
 use crate::device::cpu::CpuDevice;
-use crate::device::gpu::{GpuDevice, GpuRequest};
+use crate::device::gpu::{GpuDevice, GpuRequest, LoweredLimits};
 
 /// How a kernel did over its rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,7 +41,8 @@ pub fn shaders(request: &GpuRequest, quick: bool) -> Result<Implementation, Devi
     if quick {
         return Ok(shaders);
     }
-    let strided = GpuRequest { max_workgroups_per_dimension: Some(2), ..request.clone() };
+    let limits = LoweredLimits { groups: Some(2), ..request.limits.clone() };
+    let strided = GpuRequest { limits, ..request.clone() };
     Ok(shaders.with_mode("at most 2 workgroups per dimension", false, GpuDevice::open(&strided)?))
 }
 

@@ -209,9 +209,8 @@ fn not_run(setting: &Setting, why: String) -> TrainingReport {
 
 /// The first [`IMAGES`] of `images`, or as many as there are.
 fn first(images: &Images) -> Images {
-    let count = images.len().min(IMAGES);
-    let pixels = images.pixels[..count * images.image_bytes()].to_vec();
-    Images { pixels, labels: images.labels[..count].to_vec(), ..*images }
+    let indices: Vec<u32> = (0..images.len().min(IMAGES) as u32).collect();
+    images.pick(&indices)
 }
 
 fn net(data: &DataSet, setting: &Setting) -> ResNet {

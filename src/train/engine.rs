@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::data::{DataSet, evaluation_batches};
+use crate::data::{DataSet, Images, evaluation_batches};
 use crate::device::{Device, DeviceError, Ticket, Timed};
 use crate::dispatch::{Dispatch, ValueId};
 use crate::kernels::{report, update};
@@ -21,6 +21,8 @@ pub struct Engine {
     pub plan: Plan,
     update: Vec<Dispatch>,
     eval_batch: usize,
+    /// The files that do not lie on the device.
+    streamed: [Option<Images>; 2],
 }
 
 /// How a net did on some images.
@@ -107,7 +109,12 @@ impl Engine {
         device.prepare(&plan.storage, &dispatches.iter().collect::<Vec<_>>())?;
         let interface = &plan.interface;
         let planned = [(plan.data.train, &data.train), (plan.data.test, &data.test)];
+        let mut streamed = [None, None];
         for (file, (_, images)) in planned.into_iter().enumerate().filter(|(_, (count, _))| *count > 0) {
+            if interface.streamed[file] {
+                streamed[file] = Some(images.clone());
+                continue;
+            }
             device.write(interface.images[file], &images.packed_words())?;
             device.write(interface.labels[file], &images.label_words())?;
         }
@@ -115,7 +122,7 @@ impl Engine {
         for (table, groups) in &plan.group_tables {
             device.write(*table, groups)?;
         }
-        Ok(Self { device, update: plan.schedule_update(), plan, eval_batch: eval_batch as usize })
+        Ok(Self { device, update: plan.schedule_update(), plan, eval_batch: eval_batch as usize, streamed })
     }
 
     /// Images in an evaluation batch.
@@ -152,8 +159,19 @@ impl Engine {
     /// Uploads a step's batch and what the step needs to know.
     pub(super) fn upload(&mut self, step: &Step<'_>) -> Result<(), DeviceError> {
         let control = update::control(step.indices.len() as u32, step.number, step.seed, step.rows);
-        self.device.write(self.plan.interface.indices, step.indices)?;
+        self.write_batch(ImageFile::Train, self.plan.interface.indices, step.indices)?;
         self.device.write(self.plan.interface.control, &control)
+    }
+
+    /// Writes which images of `file` a batch has to `value`; and, if the file is streamed, the images themselves, which
+    /// are numbered by their places in the batch then.
+    fn write_batch(&mut self, file: ImageFile, value: ValueId, indices: &[u32]) -> Result<(), DeviceError> {
+        let Some(images) = &self.streamed[file as usize] else { return self.device.write(value, indices) };
+        let (batch, interface) = (images.pick(indices), &self.plan.interface);
+        self.device.write(interface.images[file as usize], &batch.packed_words())?;
+        self.device.write(interface.labels[file as usize], &batch.label_words())?;
+        let places: Vec<u32> = (0..indices.len() as u32).collect();
+        self.device.write(value, &places)
     }
 
     /// The report of a step or of an evaluation batch, waiting for it if need be.
@@ -253,7 +271,7 @@ impl Engine {
         let mut reports = Vec::new();
         for batch in evaluation_batches(indices, self.eval_batch) {
             control[update::CONTROL_IMAGES] = batch.valid as u32;
-            self.device.write(self.plan.interface.eval_indices, &batch.indices)?;
+            self.write_batch(file, self.plan.interface.eval_indices, &batch.indices)?;
             self.device.write(self.plan.interface.control, &control)?;
             self.device.run(&list)?;
             waiting.push_back(self.device.request(self.plan.interface.report)?);

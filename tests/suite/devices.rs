@@ -19,10 +19,10 @@ use sdgpu::train::{DroppedUpdate, Engine, Step, UpdateRows};
 
 use crate::adapter;
 
-const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
+pub const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
 
 /// Images of noise around a bright patch whose place is the class.
-fn patches(count: u32, size: u32, classes: u32) -> Images {
+pub fn patches(count: u32, size: u32, classes: u32) -> Images {
     let pixel = |index: u32| {
         let (image, x, y) = (index / (size * size), index % size, index / size % size);
         let noise = (rng::word(3, Stream::TestBatch, 0, index) % 60) as u8;

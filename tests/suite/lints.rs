@@ -118,6 +118,9 @@ const LINTS: &[Lint] = &[
             // An expression that HLSL and Metal could take, but no validator: f16 needs a feature of the adapter.
             ("struct Params", "enable f16;\nvar<private> half: f16;\nstruct Params"),
             ("let i =", "let i: f32 ="),
+            // Subgroups differ in size from device to device, and some have none.
+            ("var sum = 0.0;", "var sum = subgroupAdd(a[0]);"),
+            ("lane: u32,\n) {", "lane: u32,\n    @builtin(subgroup_size) size: u32,\n) {"),
         ],
     },
 ];

@@ -18,6 +18,7 @@ use crate::dispatch::{Dispatch, Kernel, Limits, Region, Storage, ValueId, fold};
 
 mod adapter;
 mod fault;
+mod limits;
 mod pipeline;
 mod read_back;
 mod submission;
@@ -26,6 +27,7 @@ mod tune;
 
 pub use adapter::{AdapterSummary, Backend, Wanted, list, number};
 use fault::Faults;
+pub use limits::LoweredLimits;
 pub use pipeline::Sources;
 use pipeline::{Compiler, DriverCache, Pipeline};
 use read_back::{ReadBack, StagingPool};
@@ -43,8 +45,8 @@ pub struct GpuRequest {
     pub trusted: bool,
     /// Times dispatches by timestamps, where the adapter has them.
     pub timestamps: bool,
-    /// A limit below the adapter's, to try the folding of large grids.
-    pub max_workgroups_per_dimension: Option<u32>,
+    /// Limits below the adapter's.
+    pub limits: LoweredLimits,
     /// Folder in which compiled pipelines are kept, where the adapter can hand them out; `None` for no such files.
     pub cache: Option<PathBuf>,
     /// How long a submission may be expected to run on a slow GPU, in seconds, if it is more than one dispatch.
@@ -62,7 +64,7 @@ impl Default for GpuRequest {
             backend: None,
             trusted: !cfg!(debug_assertions),
             timestamps: true,
-            max_workgroups_per_dimension: None,
+            limits: LoweredLimits::default(),
             cache: None,
             longest_submission: LONGEST_SUBMISSION,
             patience: None,
@@ -141,13 +143,6 @@ impl GpuDevice {
         let adapter = adapter::find(&request.adapter, request.backend)?;
         let info = adapter::info(&adapter);
         let software = adapter::is_software(&adapter);
-        let available = adapter.limits();
-        // WebGPU's defaults, which every shader keeps to; only the sizes of buffers follow the adapter.
-        let required = wgpu::Limits {
-            max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
-            max_buffer_size: available.max_buffer_size,
-            ..wgpu::Limits::default()
-        };
         let cache = request.cache.as_deref().zip(adapter::cache_key(&adapter));
         let mut wanted = wgpu::Features::empty();
         wanted.set(wgpu::Features::TIMESTAMP_QUERY, request.timestamps);
@@ -155,7 +150,7 @@ impl GpuDevice {
         let descriptor = DeviceDescriptor {
             label: Some("sdgpu"),
             required_features: wanted & adapter.features(),
-            required_limits: required,
+            required_limits: request.limits.required(&adapter.limits()),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
@@ -163,11 +158,10 @@ impl GpuDevice {
         let faults = Faults::listen(&device, &info.name);
         let cache = cache.map(|(folder, key)| DriverCache::open(&device, folder, &key));
         let sources = request.sources.clone().unwrap_or_else(|| Arc::new(|shader, imports| shader.wgsl(imports)));
-        let device_limit = device.limits().max_compute_workgroups_per_dimension;
         Ok(Self {
             compiler: Compiler::new(device.clone(), request.trusted, sources, cache),
             tuning: Tuning::default(),
-            workgroup_limit: request.max_workgroups_per_dimension.unwrap_or(device_limit).min(device_limit),
+            workgroup_limit: device.limits().max_compute_workgroups_per_dimension,
             software,
             vendor_and_device: adapter::vendor_and_device(&adapter),
             timestamps: Timestamps::new(&device, &queue),

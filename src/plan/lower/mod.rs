@@ -202,13 +202,19 @@ impl<'a> Builder<'a> {
         let image_bytes = (data.height * data.width * self.net.in_channels) as usize;
         let classes = self.net.classes as usize;
         let (channels, groups) = (self.net.in_channels as usize, self.net.blocks.len() + 1);
+        let limit = limit_words(self.options);
+        let files = [data.train, data.test];
+        let streamed = files.map(|images| (images * image_bytes).div_ceil(4).max(images) > limit);
+        // Validation images lie in the training file, and are evaluated in batches of their own size.
+        let held = [0, 1].map(|file| if streamed[file] { batch.max(eval_batch) } else { files[file] });
         let mut own = |name: &str, words: usize| self.value(name, words.max(1), Place::Own);
         Interface {
             images: [
-                own("training images", (data.train * image_bytes).div_ceil(4)),
-                own("test images", (data.test * image_bytes).div_ceil(4)),
+                own("training images", (held[0] * image_bytes).div_ceil(4)),
+                own("test images", (held[1] * image_bytes).div_ceil(4)),
             ],
-            labels: [own("training labels", data.train), own("test labels", data.test)],
+            labels: [own("training labels", held[0]), own("test labels", held[1])],
+            streamed,
             normalization: own("normalization", 2 * channels),
             indices: own("batch indices", batch),
             eval_indices: own("evaluation indices", eval_batch),

@@ -158,9 +158,11 @@ pub fn rows() -> Vec<Row> {
     }
     rows.push(finish_row("mean 1000, deviation 1: merging must not cancel", &mut draw, 5000, 3, 1000.0));
 
-    for (channels, why) in
-        [(1, "one channel"), (259, "three channels in the second workgroup"), (88_000, "more than 7 x 7 x 7 workgroups")]
-    {
+    for (channels, why) in [
+        (1, "one channel"),
+        (259, "three channels in the second workgroup"),
+        (88_000, "more than 7 x 7 x 7 workgroups"),
+    ] {
         rows.push(running_row(why, &mut draw, channels));
     }
     for &(pixels, channels, why) in ELEMENTS {

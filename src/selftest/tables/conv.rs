@@ -309,8 +309,10 @@ mod tests {
     fn gradients_are_those_of_forward() {
         let mut draw = Draw::new(2);
         for (shape, _) in SHAPES.iter().filter(|(shape, _)| inputs(shape).max(shape.weight_words()) < 500) {
-            let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
-            let loss = |x: &[f64], w: &[f64]| forward(shape, &plain(x), w).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum();
+            let (x, w, dy) =
+                (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
+            let loss =
+                |x: &[f64], w: &[f64]| forward(shape, &plain(x), w).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum();
             assert_gradient(&x, &Sum::values(&input_gradient(shape, &dy, &w)), |x| loss(x, &w));
             let dw = weight_gradient(shape, shape.batch as usize, &plain(&x), &dy);
             assert_gradient(&w, &Sum::values(&dw), |w| loss(&x, w));

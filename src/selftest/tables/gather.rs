@@ -28,10 +28,8 @@ pub fn rows() -> Vec<Row> {
     ] {
         let size = pixels * channels;
         let bytes: Vec<u8> = draw.below(256, images * size).into_iter().map(|byte| byte as u8).collect();
-        let words: Vec<u32> = bytes
-            .chunks(4)
-            .map(|four| four.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)))
-            .collect();
+        let words: Vec<u32> =
+            bytes.chunks(4).map(|four| four.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte))).collect();
         let mut indices = draw.below(images as u32, batch);
         // The last byte of all.
         indices[0] = images as u32 - 1;

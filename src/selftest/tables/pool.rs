@@ -38,8 +38,7 @@ impl Shape {
                             let x = ox * self.stride + tap % self.kernel;
                             let inside = |at: usize, size| (self.padding..self.padding + size).contains(&at);
                             if inside(y, self.height) && inside(x, self.width) {
-                                let pixel =
-                                    (n * self.height + y - self.padding) * self.width + x - self.padding;
+                                let pixel = (n * self.height + y - self.padding) * self.width + x - self.padding;
                                 window.push((tap as u32, pixel * self.channels + c));
                             }
                         }

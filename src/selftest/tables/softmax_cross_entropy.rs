@@ -8,7 +8,8 @@ use crate::selftest::row::{Row, Sum, Word};
 /// its argument.
 fn softmax(logits: &[f64]) -> (Vec<Sum>, Sum) {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<Sum> = logits.iter().map(|l| Sum::of([l - largest]).then((l - largest).exp(), (l - largest).exp())).collect();
+    let powers: Vec<Sum> =
+        logits.iter().map(|l| Sum::of([l - largest]).then((l - largest).exp(), (l - largest).exp())).collect();
     let total = powers.iter().fold(Sum::default(), |total, &power| total.plus(power));
     let logarithm = total.then(total.value.ln(), 1.0 / total.value);
     (powers.iter().map(|power| power.over(total)).collect(), logarithm)

@@ -372,6 +372,25 @@ fn nets_that_do_not_fit_the_adapter() {
 }
 
 #[test]
+fn limits_that_nothing_runs_within() {
+    let workspace = Workspace::with_tiny();
+    let on_gpu = TRAIN.replace("--device cpu", "--device gpu");
+    for (limits, expected) in [
+        ("groups=0", "SDGPU_LIMITS is `groups=0`: groups must be a number from 1 on"),
+        ("memory=8KiB", "SDGPU_LIMITS is `memory=8KiB`: memory must be a number from 16384 on"),
+        (
+            "bogus",
+            "SDGPU_LIMITS is `bogus`: `bogus` is no limit; webgpu, binding, buffer, groups, memory and buffers are",
+        ),
+        // The largest convolution has 3 x 3 x 64 x 64 weights.
+        ("binding=64KiB", " needs 304 KiB, and this device binds at most 64 KiB at once; no batch size fits"),
+    ] {
+        refuse_saying(&workspace, workspace.command(&on_gpu).env("SDGPU_LIMITS", limits), expected);
+    }
+    refuse_saying(&workspace, workspace.command("selftest").env("SDGPU_LIMITS", "groups=0"), "groups must be");
+}
+
+#[test]
 fn batches_of_one_that_leave_nothing_to_normalise() {
     let workspace = Workspace::new();
     workspace.write_set("mnist-sized", 20, 5, 28, 2);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::gpu::GpuRequest;
+use sdgpu::device::gpu::{GpuRequest, LoweredLimits};
 use sdgpu::selftest::tables::FAMILIES;
 use sdgpu::selftest::{Implementation, Row, check};
 
@@ -56,8 +56,9 @@ fn twin() -> Implementation {
 
 /// The shaders; results must depend neither on bounds checks, nor on the number of workgroups, nor on the variant.
 fn shader() -> Implementation {
-    let open = |trusted, max_workgroups_per_dimension| {
-        adapter::open_with(&GpuRequest { trusted, max_workgroups_per_dimension, ..adapter::request() })
+    let open = |trusted, groups| {
+        let limits = LoweredLimits { groups, ..Default::default() };
+        adapter::open_with(&GpuRequest { trusted, limits, ..adapter::request() })
     };
     Implementation::of_shaders()
         .with_mode("bounds checked", false, open(false, None))

@@ -1,0 +1,120 @@
+//! Trainings on an adapter with lowered limits, which wgpu enforces: the same bits as without, or a clear refusal.
+
+use std::sync::Arc;
+
+use sdgpu::data::DataSet;
+use sdgpu::device::gpu::{GpuRequest, LoweredLimits};
+use sdgpu::device::{Device, DeviceError};
+use sdgpu::dispatch::{Dispatch, Region, Storage, ValueId};
+use sdgpu::kernels::probe::Triad;
+use sdgpu::model::init::Init;
+use sdgpu::model::resnet::ResNet;
+use sdgpu::model::weights::Weights;
+use sdgpu::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanError, PlanOptions, TrainingOptions};
+use sdgpu::train::{DroppedUpdate, Engine, Score, Step, UpdateRows};
+
+use crate::adapter;
+use crate::devices::{ADAM, patches};
+
+const BATCH: u32 = 8;
+const EVAL_BATCH: u32 = 5;
+
+/// The adapter with what `limits` say, as `SDGPU_LIMITS` would.
+fn request(limits: &str) -> GpuRequest {
+    let limits = if limits.is_empty() { LoweredLimits::default() } else { limits.parse().expect("limits") };
+    // No timestamps either, where there is anything to lower.
+    GpuRequest { timestamps: limits == LoweredLimits::default(), limits, ..adapter::request() }
+}
+
+/// More than 256 KiB in each file, of images whose size is no multiple of a word.
+fn data() -> DataSet {
+    DataSet { name: "patches".into(), train: patches(3500, 9, 6), test: patches(3300, 9, 6), classes: 6 }
+}
+
+/// What came of a training.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    losses: Vec<f64>,
+    /// Of images of the training file, and of the test file.
+    scores: [Score; 2],
+    weights: Weights,
+}
+
+/// A few steps within `limits`; whether each file was streamed, and what came of them.
+fn train(limits: &str, data: &DataSet) -> Result<([bool; 2], Outcome), PlanError> {
+    let device = adapter::open_with(&request(limits));
+    let net = ResNet::named("resnet8", 1, 6).expect("a net");
+    let plan = Plan::new(
+        &net,
+        &PlanOptions {
+            data: DataSizes { height: 9, width: 9, train: data.train.len(), test: data.test.len() },
+            training: Some(TrainingOptions { batch: BATCH, optimizer: ADAM, label_smoothing: 0.0 }),
+            eval_batch: EVAL_BATCH,
+            survival: vec![0.5; net.blocks.len()],
+            branch_scale: BranchScale::Eval,
+            limits: device.limits(),
+        },
+    )?;
+    let streamed = plan.interface.streamed;
+    let mut engine = Engine::new(Box::new(device), plan, EVAL_BATCH, data).expect("an engine");
+    engine.load(&Weights::initial(&net, Init::KaimingNormal, 0)).expect("an upload");
+    let mut rows = UpdateRows::new(ADAM, DroppedUpdate::ZeroGrad, net.blocks.len());
+    let scattered = |from: u32, count: u32| -> Vec<u32> { (from..from + count).map(|i| i * 977 % 3300).collect() };
+    let mut tickets = Vec::new();
+    for number in 0..4 {
+        let (indices, gates) = (scattered(number * BATCH, BATCH), Gates::draw(&engine.plan.survival, 1, number));
+        let rows = rows.next(2e-3, &gates);
+        let step = Step { number, seed: 1, indices: &indices, gates: &gates, rows: &rows };
+        // Nothing is waited for, so that a batch written too early would show.
+        tickets.push(engine.submit(&step).expect("a step"));
+    }
+    let reports = tickets.into_iter().map(|ticket| engine.report(ticket).expect("a report"));
+    let losses = reports.map(|report| report.loss_sum / f64::from(report.images)).collect();
+    let scores = [ImageFile::Train, ImageFile::Test]
+        .map(|file| engine.evaluate(file, &scattered(100, 2 * EVAL_BATCH + 1)).expect("a score"));
+    Ok((streamed, Outcome { losses, scores, weights: engine.weights().expect("weights") }))
+}
+
+#[test]
+fn lowered_limits_do_not_change_a_bit() {
+    let data = data();
+    let (streamed, plain) = train("", &data).expect("a plan");
+    assert_eq!(streamed, [false, false]);
+    assert!(plain.losses.iter().all(|loss| loss.is_finite()) && plain.losses[0] != plain.losses[1], "{plain:?}");
+    for (limits, expected) in [
+        ("webgpu,memory=16KiB,buffers=8", false),
+        ("groups=7", false),
+        ("groups=1", false),
+        ("binding=256KiB", true),
+        ("binding=256KiB,buffer=256KiB,groups=7,memory=16KiB,buffers=8", true),
+    ] {
+        let (streamed, outcome) = train(limits, &data).expect("a plan");
+        assert_eq!(streamed, [expected; 2], "{limits}");
+        assert!(outcome == plain, "{limits}: other bits; losses {:?}, not {:?}", outcome.losses, plain.losses);
+    }
+    let refused = train("binding=128KiB", &data).expect_err("a convolution of 144 KiB");
+    assert!(refused.to_string().contains("binds at most 128 KiB at once; no batch size fits"), "{refused}");
+}
+
+/// What is larger than the limits is refused by wgpu, not by us alone.
+#[test]
+fn lowered_limits_are_enforced() {
+    let run = |limits: &str, words: usize| -> Result<(), DeviceError> {
+        let mut device = adapter::open_with(&request(limits));
+        let region = |buffer| Region { buffer, offset: 0, words };
+        let storage = Storage { buffers: vec![words; 3], regions: (0..3).map(region).collect() };
+        let kernel = Arc::new(Triad::new(words as u32, 0.5));
+        let (reads, writes) = (vec![ValueId(0), ValueId(1)], vec![ValueId(2)]);
+        let dispatch = Dispatch { label: "triad".into(), kernel, reads, writes };
+        device.prepare(&storage, &[&dispatch])?;
+        device.run(&[dispatch])?;
+        device.read(ValueId(2)).map(drop)
+    };
+    let words = (256 << 10) / 4;
+    assert!(run("binding=256KiB,buffer=256KiB", words).is_ok());
+    for limits in ["binding=256KiB", "buffer=256KiB"] {
+        let error = run(limits, words + 1).expect_err(limits);
+        assert!(matches!(error, DeviceError::Refused { .. }), "{limits}: {error}");
+        assert!(error.to_string().contains("262144"), "{limits}: {error}");
+    }
+}
