@@ -77,6 +77,10 @@ fn cursor_at(tile: Tile, step: u32) -> Cursor {
     return tap_at(step, max(tile.taps.y, 1u), p.out_channels);
 }
 
+fn cursor_next(tile: Tile, cursor: Cursor) -> Cursor {
+    return tap_next(cursor, max(tile.taps.y, 1u), p.out_channels);
+}
+
 fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
     return tap_after(cursor, steps, max(tile.taps.y, 1u), p.out_channels);
 }
@@ -116,9 +120,9 @@ fn dy_rows(tile: Tile, group: u32, cursor: Cursor) -> Quad {
 fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
     var quad = dy_rows(tile, group, cursor);
     if WORD == 1u {
-        let second = cursor_after(tile, cursor, 1u);
-        let third = cursor_after(tile, second, 1u);
-        let fourth = cursor_after(tile, third, 1u);
+        let second = cursor_next(tile, cursor);
+        let third = cursor_next(tile, second);
+        let fourth = cursor_next(tile, third);
         quad[1] = dy_rows(tile, group, second)[0];
         quad[2] = dy_rows(tile, group, third)[0];
         quad[3] = dy_rows(tile, group, fourth)[0];
@@ -149,9 +153,9 @@ fn w_columns(tile: Tile, group: u32, cursor: Cursor) -> Quad {
 fn right_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
     var quad = w_columns(tile, group, cursor);
     if WORD == 1u {
-        let second = cursor_after(tile, cursor, 1u);
-        let third = cursor_after(tile, second, 1u);
-        let fourth = cursor_after(tile, third, 1u);
+        let second = cursor_next(tile, cursor);
+        let third = cursor_next(tile, second);
+        let fourth = cursor_next(tile, third);
         quad[1] = w_columns(tile, group, second)[0];
         quad[2] = w_columns(tile, group, third)[0];
         quad[3] = w_columns(tile, group, fourth)[0];
