@@ -1,4 +1,4 @@
-//! What wgpu hands to drivers: every module as SPIR-V, Metal and HLSL, with naga's options set as wgpu 30 sets them.
+//! What drivers get: every module as SPIR-V, Metal and HLSL, with naga's options set as wgpu 30 sets them.
 //!
 //! naga writes them; whether another compiler takes them is for `scripts/check-shaders`, which asks for [`Texts`].
 
@@ -13,17 +13,11 @@ use serde_json::json;
 
 use super::{Compiled, storage_buffers, workgroup_bytes};
 
-/// One translation: the name of its kind, which is also how its file's name ends, and its bytes.
-type Translation = (&'static str, Vec<u8>);
+/// One translation: its kind, which is also how its file's name ends, and its bytes.
+type Translation = (String, Vec<u8>);
 
-/// Whether shaders run with checks (debug builds) or without (release builds).
-const CHECKS: [(bool, &str); 2] = [(true, "checked"), (false, "trusted")];
-
-/// Versions of SPIR-V, those that wgpu asks for on Vulkan 1.0 (the oldest) and from 1.3 on.
-const SPIRV: [((u8, u8), &str, &str); 2] = [
-    ((1, 0), "checked.vulkan1.0.spv", "trusted.vulkan1.0.spv"),
-    ((1, 6), "checked.vulkan1.3.spv", "trusted.vulkan1.3.spv"),
-];
+/// Versions of SPIR-V and of the Vulkan that brings them: those that wgpu asks for on the oldest, and from 1.3 on.
+const SPIRV: [((u8, u8), &str); 2] = [((1, 0), "vulkan1.0"), ((1, 6), "vulkan1.3")];
 
 /// Shader models, those that wgpu asks of FXC (which every Windows has) and of DXC (where its library is found).
 const SHADER_MODELS: [hlsl::ShaderModel; 2] = [hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_0];
@@ -31,17 +25,17 @@ const SHADER_MODELS: [hlsl::ShaderModel; 2] = [hlsl::ShaderModel::V5_1, hlsl::Sh
 /// All translations of a module; or what its writers say is wrong, a line for each.
 pub fn of(compiled: &Compiled) -> Result<Vec<Translation>, Vec<String>> {
     let (mut translations, mut wrong) = (vec![], vec![]);
-    for (checks, name) in CHECKS {
-        let kind = |checked, trusted| if checks { checked } else { trusted };
-        let mut keep = |kind: &'static str, translation: Result<Vec<u8>, String>| match translation {
-            Ok(bytes) => translations.push((kind, bytes)),
-            Err(error) => wrong.push(format!("{name}: {error}")),
-        };
-        for (version, checked, trusted) in SPIRV {
-            keep(kind(checked, trusted), spirv(compiled, checks, version).map_err(|error| format!("SPIR-V: {error}")));
+    let mut keep = |kind: String, translation: Result<Vec<u8>, String>| match translation {
+        Ok(bytes) => translations.push((kind, bytes)),
+        Err(error) => wrong.push(format!("{kind}: {error}")),
+    };
+    // Debug builds run shaders with checks, release builds without.
+    for (checks, name) in [(true, "checked"), (false, "trusted")] {
+        for (version, vulkan) in SPIRV {
+            keep(format!("{name}.{vulkan}.spv"), spirv(compiled, checks, version));
         }
-        keep(kind("checked.metal", "trusted.metal"), metal(compiled, checks).map_err(|error| format!("Metal: {error}")));
-        keep(kind("checked.hlsl", "trusted.hlsl"), hlsl(compiled, checks).map_err(|error| format!("HLSL: {error}")));
+        keep(format!("{name}.metal"), metal(compiled, checks));
+        keep(format!("{name}.hlsl"), hlsl(compiled, checks));
     }
     if wrong.is_empty() { Ok(translations) } else { Err(wrong) }
 }
