@@ -145,7 +145,8 @@ int main(int count, char **arguments) {
         char *text = contents(path, &bytes);
         ID3DBlob *messages = NULL;
         DWORD start = GetTickCount();
-        HRESULT status = dxc ? compile_dxc(compiler, text, bytes, &messages) : compile_fxc(compile, text, bytes, &messages);
+        HRESULT status = dxc ? compile_dxc(compiler, text, bytes, &messages)
+                             : compile_fxc(compile, text, bytes, &messages);
         if (SUCCEEDED(status)) {
             printf("ok %s %lu\n", path, GetTickCount() - start);
         } else {
