@@ -1,6 +1,6 @@
-// batch_norm_backward_apply: dx = gamma * rstd * (g - (dbeta + xhat * dgamma) / pixels), with g and xhat as in
+// batch_norm_backward_apply: grad_x = gamma * rstd * (g - (dbeta + xhat * dgamma) / pixels), with g and xhat as in
 // batch_norm_backward_reduce (Ioffe and Szegedy 2015, section 3, simplified).
-// dy, mask, x, dx: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); dgamma, dbeta: [channels]
+// dy, mask, x, grad_x: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); dgamma, dbeta: [channels]
 // p.masked: 1, or 0 where dy came through the ReLU already; then the mask is not read.
 // Grid: one thread per element. Twin: kernels/batch_norm.rs
 //!import words_single
@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> norm: array<f32>;
 @group(0) @binding(5) var<storage, read> dgamma: array<f32>;
 @group(0) @binding(6) var<storage, read> dbeta: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(7) var<storage, read_write> grad_x: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -38,6 +38,6 @@ fn main(
         if p.masked != 0u && !(mask[i] > 0.0) {
             g = 0.0;
         }
-        dx[i] = norm.gamma * norm.rstd * (g - share * fma(standardized(x[i], norm), dgamma[c], dbeta[c]));
+        grad_x[i] = norm.gamma * norm.rstd * (g - share * fma(standardized(x[i], norm), dgamma[c], dbeta[c]));
     }
 }

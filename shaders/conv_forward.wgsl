@@ -68,6 +68,10 @@ fn cursor_at(tile: Tile, step: u32) -> Cursor {
     return tap_at(step, p.kernel_width, p.in_channels);
 }
 
+fn cursor_next(tile: Tile, cursor: Cursor) -> Cursor {
+    return tap_next(cursor, p.kernel_width, p.in_channels);
+}
+
 fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
     return tap_after(cursor, steps, p.kernel_width, p.in_channels);
 }
@@ -116,9 +120,9 @@ fn x_rows(tile: Tile, group: u32, cursor: Cursor) -> Quad {
 fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
     var quad = x_rows(tile, group, cursor);
     if WORD == 1u {
-        let second = cursor_after(tile, cursor, 1u);
-        let third = cursor_after(tile, second, 1u);
-        let fourth = cursor_after(tile, third, 1u);
+        let second = cursor_next(tile, cursor);
+        let third = cursor_next(tile, second);
+        let fourth = cursor_next(tile, third);
         quad[1] = x_rows(tile, group, second)[0];
         quad[2] = x_rows(tile, group, third)[0];
         quad[3] = x_rows(tile, group, fourth)[0];

@@ -1,12 +1,12 @@
-// conv_input_gradient: dx = transposed convolution of dy with w, as implicit matrix products, then an epilogue.
+// conv_input_gradient: grad_x = transposed convolution of dy with w, as implicit matrix products, then an epilogue.
 // With stride s, the input pixels (y, x) of one phase (y % s, x % s) meet the same taps, every s-th of the kernel's, so
 // each phase is a product of its own: rows are its input pixels, the depth runs over its taps and, in each, the output
 // channels, columns are input channels. Without taps the product is empty and zero.
 // dy: [batch, out_height, out_width, out_channels]; w: [kernel_height, kernel_width, in_channels, out_channels];
-// addend, mask, x, dx: [batch, height, width, in_channels]
-// p.epilogue: 0 none; 1 the addend is added; 2 where mask > 0; 3 dx passes back through the ReLU behind a norm of x,
-// norm: [4, in_channels] (mean, rstd, gamma, beta), and partials: [chunks, 2, in_channels] are the sums of dx and of dx
-// times the normalised x over each 64 rows of a phase.
+// addend, mask, x, grad_x: [batch, height, width, in_channels]
+// p.epilogue: 0 none; 1 the addend is added; 2 where mask > 0; 3 grad_x passes back through the ReLU behind a norm of
+// x, norm: [4, in_channels] (mean, rstd, gamma, beta), and partials: [chunks, 2, in_channels] are the sums of grad_x
+// and of grad_x times the normalised x over each 64 rows of a phase.
 // Grid: one workgroup per phase and tile of its product. Twin: kernels/conv/cpu.rs
 //!import grid
 //!import words_single | words_vector
@@ -37,7 +37,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> mask: array<Word>;
 @group(0) @binding(5) var<storage, read> x: array<Word>;
 @group(0) @binding(6) var<storage, read> norm: array<Word>;
-@group(0) @binding(7) var<storage, read_write> dx: array<Word>;
+@group(0) @binding(7) var<storage, read_write> grad_x: array<Word>;
 @group(0) @binding(8) var<storage, read_write> partials: array<f32>;
 
 const ADD = 1u;
@@ -56,7 +56,7 @@ struct Tile {
 }
 
 // Of each row of the tile: y and x of the output pixel that meets it in the phase's first tap, the image, and its own
-// pixel in dx. Rows without a pixel lie far outside, with pixel -1.
+// pixel in grad_x. Rows without a pixel lie far outside, with pixel -1.
 var<workgroup> sources: array<vec4<i32>, TILE_ROWS>;
 
 const OUTSIDE = vec4(-0x40000000, -0x40000000, 0, -1);
@@ -75,6 +75,10 @@ fn source_of(row: u32, rows: u32, phase: vec2<u32>, first_tap: vec2<u32>) -> vec
 
 fn cursor_at(tile: Tile, step: u32) -> Cursor {
     return tap_at(step, max(tile.taps.y, 1u), p.out_channels);
+}
+
+fn cursor_next(tile: Tile, cursor: Cursor) -> Cursor {
+    return tap_next(cursor, max(tile.taps.y, 1u), p.out_channels);
 }
 
 fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
@@ -116,9 +120,9 @@ fn dy_rows(tile: Tile, group: u32, cursor: Cursor) -> Quad {
 fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
     var quad = dy_rows(tile, group, cursor);
     if WORD == 1u {
-        let second = cursor_after(tile, cursor, 1u);
-        let third = cursor_after(tile, second, 1u);
-        let fourth = cursor_after(tile, third, 1u);
+        let second = cursor_next(tile, cursor);
+        let third = cursor_next(tile, second);
+        let fourth = cursor_next(tile, third);
         quad[1] = dy_rows(tile, group, second)[0];
         quad[2] = dy_rows(tile, group, third)[0];
         quad[3] = dy_rows(tile, group, fourth)[0];
@@ -149,9 +153,9 @@ fn w_columns(tile: Tile, group: u32, cursor: Cursor) -> Quad {
 fn right_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
     var quad = w_columns(tile, group, cursor);
     if WORD == 1u {
-        let second = cursor_after(tile, cursor, 1u);
-        let third = cursor_after(tile, second, 1u);
-        let fourth = cursor_after(tile, third, 1u);
+        let second = cursor_next(tile, cursor);
+        let third = cursor_next(tile, second);
+        let fourth = cursor_next(tile, third);
         quad[1] = w_columns(tile, group, second)[0];
         quad[2] = w_columns(tile, group, third)[0];
         quad[3] = w_columns(tile, group, fourth)[0];
@@ -169,7 +173,7 @@ fn store(tile: Tile, row: u32, column: u32, word: Word) {
         } else if p.epilogue == ADD_MASKED {
             value = select(word, word + addend[at], mask[at] > Word());
         }
-        dx[at] = value;
+        grad_x[at] = value;
     }
 }
 
@@ -189,7 +193,7 @@ fn rectify(tile: Tile, row: u32, column: u32, sum: Word) -> Rectified {
     let at = (u32(pixel) * p.in_channels + channel) / WORD;
     let norm = norm_of(channel, p.in_channels);
     let dy = select(Word(), sum, normalized(x[at], norm) > Word());
-    dx[at] = dy;
+    grad_x[at] = dy;
     return Rectified(widened(dy), widened(dy * standardized(x[at], norm)));
 }
 

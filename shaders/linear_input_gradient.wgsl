@@ -1,5 +1,5 @@
-// linear_input_gradient: dx = dy w^T
-// dy: [batch, out_features]; w: [in_features, out_features]; dx: [batch, in_features]
+// linear_input_gradient: grad_x = dy w^T
+// dy: [batch, out_features]; w: [in_features, out_features]; grad_x: [batch, in_features]
 // Grid: one thread per input. Twin: kernels/linear.rs
 //!import grid
 
@@ -12,7 +12,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read> w: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad_x: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -28,6 +28,6 @@ fn main(
         for (var column = 0u; column < p.out_features; column++) {
             sum = fma(dy[row * p.out_features + column], w[k * p.out_features + column], sum);
         }
-        dx[i] = sum;
+        grad_x[i] = sum;
     }
 }

@@ -1,6 +1,6 @@
-// pool_global_backward: each pixel's share of the mean's gradient, dx = dy / pixels
-// dy: [batch, channels]; dx: [batch, pixels, channels]
-// Grid: one thread per element of dx. Twin: kernels/pool.rs
+// pool_global_backward: each pixel's share of the mean's gradient, grad_x = dy / pixels
+// dy: [batch, channels]; grad_x: [batch, pixels, channels]
+// Grid: one thread per element of grad_x. Twin: kernels/pool.rs
 //!import grid
 
 struct Params {
@@ -11,7 +11,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
-@group(0) @binding(2) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(2) var<storage, read_write> grad_x: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -22,6 +22,6 @@ fn main(
     let elements = p.batch * p.pixels * p.channels;
     for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
         let image = i / (p.pixels * p.channels);
-        dx[i] = dy[image * p.channels + i % p.channels] / f32(p.pixels);
+        grad_x[i] = dy[image * p.channels + i % p.channels] / f32(p.pixels);
     }
 }

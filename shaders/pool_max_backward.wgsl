@@ -1,6 +1,7 @@
 // pool_max_backward: each pixel's gradient is the sum of dy over the windows that it won
-// dy, argmax: [batch, out_height, out_width, channels], as in pool_max_forward; dx: [batch, height, width, channels]
-// Grid: one thread per element of dx. Twin: kernels/pool.rs
+// dy, argmax: [batch, out_height, out_width, channels], as in pool_max_forward;
+// grad_x: [batch, height, width, channels]
+// Grid: one thread per element of grad_x. Twin: kernels/pool.rs
 //!import grid
 
 struct Params {
@@ -18,7 +19,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read> argmax: array<u32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad_x: array<f32>;
 
 // Windows that hold the pixel at `position` (counted in the padded image), of `windows` that way.
 fn first_window(position: u32) -> u32 {
@@ -50,6 +51,6 @@ fn main(
                 sum += select(0.0, dy[o], argmax[o] == tap);
             }
         }
-        dx[i] = sum;
+        grad_x[i] = sum;
     }
 }

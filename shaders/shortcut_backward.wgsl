@@ -1,6 +1,6 @@
 // shortcut_backward: gradient of shortcut_forward, through the ReLU behind (dy counts where mask > 0)
-// dy, mask: [batch, ceil(height / 2), ceil(width / 2), out_channels]; dx: [batch, height, width, in_channels]
-// Grid: one thread per element of dx. Twin: kernels/shortcut.rs
+// dy, mask: [batch, ceil(height / 2), ceil(width / 2), out_channels]; grad_x: [batch, height, width, in_channels]
+// Grid: one thread per element of grad_x. Twin: kernels/shortcut.rs
 //!import grid
 
 struct Params {
@@ -14,7 +14,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read> mask: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad_x: array<f32>;
 
 @compute @workgroup_size(256)
 fn main(
@@ -33,6 +33,6 @@ fn main(
         let image = pixel / p.width / p.height;
         let window = min(2u, p.height - 2u * row) * min(2u, p.width - 2u * column);
         let o = ((image * out_height + row) * out_width + column) * p.out_channels + c;
-        dx[i] = select(0.0, dy[o], mask[o] > 0.0) / f32(window);
+        grad_x[i] = select(0.0, dy[o], mask[o] > 0.0) / f32(window);
     }
 }

@@ -3,12 +3,12 @@
 //!
 //! Each lint comes with shaders that break it, made from a good one, so that a lint which sees nothing fails too.
 
+mod translations;
 mod uniformity;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
 use sdgpu::dispatch::{Field, Scalar, Shader, Variant};
@@ -112,8 +112,18 @@ const LINTS: &[Lint] = &[
         ],
     },
     Lint {
+        rule: "nothing at the top level has the name of a namespace of DXC",
+        violations: namespaces,
+        faults: &[
+            ("var<workgroup>", "override dx = 3u;\nvar<workgroup>"),
+            ("var<workgroup>", "var<workgroup> dx: u32;\nvar<workgroup>"),
+            ("fn meet", "fn vk() {}\nfn meet"),
+            ("struct Params", "struct dx { n: u32 }\nstruct Params"),
+        ],
+    },
+    Lint {
         rule: "Vulkan, Metal and DX12 can have it",
-        violations: translations,
+        violations: |compiled| translations::of(compiled).err().unwrap_or_default(),
         faults: &[
             // An expression that HLSL and Metal could take, but no validator: f16 needs a feature of the adapter.
             ("struct Params", "enable f16;\nvar<private> half: f16;\nstruct Params"),
@@ -308,36 +318,32 @@ fn number_of_storage_buffers(compiled: &Compiled) -> Vec<String> {
     (number > STORAGE_BUFFERS).then(|| format!("{number} storage buffers")).into_iter().collect()
 }
 
-fn workgroup_memory(compiled: &Compiled) -> Vec<String> {
+/// naga renames HLSL's keywords, but not the namespaces that DXC declares: a buffer `dx` is a redefinition there.
+fn namespaces(compiled: &Compiled) -> Vec<String> {
+    let module = &compiled.declared;
+    let variables = module.global_variables.iter().map(|(_, variable)| &variable.name);
+    let constants = module.constants.iter().map(|(_, constant)| &constant.name);
+    let overrides = module.overrides.iter().map(|(_, constant)| &constant.name);
+    let functions = module.functions.iter().map(|(_, function)| &function.name);
+    let types = module.types.iter().map(|(_, ty)| &ty.name);
+    let names = variables.chain(constants).chain(overrides).chain(functions).chain(types).flatten();
+    names.filter(|name| ["dx", "vk"].contains(&name.as_str())).cloned().collect()
+}
+
+/// Bytes of workgroup memory.
+fn workgroup_bytes(compiled: &Compiled) -> u32 {
     let module = &compiled.module;
-    let bytes: u32 = module
+    module
         .global_variables
         .iter()
         .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
         .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()).next_multiple_of(16))
-        .sum();
-    (bytes > WORKGROUP_MEMORY).then(|| format!("{bytes} bytes")).into_iter().collect()
+        .sum()
 }
 
-fn translations(compiled: &Compiled) -> Vec<String> {
-    let (module, info) = (&compiled.module, &compiled.info);
-    let mut wrong = vec![];
-    if let Err(error) = spv::write_vec(module, info, &spv::Options::default(), None) {
-        wrong.push(format!("SPIR-V: {error}"));
-    }
-    let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
-    if let Err(error) = msl::write_string(module, info, &options, &Default::default()) {
-        wrong.push(format!("Metal: {error}"));
-    }
-    let options = hlsl::Options {
-        // Where the number of workgroups is passed.
-        special_constants_binding: Some(hlsl::BindTarget { space: 1, ..Default::default() }),
-        ..Default::default()
-    };
-    if let Err(error) = hlsl::Writer::new(&mut String::new(), &options, &Default::default()).write(module, info, None) {
-        wrong.push(format!("HLSL: {error}"));
-    }
-    wrong
+fn workgroup_memory(compiled: &Compiled) -> Vec<String> {
+    let bytes = workgroup_bytes(compiled);
+    (bytes > WORKGROUP_MEMORY).then(|| format!("{bytes} bytes")).into_iter().collect()
 }
 
 fn root() -> &'static Path {
@@ -368,15 +374,24 @@ fn variants() -> BTreeMap<String, (&'static Shader, Variant)> {
     written.chain(tables).map(|(shader, variant)| (name(shader, &variant), (shader, variant))).collect()
 }
 
+/// Also writes the texts that other compilers check (`scripts/check-shaders`) into the folder that
+/// `SDGPU_SHADER_TEXTS` names, if it does.
 #[test]
 fn every_variant_of_every_shader_keeps_every_rule() {
+    let mut texts = std::env::var_os("SDGPU_SHADER_TEXTS").map(|folder| translations::Texts::new(folder.into()));
     let mut wrong = String::new();
     for (name, (shader, variant)) in variants() {
         for violation in violations(shader, &variant) {
             wrong += &format!("\n{name}: {violation}");
         }
+        if let (Some(texts), Ok(compiled)) = (&mut texts, compile(shader, &variant)) {
+            texts.add(&compiled, &variant);
+        }
     }
     assert!(wrong.is_empty(), "{wrong}");
+    if let Some(texts) = texts {
+        texts.finish();
+    }
 }
 
 #[test]
