@@ -204,6 +204,18 @@ mod tests {
         let settings = TrainOptions { steps: 7, ..settings() };
         let bytes = encode(&impossible, &settings, LENGTHS).unwrap();
         assert!(refusal(&bytes, &net(), &settings).contains("not a checkpoint"));
+        // Counters that would overflow as the run goes on.
+        let counters = checkpoint().counters;
+        for counters in [
+            Counters { updates: vec![u64::MAX, 5], ..counters.clone() },
+            Counters { updates: vec![7; 3], ..counters.clone() },
+            Counters { blocks_run: u64::MAX, ..counters.clone() },
+            Counters { step_time: Duration::MAX, ..counters.clone() },
+            Counters { steps_left_out: 8, ..counters },
+        ] {
+            let bytes = encode(&Checkpoint { counters, ..checkpoint() }, &settings, LENGTHS).unwrap();
+            assert!(refusal(&bytes, &net(), &settings).contains("not a checkpoint"));
+        }
         for pickle in [&b"\x80\x02}q\x00."[..], b"PK\x03\x04rest of a zip archive"] {
             assert!(refusal(pickle, &net(), &settings).contains("pickle"));
         }

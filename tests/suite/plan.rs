@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use expect_test::expect_file;
 use proptest::prelude::*;
+use sdgpu::device::gpu::{LONGEST_DISPATCH, slow_seconds};
 use sdgpu::dispatch::{Dispatch, Limits, Region, ValueId};
 use sdgpu::model::resnet::ResNet;
 use sdgpu::model::survival::{Rule, probabilities};
@@ -67,6 +68,20 @@ fn a_step_moves_little_more_than_it_must() {
         let written: Vec<&str> = plan.values.iter().map(|value| value.name.as_str()).collect();
         let within = |name: &&&str| name.starts_with("layer") && name.ends_with("bn1 output");
         assert_eq!(written.iter().find(within), None, "{name}");
+    }
+}
+
+/// Drivers reset a GPU that is busy with one dispatch for too long. Steps of deep nets take seconds, but their dispatches
+/// are short; the scheduler of submissions sees to the rest.
+#[test]
+fn no_dispatch_takes_long_on_a_slow_gpu() {
+    for (name, batch) in [("resnet20", 1024), ("resnet110", 512), ("resnet1202", 128), ("resnet50", 400), ("resnet152", 128)] {
+        let plan = plan(&ResNet::named(name, 1, 10).expect("a net"), 28, batch);
+        let list = plan.schedule(&Gates::all(plan.blocks.len()));
+        let seconds: Vec<f64> = list.iter().map(|dispatch| slow_seconds(dispatch, &plan.storage)).collect();
+        let longest = seconds.iter().copied().fold(0.0, f64::max);
+        assert!(longest <= LONGEST_DISPATCH, "{name}: {longest} s");
+        assert!(seconds.iter().sum::<f64>() > 0.03, "{name}: an estimate of nothing");
     }
 }
 

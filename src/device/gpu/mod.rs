@@ -49,6 +49,8 @@ pub struct GpuRequest {
     pub limits: LoweredLimits,
     /// Folder in which compiled pipelines are kept, where the adapter can hand them out; `None` for no such files.
     pub cache: Option<PathBuf>,
+    /// Number of the buffer whose allocation fails at the first [`Device::prepare`], for tests of what happens then.
+    pub failing_allocation: Option<usize>,
     /// How long a submission may be expected to run on a slow GPU, in seconds, if it is more than one dispatch.
     pub longest_submission: f64,
     /// How long a wait for the device may take before it counts as hung; some time that its kind explains if `None`.
@@ -66,6 +68,7 @@ impl Default for GpuRequest {
             timestamps: true,
             limits: LoweredLimits::default(),
             cache: None,
+            failing_allocation: None,
             longest_submission: LONGEST_SUBMISSION,
             patience: None,
             sources: None,
@@ -132,6 +135,7 @@ pub struct GpuDevice {
     next_ticket: u64,
     faults: Faults,
     patience: Duration,
+    failing_allocation: Option<usize>,
     longest_submission: f64,
     /// What has been encoded and not submitted is expected to run for so many seconds on a slow GPU.
     pending: f64,
@@ -180,6 +184,7 @@ impl GpuDevice {
             next_ticket: 0,
             faults,
             patience: request.patience.unwrap_or(if software { SOFTWARE_PATIENCE } else { PATIENCE }),
+            failing_allocation: request.failing_allocation,
             longest_submission: request.longest_submission,
             pending: 0.0,
         })
@@ -389,6 +394,9 @@ impl Device for GpuDevice {
         self.prepare_kernels(dispatches)?;
         self.faults.check()?;
         for (index, &words) in storage.buffers.iter().enumerate() {
+            if self.failing_allocation.take_if(|failing| *failing == index).is_some() {
+                return Err(DeviceError::out_of_memory(&self.info.name, &storage.buffers, index));
+            }
             self.buffers.push(self.create_buffer(words, &format!("buffer {index}")));
             self.faults.check().map_err(|error| match error {
                 DeviceError::OutOfMemory { device, .. } => DeviceError::out_of_memory(&device, &storage.buffers, index),
