@@ -176,7 +176,7 @@ pub const MUTANTS: &[Mutant] = &[
         "group / COLUMNS * 4u * COLUMNS + group % COLUMNS * WORD",
         "group / COLUMNS * 4u * COLUMNS + group % COLUMNS",
     ),
-    mutant("conv_forward", "the fourth step is the third", "cursor_after(tile, third, 1u)", "third"),
+    mutant("conv_forward", "the fourth step is the third", "cursor_next(tile, third)", "third"),
     mutant("conv_forward", "steps of a row taken for rows of a step", "return transpose(Quad(", "return (Quad("),
     mutant("conv_input_gradient", "phases ignore the padding", "(phase + p.padding) % p.stride", "phase % p.stride"),
     mutant(
