@@ -75,7 +75,9 @@ fn a_step_moves_little_more_than_it_must() {
 /// are short; the scheduler of submissions sees to the rest.
 #[test]
 fn no_dispatch_takes_long_on_a_slow_gpu() {
-    for (name, batch) in [("resnet20", 1024), ("resnet110", 512), ("resnet1202", 128), ("resnet50", 400), ("resnet152", 128)] {
+    for (name, batch) in
+        [("resnet20", 1024), ("resnet110", 512), ("resnet1202", 128), ("resnet50", 400), ("resnet152", 128)]
+    {
         let plan = plan(&ResNet::named(name, 1, 10).expect("a net"), 28, batch);
         let list = plan.schedule(&Gates::all(plan.blocks.len()));
         let seconds: Vec<f64> = list.iter().map(|dispatch| slow_seconds(dispatch, &plan.storage)).collect();
