@@ -4,30 +4,32 @@ use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::TrainArgs;
-use super::console::{Console, duration, thousands};
+use super::console::Console;
 use super::progress::Progress;
 use super::resolve::{absolute, resolve};
 use super::signals::{self, Signals};
-use super::{BadInput, open_device, show_device, tune};
+use super::{BadInput, open_device, tune};
 use crate::data::DataSet;
-use crate::device::choose;
-use crate::device::gpu::Backend;
-use crate::device::{Device, DeviceError};
+use crate::device::{DeviceError, choose};
 use crate::dispatch::Limits;
-use crate::experiment::{
-    ChromeTrace, DeviceEntry, JsonLines, Resumed, RunConfig, RunDir, RunError, StoppedRun, read_weights,
-};
+use crate::experiment::{ChromeTrace, DeviceEntry, JsonLines, RunConfig, RunDir, RunError, StoppedRun, read_weights};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
-use crate::plan::{DataSizes, Gates, Plan};
+use crate::plan::{DataSizes, Plan};
 use crate::train::{
-    Checkpoint, Engine, EvalRecord, Every, NotFiniteRecord, Observer, OnNan, OptionError, Outcome, ProfileRecord,
-    Safeguards, StepRecord, TraceRecord, TrainError, TrainOptions, Trainer, check_flag,
+    Checkpoint, Engine, Every, OnNan, OptionError, Safeguards, TrainError, TrainOptions, Trainer, check_flag,
 };
+
+mod report;
+mod resume;
+mod watchers;
+
+use report::{announce, conclude};
+use resume::{device_flags, resume, settings_of};
+use watchers::Watchers;
 
 /// How often a checkpoint is made, unless `--checkpoint-every` says otherwise.
 const CHECKPOINT_EVERY: Every = Every::Time(Duration::from_secs(300));
@@ -170,25 +172,6 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The settings of a run that was stopped; errors if its data are not what they were.
-fn settings_of(
-    stopped: &StoppedRun,
-    args: &TrainArgs,
-    data: &DataSet,
-    data_sha256: &str,
-) -> anyhow::Result<TrainOptions> {
-    let RunConfig { settings, data_sha256: before, .. } = &stopped.config;
-    if data_sha256 != before {
-        let message = format!("{}: the images or labels are not those that the run began with", settings.data);
-        return Err(BadInput(message).into());
-    }
-    settings.check(data.train.len(), data.test.len())?;
-    if args.keep_checkpoints.is_some() {
-        return Err(BadInput("--keep-checkpoints is settled where the run began; leave it out".into()).into());
-    }
-    Ok(settings.clone())
-}
-
 /// How often a checkpoint is made.
 fn checkpoint_every(args: &TrainArgs, stopped: Option<&StoppedRun>, options: &TrainOptions) -> Result<Every, BadInput> {
     let before = stopped.map_or(CHECKPOINT_EVERY, |stopped| stopped.config.checkpoint_every);
@@ -206,45 +189,6 @@ fn checkpoint_every(args: &TrainArgs, stopped: Option<&StoppedRun>, options: &Tr
             "--on-nan rewind needs a --checkpoint-every in steps: by the clock, no two runs would be the same".into(),
         )),
     }
-}
-
-/// The device asked for, or the one that the run was made on.
-fn device_flags(args: &TrainArgs, stopped: Option<&StoppedRun>) -> (String, Option<Backend>) {
-    let (device, backend) = (args.model.device.clone(), args.model.backend);
-    match stopped {
-        Some(stopped) if device == "auto" => {
-            let DeviceEntry { kind, name, backend: before, .. } = &stopped.config.device;
-            let is_gpu = kind == "gpu";
-            let device = if is_gpu { name } else { kind };
-            (device.clone(), backend.or_else(|| before.to_lowercase().parse().ok().filter(|_| is_gpu)))
-        }
-        _ => (device, backend),
-    }
-}
-
-/// Goes on with a run, which `config` describes as it is now, from its last checkpoint, or else from `initial`; and what
-/// to tell the user of it.
-fn resume(
-    stopped: StoppedRun,
-    config: &RunConfig,
-    net: &ResNet,
-    initial: Weights,
-) -> Result<(RunDir, Checkpoint, Vec<String>), RunError> {
-    let mut notes = Vec::new();
-    let RunConfig { version, device, settings, .. } = &stopped.config;
-    if *device != config.device || *version != config.version {
-        let DeviceEntry { name, backend, .. } = device;
-        notes
-            .push(format!("a run of sdgpu {version} on {name} ({backend}): the last bits may come out otherwise here"));
-    }
-    let steps = settings.steps;
-    let Resumed { run_dir, checkpoint, passed_over } = stopped.resume(net)?;
-    notes.extend(passed_over.iter().map(|error| format!("{error}; it is passed over")));
-    notes.push(match &checkpoint {
-        Some(Checkpoint { counters, .. }) => format!("after step {} of {steps}", counters.step),
-        None => "from the beginning: the run was stopped before its first checkpoint".into(),
-    });
-    Ok((run_dir, checkpoint.unwrap_or_else(|| Checkpoint::begin(initial)), notes))
 }
 
 /// The steps that `--profile` is about, of a run of `steps`.
@@ -274,153 +218,4 @@ pub(super) fn plan(net: &ResNet, options: &TrainOptions, data: &DataSet, limits:
         test: data.test.len(),
     };
     Ok(Plan::new(net, &options.plan(net, sizes, limits)?)?)
-}
-
-/// What will happen, before it does.
-fn announce(
-    console: Console,
-    net: &ResNet,
-    options: &TrainOptions,
-    data: &DataSet,
-    plan: &Plan,
-    device: &dyn Device,
-    note: Option<&str>,
-) {
-    show_device(console, device, note);
-    let (train, test) = (&data.train, &data.test);
-    console.line(format!(
-        "data       {}: {} training, {} validation and {} test images of {}x{}x{}, {} classes",
-        options.data,
-        thousands(train.len() - options.validation),
-        thousands(options.validation),
-        thousands(test.len()),
-        train.height,
-        train.width,
-        train.channels,
-        data.classes,
-    ));
-    let blocks = plan.blocks.len();
-    console.line(format!(
-        "net        {} {}, {} parameters, {:.1} of {blocks} blocks expected in a step",
-        options.arch,
-        options.model.name(),
-        thousands(net.parameter_count()),
-        plan.expected_depth(),
-    ));
-    console.line(format!(
-        "step       batch {}, {:.2} GFLOP with all blocks, {:.2} expected; {:.0} MiB planned",
-        options.batch_size,
-        plan.step_flop(&Gates::all(blocks)) / 1e9,
-        plan.expected_flop() / 1e9,
-        plan.storage.bytes() as f64 / f64::from(1 << 20),
-    ));
-    let evaluations = match options.eval_every {
-        _ if !options.evaluates() => "no evaluation on the way".into(),
-        every if every < options.steps => format!("an evaluation every {every}"),
-        _ => "an evaluation after the last".into(),
-    };
-    console.line(format!("training   {} steps, {evaluations}, seed {}", options.steps, options.seed));
-}
-
-/// How it went.
-fn conclude(console: Console, outcome: &Outcome, run_dir: &RunDir) {
-    let percent = |record: &EvalRecord| format!("{:.2} %", 100.0 * record.accuracy);
-    let mut accuracy = format!("test accuracy {} (last weights)", percent(&outcome.test));
-    if let Some(best) = &outcome.best {
-        accuracy += &format!(", {} (best on validation, of step {})", percent(best), best.step);
-    }
-    console.line(accuracy);
-    let (time, steps) = (outcome.time.as_secs_f64(), outcome.step_time.as_secs_f64());
-    console.line(format!(
-        "time {}, of it {} in training steps; {:.1} % of the blocks ran",
-        duration(time),
-        duration(steps),
-        100.0 * outcome.blocks_run,
-    ));
-    if let Some((all_gates, samples)) = outcome.all_gates_time {
-        let all_gates = all_gates.as_secs_f64();
-        console.line(format!(
-            "skipping saved {:.1} s of {:.1} s ({:.0} %): the same steps with all gates on, by {samples} measurements \
-             along the run, of steps whose update was not applied",
-            all_gates - steps,
-            all_gates,
-            100.0 * (1.0 - steps / all_gates),
-        ));
-    }
-    if outcome.steps_left_out > 0 {
-        console.line(format!("{} steps were left out, as a value in them was not finite", outcome.steps_left_out));
-    }
-    console.line(format!("run directory {}", run_dir.path().display()));
-}
-
-/// Everybody who watches the run.
-struct Watchers<'a> {
-    run_dir: &'a mut RunDir,
-    progress: Progress,
-    stdout: Option<JsonLines<io::Stdout>>,
-    profile: Option<ChromeTrace>,
-}
-
-impl Watchers<'_> {
-    /// Tells stdout, until it is closed.
-    fn tell(&mut self, tell: impl FnOnce(&mut JsonLines<io::Stdout>) -> io::Result<()>) {
-        if self.stdout.as_mut().is_some_and(|stdout| tell(stdout).is_err()) {
-            self.stdout = None;
-        }
-    }
-}
-
-impl Observer for Watchers<'_> {
-    fn initial(&mut self, weights: &Weights) -> io::Result<()> {
-        self.run_dir.initial(weights)
-    }
-
-    fn trace(&mut self, record: &TraceRecord) -> io::Result<()> {
-        self.run_dir.trace(record)
-    }
-
-    fn profile(&mut self, record: &ProfileRecord<'_>) -> io::Result<()> {
-        self.profile.as_mut().map_or(Ok(()), |profile| profile.profile(record))
-    }
-
-    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        self.run_dir.step(record)?;
-        self.tell(|stdout| stdout.step(record));
-        self.progress.step(record)
-    }
-
-    fn not_finite(&mut self, record: &NotFiniteRecord) -> io::Result<()> {
-        let NotFiniteRecord { step, first, goes_on_from } = record;
-        let message =
-            format!("step {step} is left out: {first}; the run goes on from the weights of step {goes_on_from}");
-        self.progress.warn(&message);
-        Ok(())
-    }
-
-    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        self.run_dir.eval(record)?;
-        self.tell(|stdout| stdout.eval(record));
-        self.progress.eval(record)
-    }
-
-    fn last(&mut self, weights: &Weights) -> io::Result<()> {
-        self.run_dir.last(weights)
-    }
-
-    fn best(&mut self, weights: &Weights) -> io::Result<()> {
-        self.run_dir.best(weights)
-    }
-
-    fn checkpoint(&mut self, checkpoint: &Arc<Checkpoint>) -> io::Result<()> {
-        if let Err(error) = self.run_dir.checkpoint(checkpoint) {
-            // There is an older one, and the next may be written again.
-            self.progress.warn(&format!("a checkpoint could not be written: {error}; the training goes on"));
-        }
-        Ok(())
-    }
-
-    fn device_lost(&mut self, error: &str, from: u64) -> io::Result<()> {
-        self.progress.warn(&format!("{error}; it is opened again, and the training goes on from step {from}"));
-        Ok(())
-    }
 }
