@@ -2,54 +2,11 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::weights_file::{self, FileError, Note};
+use super::error::FileError;
+use super::weights_file::{self, BEST, BestEntry, Lengths, Note, OPTIMIZER, Progress};
 use crate::model::resnet::ResNet;
 use crate::model::weights::{Tensor, Weights, WeightsError};
-use crate::train::{Best, Checkpoint, Counters, TrainOptions};
-
-/// What a checkpoint notes beside its tensors and the settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Progress {
-    /// What the run has counted.
-    pub counters: Counters,
-    /// The best weights so far.
-    pub best: Option<BestEntry>,
-    /// Lengths of the run's files, in bytes.
-    pub lengths: Lengths,
-}
-
-/// How good the best weights are, and of which step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct BestEntry {
-    accuracy: f64,
-    step: u64,
-}
-
-/// Lengths, in bytes, of the files that a run appends to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Lengths {
-    /// Of `metrics.jsonl`.
-    pub metrics: u64,
-    /// Of `timing.jsonl`.
-    pub timing: u64,
-    /// Of `trace/steps.jsonl`; 0 without one.
-    pub trace: u64,
-}
-
-/// Before the names of the best weights. No parameter's name begins so, nor with [`OPTIMIZER`].
-const BEST: &str = "best.";
-/// Before a moment's name and the parameter's.
-const OPTIMIZER: &str = "optimizer.";
-
-/// Whether `name` is that of a parameter or running statistic of the run's last step.
-pub fn is_weight(name: &str) -> bool {
-    !name.starts_with(BEST) && !name.starts_with(OPTIMIZER)
-}
+use crate::train::{Best, Checkpoint, TrainOptions};
 
 fn moment_prefix(moment: &str) -> String {
     format!("{OPTIMIZER}{moment}.")
@@ -107,8 +64,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::experiment::weights_file::is_weight;
     use crate::model::init::Init;
-    use crate::train::{Model, OptimizerKind};
+    use crate::train::{Counters, Model, OptimizerKind};
 
     /// A net of one block with two channels.
     fn net() -> ResNet {

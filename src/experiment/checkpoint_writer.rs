@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use super::checkpoint_file::{self, Lengths};
+use super::checkpoint_file;
 use super::durable;
+use super::weights_file::Lengths;
 use crate::train::{Checkpoint, TrainOptions};
 
 /// The folder, in the run's, that holds the checkpoints.

@@ -1,13 +1,12 @@
 //! `config.toml`: every setting of a run as it was resolved, what it began with and records, the version, and the
 //! device.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::durable;
-use super::run_dir::RunError;
+use super::error::{ConfigError, RunError};
 use crate::device::{DeviceInfo, Tuning};
 use crate::train::{Every, TrainOptions};
 
@@ -55,27 +54,6 @@ pub struct RunConfig {
     /// Variants of shaders that were measured to be the fastest; results do not depend on them.
     #[serde(default, skip_serializing_if = "Tuning::is_empty")]
     pub tuning: Tuning,
-}
-
-/// Why a run's settings can't be read.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// Not readable.
-    #[error("{path}: {error}; a run directory holds a config.toml")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        error: std::io::Error,
-    },
-    /// Not what sdgpu writes.
-    #[error("{path}: {message}")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and why, on one line.
-        message: String,
-    },
 }
 
 impl RunConfig {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::run_dir::{RunError, write_error};
+use super::error::{RunError, write_error};
 
 /// A file to which every write is added as a whole or not at all, unless the process is killed meanwhile.
 pub struct LineFile {

@@ -1,10 +1,11 @@
-//! What a run leaves behind: its directory, with settings, metrics, timings, weights and checkpoints; and a profile, where it is
-//! asked for.
+//! What a run leaves behind: its directory, with settings, metrics, timings, weights and checkpoints; and a profile,
+//! where it is asked for.
 
 mod checkpoint_file;
 mod checkpoint_writer;
 mod config;
 mod durable;
+mod error;
 mod line_file;
 mod lock;
 mod metrics;
@@ -13,9 +14,10 @@ mod profile;
 mod run_dir;
 mod weights_file;
 
-pub use checkpoint_file::{Lengths, decode as decode_checkpoint, encode as encode_checkpoint};
-pub use config::{ConfigError, DeviceEntry, RunConfig};
+pub use checkpoint_file::{decode as decode_checkpoint, encode as encode_checkpoint};
+pub use config::{DeviceEntry, RunConfig};
+pub use error::{ConfigError, FileError, RunError};
 pub use metrics::{JsonLines, TestLine};
 pub use profile::ChromeTrace;
-pub use run_dir::{Resumed, RunDir, RunError, StoppedRun, save_weights};
-pub use weights_file::{FileError, decode_weights, read_weights};
+pub use run_dir::{Resumed, RunDir, StoppedRun, save_weights};
+pub use weights_file::{Lengths, decode_weights, read_weights};

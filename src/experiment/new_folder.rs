@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::run_dir::RunError;
+use super::error::RunError;
 
 /// A folder that was created, with those of its parents that were missing. Dropped, it goes again with all that it
 /// holds, and they go if they are empty, unless it is to be kept.

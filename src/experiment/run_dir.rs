@@ -6,92 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
-use thiserror::Error;
 
-use super::checkpoint_file::{self, Lengths};
+use super::checkpoint_file;
 use super::checkpoint_writer::{self, CheckpointWriter};
-use super::config::{ConfigError, RunConfig};
+use super::config::RunConfig;
 use super::durable;
+use super::error::{RunError, read_error, write_error};
 use super::line_file::LineFile;
 use super::lock::Lock;
 use super::metrics::JsonLines;
 use super::new_folder::{NewFolder, numbered};
-use super::weights_file::{self, FileError, Note};
+use super::weights_file::{self, Lengths, Note};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::train::{Checkpoint, EvalRecord, Observer, StepRecord, TraceRecord, TrainOptions};
-
-/// Why a run directory can't be used.
-#[derive(Debug, Error)]
-pub enum RunError {
-    /// `--out` is taken.
-    #[error("{0} exists already; choose another --out, or remove it")]
-    Exists(PathBuf),
-    /// `--out` is taken by a run.
-    #[error("{0} holds a run already, which goes on with --resume {0}; choose another --out, or remove it")]
-    HoldsRun(PathBuf),
-    /// Another process is at work in the folder.
-    #[error("{0} is in use: another sdgpu trains there")]
-    InUse(PathBuf),
-    /// `--out` leads through a file.
-    #[error("{out} can't be a folder, because {file} is a file; choose another --out")]
-    Blocked {
-        /// The run directory.
-        out: PathBuf,
-        /// The file.
-        file: PathBuf,
-    },
-    /// The system refuses.
-    #[error("can't write {path}: {error}")]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's words.
-        error: io::Error,
-    },
-    /// The system refuses.
-    #[error("can't read {path}: {error}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        error: io::Error,
-    },
-    /// A file of weights, or a checkpoint, is not usable.
-    #[error("{path}: {error}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: FileError,
-    },
-    /// No checkpoint is usable.
-    #[error("{path}: {error}; no older checkpoint is left, so the run can't go on")]
-    NoCheckpointLeft {
-        /// The newest checkpoint.
-        path: PathBuf,
-        /// Why.
-        error: FileError,
-    },
-    /// A file of lines lacks some.
-    #[error("{path} has {has} bytes, but had {had} when the last checkpoint was made; put it back to go on")]
-    Shortened {
-        /// The file.
-        path: PathBuf,
-        /// Its length in bytes.
-        has: u64,
-        /// Its length in the checkpoint.
-        had: u64,
-    },
-    /// The settings can't be read.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-}
-
-pub(super) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
-    let path = path.to_path_buf();
-    move |error| RunError::Write { path, error }
-}
 
 /// A line of `timing.jsonl`: what depends on the clock.
 #[derive(Serialize)]
@@ -264,11 +192,6 @@ impl StoppedRun {
         let passed_over = unsound.into_iter().map(|(path, error)| RunError::File { path, error }).collect();
         Ok(Resumed { run_dir, checkpoint, passed_over })
     }
-}
-
-fn read_error(path: &Path) -> impl FnOnce(io::Error) -> RunError {
-    let path = path.to_path_buf();
-    move |error| RunError::Read { path, error }
 }
 
 /// Writes `weights` of a run under `settings` to `path`, as a whole or not at all.

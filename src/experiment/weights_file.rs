@@ -9,10 +9,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::checkpoint_file::Progress;
-use super::run_dir::RunError;
+use super::error::{FileError, RunError};
 use crate::model::weights::{Weights, WeightsError};
-use crate::train::TrainOptions;
+use crate::train::{Counters, TrainOptions};
 
 /// What sdgpu notes in a file: the settings, and nothing of the machine, so that equal runs give equal weights files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +24,50 @@ pub struct Note {
     /// Only in a checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+}
+
+/// What a checkpoint notes beside its tensors and the settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Progress {
+    /// What the run has counted.
+    pub counters: Counters,
+    /// The best weights so far.
+    pub best: Option<BestEntry>,
+    /// Lengths of the run's files, in bytes.
+    pub lengths: Lengths,
+}
+
+/// How good the best weights are, and of which step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BestEntry {
+    /// Share of correct predictions on the validation images.
+    pub accuracy: f64,
+    /// Step of the weights, from 1.
+    pub step: u64,
+}
+
+/// Lengths, in bytes, of the files that a run appends to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lengths {
+    /// Of `metrics.jsonl`.
+    pub metrics: u64,
+    /// Of `timing.jsonl`.
+    pub timing: u64,
+    /// Of `trace/steps.jsonl`; 0 without one.
+    pub trace: u64,
+}
+
+/// Before the names of the best weights. No parameter's name begins so, nor with [`OPTIMIZER`].
+pub const BEST: &str = "best.";
+/// Before a moment's name and the parameter's.
+pub const OPTIMIZER: &str = "optimizer.";
+
+/// Whether `name` is that of a parameter or running statistic of the run's last step.
+pub fn is_weight(name: &str) -> bool {
+    !name.starts_with(BEST) && !name.starts_with(OPTIMIZER)
 }
 
 /// Stands in the note for the checksum while that is computed.
@@ -55,38 +98,13 @@ fn checksum(note: &str, tensors: &Weights) -> String {
             hash.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
         }
     }
-    hex(&hash.finalize())
-}
-
-/// `bytes` in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of a file of `tensors` with `note`.
 pub fn encode(tensors: &Weights, note: &Note) -> Result<Vec<u8>, WeightsError> {
     let text = serde_json::to_string(note).map_err(|error| WeightsError::Format(error.to_string()))?;
     tensors.to_safetensors(&text.replacen(UNKNOWN, &checksum(&text, tensors), 1))
-}
-
-/// Why the bytes of a file can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// Not a safetensors file, or with other tensors.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The note is not what this version writes.
-    #[error("its settings are from another version of sdgpu ({0})")]
-    Note(serde_json::Error),
-    /// The content is not what was written.
-    #[error("the file is damaged: its checksum is wrong")]
-    Damaged,
-    /// A checkpoint, but of another run.
-    #[error("its settings are not those of the run's config.toml")]
-    OtherSettings,
-    /// A file of weights, or one of another program.
-    #[error("not a checkpoint of sdgpu")]
-    NoCheckpoint,
 }
 
 /// Reads a file's bytes: its tensors, and sdgpu's note, if there is one.
@@ -121,7 +139,7 @@ pub fn read_weights(path: &Path) -> Result<(Weights, Option<TrainOptions>), RunE
 pub fn decode_weights(bytes: &[u8]) -> Result<(Weights, Option<TrainOptions>), FileError> {
     let (mut tensors, note) = decode(bytes)?;
     if note.as_ref().is_some_and(|note| note.progress.is_some()) {
-        tensors.0.retain(|tensor| super::checkpoint_file::is_weight(&tensor.name));
+        tensors.0.retain(|tensor| is_weight(&tensor.name));
     }
     Ok((tensors, note.map(|note| note.settings)))
 }
