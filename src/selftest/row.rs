@@ -87,8 +87,8 @@ impl Sum {
         Self { value: self.value * factor, magnitude: self.magnitude * factor.abs(), terms: self.terms }
     }
 
-    /// `value`, a function of the sum, with `slope` its derivative there: the sum's error carried over, and one rounding
-    /// of the value itself.
+    /// `value`, a function of the sum, with `slope` its derivative there: the sum's error carried over, and one
+    /// rounding of the value itself.
     pub fn then(self, value: f64, slope: f64) -> Self {
         Self { value, magnitude: value.abs() + (slope * self.magnitude).abs(), terms: self.terms + 1.0 }
     }

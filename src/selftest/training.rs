@@ -41,8 +41,9 @@ struct Setting {
     weights_bound: f64,
 }
 
-/// Both optimisers, and everything random in one of them. The devices that were tried stay within a tenth of the bounds.
-/// Adam's are wider: where a gradient is nothing but rounding errors, its first steps are as long as all others.
+/// Both optimisers, and everything random in one of them. The devices that were tried stay within a tenth of the
+/// bounds. Adam's are wider: where a gradient is nothing but rounding errors, its first steps are as long as all
+/// others.
 const SETTINGS: [Setting; 2] = [
     Setting {
         model: "plain",

@@ -71,8 +71,8 @@ fn a_step_moves_little_more_than_it_must() {
     }
 }
 
-/// Drivers reset a GPU that is busy with one dispatch for too long. Steps of deep nets take seconds, but their dispatches
-/// are short; the scheduler of submissions sees to the rest.
+/// Drivers reset a GPU that is busy with one dispatch for too long. Steps of deep nets take seconds, but their
+/// dispatches are short; the scheduler of submissions sees to the rest.
 #[test]
 fn no_dispatch_takes_long_on_a_slow_gpu() {
     for (name, batch) in

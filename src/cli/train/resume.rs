@@ -42,8 +42,8 @@ pub fn device_flags(args: &TrainArgs, stopped: Option<&StoppedRun>) -> (String, 
     }
 }
 
-/// Goes on with a run, which `config` describes as it is now, from its last checkpoint, or else from `initial`; and what
-/// to tell the user of it.
+/// Goes on with a run, which `config` describes as it is now, from its last checkpoint, or else from `initial`; and
+/// what to tell the user of it.
 pub fn resume(
     stopped: StoppedRun,
     config: &RunConfig,

@@ -35,8 +35,8 @@ impl LoweredLimits {
         text.parse().map_err(|message| DeviceError::BadLimits(format!("{VARIABLE} is `{text}`: {message}")))
     }
 
-    /// What to ask of an adapter that has `available`: WebGPU's defaults, which every shader keeps to, with the sizes of
-    /// buffers as large as the adapter has them, and then what is lowered.
+    /// What to ask of an adapter that has `available`: WebGPU's defaults, which every shader keeps to, with the sizes
+    /// of buffers as large as the adapter has them, and then what is lowered.
     pub(super) fn required(&self, available: &wgpu::Limits) -> wgpu::Limits {
         let defaults = wgpu::Limits::default();
         let lowered = |limit: u32, lower: Option<u32>| lower.map_or(limit, |lower| lower.min(limit));

@@ -14,8 +14,8 @@ fn channel(x: &[f64], channels: usize, c: usize) -> impl Iterator<Item = f64> {
     x.iter().skip(c).step_by(channels).copied()
 }
 
-/// Mean and squared deviations of each channel of each chunk of `y`, whose numbers have errors of their own. A deviation
-/// is as exact as the numbers it is between.
+/// Mean and squared deviations of each channel of each chunk of `y`, whose numbers have errors of their own. A
+/// deviation is as exact as the numbers it is between.
 pub fn statistics(y: &[Sum], channels: usize) -> Vec<Sum> {
     let mut partials = vec![];
     for chunk in y.chunks(CHUNK * channels) {

@@ -163,7 +163,7 @@ fn asked_to_end_twice() {
     sleep(Duration::from_millis(300));
     for _ in 0..2 {
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-        sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(20));
     }
     let begun = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -321,13 +321,14 @@ fn a_long_run_needs_no_more_than_a_short_one() {
         sleep(Duration::from_millis(20));
     }
     let end = samples.last().unwrap().0;
-    // Past the first steps, in which buffers are touched for the first time; before the last tests.
+    // Past the first steps, in which buffers are touched for the first time; before the last tests. What counts is the
+    // least: a checkpoint that is being written takes memory and a file, and gives them back.
     let part = |from: f64, to: f64| {
         let range = from * end as f64..to * end as f64;
         let chosen: Vec<_> = samples.iter().filter(|(lines, ..)| range.contains(&(*lines as f64))).collect();
         assert!(chosen.len() > 5, "{} samples", samples.len());
-        let memory = chosen.iter().map(|(_, memory, _)| memory).sum::<f64>() / chosen.len() as f64;
-        (memory, chosen.iter().map(|(.., files)| *files).max().unwrap())
+        let memory = chosen.iter().map(|(_, memory, _)| *memory).fold(f64::INFINITY, f64::min);
+        (memory, chosen.iter().map(|(.., files)| *files).min().unwrap())
     };
     let (early, late) = (part(0.2, 0.4), part(0.75, 0.95));
     assert!(late.0 - early.0 < 1.0, "from {:.1} to {:.1} MiB", early.0, late.0);
