@@ -1,7 +1,7 @@
 //! The adapter that the tests run shaders on.
 
 use std::io::Write;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use sdgpu::device::Device;
 use sdgpu::device::gpu::{GpuDevice, GpuRequest, Wanted};
@@ -32,4 +32,17 @@ pub fn open_with(request: &GpuRequest) -> GpuDevice {
 /// The adapter of [`request`].
 pub fn open() -> GpuDevice {
     open_with(&request())
+}
+
+/// The adapter of [`request`], with `find` replaced in the shader `name`.
+pub fn with_fault(name: &'static str, find: &'static str, replace: &'static str) -> GpuRequest {
+    GpuRequest {
+        sources: Some(Arc::new(move |shader, imports| {
+            let text = shader.wgsl(imports)?;
+            let wrong = text.replace(find, replace);
+            assert!(shader.name != name || wrong != text, "the fault no longer applies");
+            Ok(if shader.name == name { wrong } else { text })
+        })),
+        ..request()
+    }
 }

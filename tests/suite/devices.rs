@@ -215,15 +215,7 @@ fn both_devices_agree_on_every_dispatch_of_a_resnet50_step() {
 
 /// What `--device both` says of a training with `find` replaced in the shader `name`.
 fn difference(name: &'static str, find: &'static str, replace: &'static str) -> String {
-    let request = GpuRequest {
-        sources: Some(Arc::new(move |shader, imports| {
-            let text = shader.wgsl(imports)?;
-            let wrong = text.replace(find, replace);
-            assert!(shader.name != name || wrong != text, "the fault no longer applies");
-            Ok(if shader.name == name { wrong } else { text })
-        })),
-        ..adapter::request()
-    };
+    let request = adapter::with_fault(name, find, replace);
     let both = BothDevices::new(Box::new(adapter::open_with(&request)), CpuDevice::new().expect("the CPU device"));
     let (net, data) = (resnet8(), data(9));
     let mut engine = engine(Box::new(both), &net, &data, 8).expect("an engine");

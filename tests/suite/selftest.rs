@@ -1,8 +1,6 @@
 //! What `sdgpu selftest` runs: a right adapter passes, and a wrong shader is named. That every table catches its seeded
 //! faults is the mutants' test.
 
-use std::sync::Arc;
-
 use sdgpu::data::DataSet;
 use sdgpu::device::gpu::{GpuDevice, GpuRequest};
 use sdgpu::device::{Device, DeviceError};
@@ -13,16 +11,7 @@ use crate::adapter;
 
 /// The adapter, with `find` replaced in the shader `name`.
 fn faulty(name: &'static str, find: &'static str, replace: &'static str) -> GpuRequest {
-    GpuRequest {
-        trusted: false,
-        sources: Some(Arc::new(move |shader, imports| {
-            let text = shader.wgsl(imports)?;
-            let wrong = text.replace(find, replace);
-            assert!(shader.name != name || wrong != text, "the fault no longer applies");
-            Ok(if shader.name == name { wrong } else { text })
-        })),
-        ..adapter::request()
-    }
+    GpuRequest { trusted: false, ..adapter::with_fault(name, find, replace) }
 }
 
 #[test]
