@@ -93,13 +93,17 @@ impl GpuDevice {
         let submitted = call.elapsed();
         timed.encoding += submitted - begin;
         self.wait(None)?;
+        let done = call.elapsed();
         let words = self.staging.take(read_back).ok_or_else(|| self.refused("it did not deliver timestamps"))?;
         let ticks: Vec<u64> = words.chunks(2).map(|half| u64::from(half[0]) | u64::from(half[1]) << 32).collect();
         let since_first = |tick: u64| {
             let nanoseconds = tick.saturating_sub(ticks[0]) as f64 * timestamps.period;
-            submitted + Duration::from_nanos(nanoseconds as u64)
+            Duration::from_nanos(nanoseconds as u64)
         };
-        timed.spans.extend(ticks.chunks(2).map(|ends| since_first(ends[0])..since_first(ends[1])));
+        // The device may begin before the host is back from the submission; it has ended when the host hears of it.
+        let extent = ticks.last().map_or(Duration::ZERO, |&tick| since_first(tick));
+        let first = submitted.min(done.saturating_sub(extent));
+        timed.spans.extend(ticks.chunks(2).map(|ends| first + since_first(ends[0])..first + since_first(ends[1])));
         Ok(())
     }
 
