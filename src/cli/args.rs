@@ -131,6 +131,9 @@ pub struct ModelArgs {
     /// Images in an evaluation batch
     #[arg(long, value_name = "N")]
     pub eval_batch: Option<u32>,
+    /// Steps between tests on all test images on the way; nothing is chosen by them [default: 0, none]
+    #[arg(long, value_name = "N")]
+    pub test_every: Option<u64>,
     /// adam or sgd
     #[arg(long, value_parser = named::<OptimizerKind>)]
     pub optimizer: Option<OptimizerKind>,

@@ -120,7 +120,7 @@ impl Observer for Progress {
         let which = if record.weights == WhichWeights::Best { "best weights, of " } else { "" };
         self.line(&format!(
             "{:10} {which}step {}: accuracy {:.2} %, loss {:.4} ({} images)",
-            record.split,
+            record.split.name(),
             record.step,
             100.0 * record.accuracy,
             record.loss,

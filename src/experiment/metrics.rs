@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::train::{EvalRecord, Observer, StepRecord};
+use crate::train::{EvalRecord, Observer, StepRecord, WhichWeights};
 
 /// A line of `metrics.jsonl`. Field names are part of the format.
 #[derive(Serialize)]
@@ -24,6 +24,9 @@ enum MetricsLine<'a> {
     Eval {
         split: &'a str,
         step: u64,
+        /// Not there for the last.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        weights: Option<&'a str>,
         loss: f64,
         accuracy: f64,
         images: usize,
@@ -85,7 +88,8 @@ impl<W: Write> Observer for JsonLines<W> {
     }
 
     fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        let &EvalRecord { split, step, loss, accuracy, images, .. } = record;
-        self.write(&MetricsLine::Eval { split, step, loss, accuracy, images })
+        let &EvalRecord { split, step, weights, loss, accuracy, images } = record;
+        let (split, weights) = (split.name(), (weights == WhichWeights::Best).then_some("best"));
+        self.write(&MetricsLine::Eval { split, step, weights, loss, accuracy, images })
     }
 }

@@ -10,6 +10,7 @@ mod line_file;
 mod lock;
 mod metrics;
 mod new_folder;
+mod outcome;
 mod profile;
 mod run_dir;
 mod weights_file;
@@ -18,6 +19,7 @@ pub use checkpoint_file::{decode as decode_checkpoint, encode as encode_checkpoi
 pub use config::{DeviceEntry, RunConfig};
 pub use error::{ConfigError, FileError, RunError};
 pub use metrics::{JsonLines, TestLine};
+pub use outcome::{PREDICTIONS, Summary, Test};
 pub use profile::ChromeTrace;
 pub use run_dir::{Resumed, RunDir, StoppedRun, save_weights};
 pub use weights_file::{Lengths, decode_weights, read_weights};

@@ -16,10 +16,11 @@ use super::line_file::LineFile;
 use super::lock::Lock;
 use super::metrics::JsonLines;
 use super::new_folder::{NewFolder, numbered};
+use super::outcome::{Summary, write_predictions};
 use super::weights_file::{self, Lengths, Note};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
-use crate::train::{Checkpoint, EvalRecord, Observer, StepRecord, TraceRecord, TrainOptions};
+use crate::train::{Checkpoint, EvalRecord, Observer, Outcome, StepRecord, TraceRecord, TrainOptions};
 
 /// A line of `timing.jsonl`: what depends on the clock.
 #[derive(Serialize)]
@@ -143,6 +144,18 @@ impl RunDir {
         self.checkpoints.finish()
     }
 
+    /// Writes what came of the run, which ended well: the predictions, then the summary, when all else that the run
+    /// has written is on the disk.
+    pub fn conclude(&mut self, outcome: &Outcome) -> io::Result<()> {
+        let conclude = || {
+            let lines = self.lines.handles()?;
+            lines.iter().try_for_each(fs::File::sync_data).map_err(write_error(self.path()))?;
+            write_predictions(self.path(), &outcome.predictions)?;
+            Summary::new(outcome, &self.settings).write(self.path())
+        };
+        conclude().map_err(|error: RunError| io::Error::other(error))
+    }
+
     fn save(&self, name: &str, weights: &Weights) -> io::Result<()> {
         save_weights(&self.path().join(name), weights, &self.settings).map_err(io::Error::other)
     }
@@ -180,6 +193,9 @@ impl StoppedRun {
             return Err(RunError::NoCheckpointLeft { path, error });
         }
         let (checkpoint, lengths) = newest.unzip();
+        // A run that goes on has not ended.
+        let summary = path.join(Summary::FILE);
+        durable::remove(&summary).map_err(write_error(&summary))?;
         let lines = Lines::open(&path, lengths.unwrap_or_default(), config.trace)?;
         for (file, _) in &unsound {
             // Out of the way of those that are to come, but not lost.

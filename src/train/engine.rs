@@ -1,9 +1,9 @@
-//! A net on a device with its data: loads and hands back weights, and evaluates.
+//! A net on a device with its data: runs steps, loads and hands back weights. `predict.rs` evaluates it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::data::{DataSet, Images, evaluation_batches};
+use crate::data::{DataSet, Images};
 use crate::device::{Device, DeviceError, Ticket, Timed};
 use crate::dispatch::{Dispatch, ValueId};
 use crate::kernels::{report, update};
@@ -23,17 +23,6 @@ pub struct Engine {
     eval_batch: usize,
     /// The files that do not lie on the device.
     streamed: [Option<Images>; 2],
-}
-
-/// How a net did on some images.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
-    /// Mean loss.
-    pub loss: f64,
-    /// Share of correct predictions.
-    pub accuracy: f64,
-    /// Number of images.
-    pub images: usize,
 }
 
 /// Everything that decides what a training step computes, weights apart.
@@ -165,7 +154,7 @@ impl Engine {
 
     /// Writes which images of `file` a batch has to `value`; and, if the file is streamed, the images themselves, which
     /// are numbered by their places in the batch then.
-    fn write_batch(&mut self, file: ImageFile, value: ValueId, indices: &[u32]) -> Result<(), DeviceError> {
+    pub(super) fn write_batch(&mut self, file: ImageFile, value: ValueId, indices: &[u32]) -> Result<(), DeviceError> {
         let Some(images) = &self.streamed[file as usize] else { return self.device.write(value, indices) };
         let (batch, interface) = (images.pick(indices), &self.plan.interface);
         self.device.write(interface.images[file as usize], &batch.packed_words())?;
@@ -259,44 +248,5 @@ impl Engine {
             Place::Part { of, offset } => (of, offset),
             _ => (value, 0),
         }
-    }
-
-    /// Evaluates the weights on the device on the images `indices` of `file`, each once. The loss is not finite where
-    /// the logits overflow, as they can before running statistics have settled.
-    pub fn evaluate(&mut self, file: ImageFile, indices: &[u32]) -> Result<Score, DeviceError> {
-        let list = self.plan.schedule_inference(file);
-        let groups = self.plan.blocks.len() + 1;
-        let mut control = vec![0; update::control_words(groups)];
-        let mut waiting: VecDeque<Ticket> = VecDeque::new();
-        let mut reports = Vec::new();
-        for batch in evaluation_batches(indices, self.eval_batch) {
-            control[update::CONTROL_IMAGES] = batch.valid as u32;
-            self.write_batch(file, self.plan.interface.eval_indices, &batch.indices)?;
-            self.device.write(self.plan.interface.control, &control)?;
-            self.device.run(&list)?;
-            waiting.push_back(self.device.request(self.plan.interface.report)?);
-            if waiting.len() > IN_FLIGHT {
-                reports.extend(self.collect(&mut waiting)?);
-            }
-        }
-        while let Some(report) = self.collect(&mut waiting)? {
-            reports.push(report);
-        }
-        if reports.iter().any(|report| !report.finite) {
-            // An overflow in inference spoils no weights: the next step must not take it for its own.
-            self.device.write(self.plan.interface.report, &[0; report::WORDS])?;
-        }
-        let images: usize = reports.iter().map(|report| report.images as usize).sum();
-        let mean = |sum: f64| sum / images.max(1) as f64;
-        Ok(Score {
-            loss: mean(reports.iter().map(|report| report.loss_sum).sum()),
-            accuracy: mean(reports.iter().map(|report| f64::from(report.correct)).sum()),
-            images,
-        })
-    }
-
-    fn collect(&mut self, waiting: &mut VecDeque<Ticket>) -> Result<Option<Report>, DeviceError> {
-        let ticket = waiting.pop_front();
-        ticket.map(|ticket| self.report(ticket)).transpose()
     }
 }

@@ -3,8 +3,10 @@
 mod checkpoint;
 mod diagnose;
 mod engine;
+mod evaluate;
 mod optimizer;
 mod options;
+mod predict;
 mod record;
 mod recovery;
 mod safeguards;
@@ -14,14 +16,15 @@ mod told;
 mod trainer;
 
 pub use checkpoint::{Best, Checkpoint, Counters};
-pub use engine::{Engine, IN_FLIGHT, Report, Score, Step, StepTiming};
+pub use engine::{Engine, IN_FLIGHT, Report, Step, StepTiming};
 pub use optimizer::UpdateRows;
 pub use options::{
     DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OptimizerKind, OptionError, TrainOptions,
     check_flag,
 };
+pub use predict::{Prediction, Score};
 pub use record::{
-    EvalRecord, NotFiniteRecord, Observer, Outcome, ProfileRecord, StepRecord, TraceRecord, WhichWeights,
+    EvalRecord, EvalSplit, NotFiniteRecord, Observer, Outcome, ProfileRecord, StepRecord, TraceRecord, WhichWeights,
 };
 pub use safeguards::{Every, OnNan, Reopen, Safeguards};
 pub use schedule::learning_rate;

@@ -96,6 +96,9 @@ pub struct TrainOptions {
     pub eval_batch: u32,
     /// What the evaluations on the way look at.
     pub evaluate_on: EvaluateOn,
+    /// Steps between tests on all test images on the way; 0 for none.
+    #[serde(default)]
+    pub test_every: u64,
     /// The optimiser.
     pub optimizer: OptimizerKind,
     /// Learning rate at its highest.

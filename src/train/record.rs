@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::checkpoint::Checkpoint;
 use super::engine::StepTiming;
+use super::predict::Prediction;
 use crate::model::weights::Weights;
 use crate::plan::{DispatchRow, Gates};
 
@@ -54,11 +55,33 @@ pub enum WhichWeights {
     Best,
 }
 
+/// Which images a net was evaluated on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvalSplit {
+    /// All validation images.
+    Validation,
+    /// One random batch of test images.
+    TestBatch,
+    /// All test images.
+    Test,
+}
+
+impl EvalSplit {
+    /// Its name in a run's metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::TestBatch => "test-batch",
+            Self::Test => "test",
+        }
+    }
+}
+
 /// An evaluation that is done.
 #[derive(Clone, Debug)]
 pub struct EvalRecord {
-    /// `validation` or `test`.
-    pub split: &'static str,
+    /// Which images.
+    pub split: EvalSplit,
     /// Step of the weights, from 1.
     pub step: u64,
     /// Which weights.
@@ -161,6 +184,8 @@ pub trait Observer {
 pub struct Outcome {
     /// The last weights on the test images.
     pub test: EvalRecord,
+    /// What the last weights make of each test image, in the order of the file.
+    pub predictions: Vec<Prediction>,
     /// The best weights on the test images, if any were chosen.
     pub best: Option<EvalRecord>,
     /// Steps whose update was left out because a value was not finite.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
-use super::record::{EvalRecord, NotFiniteRecord, Observer, ProfileRecord, StepRecord, TraceRecord};
+use super::record::{EvalRecord, EvalSplit, NotFiniteRecord, Observer, ProfileRecord, StepRecord, TraceRecord};
 use crate::model::weights::Weights;
 
 /// Tells an observer everything once. Steps that are repeated after the loss of a device, or submitted again behind a
@@ -14,12 +14,13 @@ pub(super) struct Told<'a> {
     traced: u64,
     trained: u64,
     evaluated: u64,
+    tested: u64,
 }
 
 impl<'a> Told<'a> {
     /// `observer` knows of the first `steps` steps.
     pub fn new(observer: &'a mut dyn Observer, steps: u64) -> Self {
-        Self { observer, traced: steps, trained: steps, evaluated: steps }
+        Self { observer, traced: steps, trained: steps, evaluated: steps, tested: steps }
     }
 
     /// Number of training steps that the observer knows of.
@@ -55,7 +56,9 @@ impl Observer for Told<'_> {
     }
 
     fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        if is_news(&mut self.evaluated, record.step) { self.observer.eval(record) } else { Ok(()) }
+        // After some steps there is one of each.
+        let last = if record.split == EvalSplit::Test { &mut self.tested } else { &mut self.evaluated };
+        if is_news(last, record.step) { self.observer.eval(record) } else { Ok(()) }
     }
 
     fn not_finite(&mut self, record: &NotFiniteRecord) -> io::Result<()> {

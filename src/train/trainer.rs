@@ -11,15 +11,15 @@ use thiserror::Error;
 use super::checkpoint::{Best, Checkpoint, Counters};
 use super::engine::{Engine, IN_FLIGHT, Step};
 use super::optimizer::UpdateRows;
-use super::options::{EvaluateOn, Model, TrainOptions};
-use super::record::{EvalRecord, Observer, Outcome, ProfileRecord, StepRecord, TraceRecord, WhichWeights};
+use super::options::{Model, TrainOptions};
+use super::record::{Observer, Outcome, ProfileRecord, StepRecord, TraceRecord};
 use super::safeguards::{Every, Safeguards};
 use super::schedule::learning_rate;
 use super::told::Told;
-use crate::data::{DataError, DataSet, Sampler, random_batch, split};
+use crate::data::{DataError, DataSet, Sampler, split};
 use crate::device::{DeviceError, Ticket};
 use crate::model::weights::Weights;
-use crate::plan::{Gates, ImageFile};
+use crate::plan::Gates;
 
 /// Why a run stopped early.
 #[derive(Debug, Error)]
@@ -71,8 +71,8 @@ pub struct Trainer<'a> {
     pub(super) data: &'a DataSet,
     pub(super) safeguards: Safeguards<'a>,
     pub(super) sampler: Sampler,
-    validation: Vec<u32>,
-    survival: Vec<f64>,
+    pub(super) validation: Vec<u32>,
+    pub(super) survival: Vec<f64>,
     pub(super) rows: UpdateRows,
     /// The next step to submit, from 0.
     pub(super) next: u64,
@@ -100,6 +100,7 @@ pub struct Trainer<'a> {
 /// What is to be done after a step.
 struct Due {
     evaluation: bool,
+    test: bool,
     milestone: bool,
     checkpoint: bool,
     end: bool,
@@ -185,7 +186,7 @@ impl<'a> Trainer<'a> {
             }
             let done = self.next;
             let due = self.due(done);
-            if !(due.evaluation || due.milestone || due.checkpoint || due.end) {
+            if !(due.evaluation || due.test || due.milestone || due.checkpoint || due.end) {
                 continue;
             }
             self.drain(observer)?;
@@ -193,9 +194,9 @@ impl<'a> Trainer<'a> {
                 // A step was left out, and those behind it are submitted again.
                 continue;
             }
-            if due.evaluation {
+            if due.evaluation || due.test {
                 let began = Instant::now();
-                self.evaluate(done, observer)?;
+                self.evaluate(done, due.evaluation, due.test, observer)?;
                 if self.is_profiled(done) {
                     observer.profile(&ProfileRecord::Evaluation { step: done, began, time: began.elapsed() })?;
                 }
@@ -225,6 +226,8 @@ impl<'a> Trainer<'a> {
         });
         Due {
             evaluation: done.is_multiple_of(self.options.eval_every) || done == steps,
+            // The last step's comes at the end anyway. A multiple of 0 is 0 alone.
+            test: done.is_multiple_of(self.options.test_every) && done < steps,
             milestone: done * MILESTONES / steps > (done - 1) * MILESTONES / steps,
             checkpoint,
             end,
@@ -329,28 +332,6 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Evaluates after `step` (from 1) and keeps the weights if they are the best on the validation images.
-    fn evaluate(&mut self, step: u64, observer: &mut Told<'_>) -> Result<(), TrainError> {
-        let (split_name, score) = match self.options.evaluate_on {
-            EvaluateOn::Validation if self.validation.is_empty() => return Ok(()),
-            EvaluateOn::Validation => ("validation", self.engine.evaluate(ImageFile::Train, &self.validation)?),
-            EvaluateOn::TestBatch => {
-                let batch = self.options.eval_batch as usize;
-                let indices = random_batch(self.data.test.len(), batch, self.options.seed, step - 1);
-                ("test", self.engine.evaluate(ImageFile::Test, &indices)?)
-            }
-        };
-        let (loss, accuracy, images) = (score.loss, score.accuracy, score.images);
-        observer.eval(&EvalRecord { split: split_name, step, weights: WhichWeights::Last, loss, accuracy, images })?;
-        let better = self.best.as_ref().is_none_or(|best| accuracy > best.accuracy);
-        if self.options.evaluate_on == EvaluateOn::Validation && better {
-            let weights = self.engine.weights()?;
-            observer.best(&weights)?;
-            self.best = Some(Arc::new(Best { accuracy, step, weights }));
-        }
-        Ok(())
-    }
-
     /// Some times in a run: hands out the weights, and measures what skipping saves.
     fn milestone(&mut self, step: u64, observer: &mut Told<'_>) -> Result<(), TrainError> {
         let weights = self.finite_weights(step)?;
@@ -393,39 +374,5 @@ impl<'a> Trainer<'a> {
             None => Ok(weights),
             Some(first) => Err(TrainError::NotFinite { step, first: format!("after its update, {first}") }),
         }
-    }
-
-    /// Tests the best weights and the last.
-    fn conclude(&mut self) -> Result<Outcome, TrainError> {
-        let (steps, blocks) = (self.options.steps, self.survival.len() as u64);
-        let weights = self.engine.weights()?;
-        let last = self.test(steps, WhichWeights::Last)?;
-        let best = match self.best.clone() {
-            None => None,
-            Some(best) if best.step == steps => Some(EvalRecord { weights: WhichWeights::Best, ..last.clone() }),
-            Some(best) => {
-                self.engine.load(&best.weights)?;
-                let record = self.test(best.step, WhichWeights::Best)?;
-                self.engine.load(&weights)?;
-                Some(record)
-            }
-        };
-        let counters = &self.counters;
-        Ok(Outcome {
-            test: last,
-            best,
-            steps_left_out: counters.steps_left_out,
-            time: self.elapsed(),
-            step_time: counters.step_time,
-            blocks_run: counters.blocks_run as f64 / (steps * blocks) as f64,
-            all_gates_time: counters.all_gates.estimate(),
-        })
-    }
-
-    fn test(&mut self, step: u64, weights: WhichWeights) -> Result<EvalRecord, TrainError> {
-        let indices: Vec<u32> = (0..self.data.test.len() as u32).collect();
-        let score = self.engine.evaluate(ImageFile::Test, &indices)?;
-        let (loss, accuracy, images) = (score.loss, score.accuracy, score.images);
-        Ok(EvalRecord { split: "test", step, weights, loss, accuracy, images })
     }
 }

@@ -11,7 +11,7 @@ use sdgpu::model::init::Init;
 use sdgpu::model::resnet::ResNet;
 use sdgpu::model::weights::Weights;
 use sdgpu::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanError, PlanOptions, TrainingOptions};
-use sdgpu::train::{DroppedUpdate, Engine, Score, Step, UpdateRows};
+use sdgpu::train::{DroppedUpdate, Engine, Prediction, Score, Step, UpdateRows};
 
 use crate::adapter;
 use crate::devices::{ADAM, patches};
@@ -37,6 +37,8 @@ struct Outcome {
     losses: Vec<f64>,
     /// Of images of the training file, and of the test file.
     scores: [Score; 2],
+    /// Of the same images.
+    predictions: [Vec<Prediction>; 2],
     weights: Weights,
 }
 
@@ -70,9 +72,18 @@ fn train(limits: &str, data: &DataSet) -> Result<([bool; 2], Outcome), PlanError
     }
     let reports = tickets.into_iter().map(|ticket| engine.report(ticket).expect("a report"));
     let losses = reports.map(|report| report.loss_sum / f64::from(report.images)).collect();
-    let scores = [ImageFile::Train, ImageFile::Test]
-        .map(|file| engine.evaluate(file, &scattered(100, 2 * EVAL_BATCH + 1)).expect("a score"));
-    Ok((streamed, Outcome { losses, scores, weights: engine.weights().expect("weights") }))
+    let evaluated = scattered(100, 2 * EVAL_BATCH + 1);
+    let scores = [ImageFile::Train, ImageFile::Test].map(|file| engine.evaluate(file, &evaluated).expect("a score"));
+    let predictions = [(ImageFile::Train, &data.train), (ImageFile::Test, &data.test)].map(|(file, images)| {
+        let (score, predictions) = engine.predict(file, &evaluated, &images.labels).expect("predictions");
+        assert_eq!(score, scores[file as usize]);
+        // The last batch is padded; what fills it is not predicted.
+        assert_eq!(predictions.iter().map(|prediction| prediction.image).collect::<Vec<_>>(), evaluated);
+        let right = predictions.iter().filter(|prediction| prediction.predicted == prediction.label);
+        assert_eq!(right.count() as f64 / evaluated.len() as f64, score.accuracy);
+        predictions
+    });
+    Ok((streamed, Outcome { losses, scores, predictions, weights: engine.weights().expect("weights") }))
 }
 
 #[test]

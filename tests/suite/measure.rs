@@ -92,6 +92,7 @@ fn options() -> TrainOptions {
         eval_every: 1,
         eval_batch: 4,
         evaluate_on: EvaluateOn::Validation,
+        test_every: 0,
         optimizer: OptimizerKind::Adam,
         lr: 1e-3,
         momentum: 0.9,

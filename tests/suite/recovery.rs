@@ -38,6 +38,7 @@ fn options() -> TrainOptions {
         eval_every: 5,
         eval_batch: 4,
         evaluate_on: EvaluateOn::Validation,
+        test_every: 3,
         optimizer: OptimizerKind::Adam,
         lr: 3e-3,
         momentum: 0.9,
@@ -190,7 +191,7 @@ impl Observer for Log {
         Ok(())
     }
     fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        self.lines.push(format!("{} {} {} {}", record.split, record.step, record.loss, record.accuracy));
+        self.lines.push(format!("{} {} {} {}", record.split.name(), record.step, record.loss, record.accuracy));
         Ok(())
     }
     fn last(&mut self, weights: &Weights) -> io::Result<()> {
@@ -309,7 +310,7 @@ fn a_device_lost_at_any_time_is_replaced_and_the_bits_stay_the_same() {
     let options = options();
     let (result, whole) = train(&options, None, cpu, &[]);
     let whole_outcome = result.expect("a run");
-    let runs = 60;
+    let runs = 90;
     for at in 0..runs {
         let (result, log) = train(&options, None, cpu, &[Fault::Lost(at)]);
         let outcome = result.expect("a run");

@@ -157,7 +157,11 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     if let Err(error) = watchers.run_dir.finish() {
         watchers.progress.warn(&format!("a checkpoint could not be written: {error}"));
     }
-    let outcome = result.map_err(|error| Halted {
+    let concluded = result.and_then(|outcome| {
+        run_dir.conclude(&outcome)?;
+        Ok(outcome)
+    });
+    let outcome = concluded.map_err(|error| Halted {
         signal: signals.came().filter(|_| matches!(error, TrainError::Interrupted { .. })),
         // What is not finite would not be so the second time either.
         run: (!matches!(error, TrainError::NotFinite { .. })).then(|| run_dir.path().to_path_buf()),

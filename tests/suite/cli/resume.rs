@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use super::{Ran, TRAIN, Workspace};
 
 /// What ends as the same bytes, however often a run was stopped.
-const REPRODUCED: [&str; 4] =
-    ["metrics.jsonl", "trace/steps.jsonl", "weights/last.safetensors", "weights/best.safetensors"];
+const REPRODUCED: [&str; 5] =
+    ["metrics.jsonl", "predictions.csv", "trace/steps.jsonl", "weights/last.safetensors", "weights/best.safetensors"];
 
 /// A run of 60 steps that leaves all that can be compared.
 fn long(workspace: &Workspace, out: &str) -> Command {
     let train = TRAIN.replace("--epochs 2", "--epochs 10");
-    workspace.command(&format!("{train} --record trace --quiet --checkpoint-every 3 --out {out}"))
+    workspace.command(&format!("{train} --record trace --quiet --checkpoint-every 3 --test-every 4 --out {out}"))
 }
 
 fn resume(workspace: &Workspace, run: &str) -> Command {
@@ -30,6 +30,11 @@ fn assert_ends_like(workspace: &Workspace, run: &str, whole: &str) {
     }
     let lines = |run: &str| workspace.json(&format!("{run}/timing.jsonl")).len();
     assert_eq!(lines(run), lines(whole));
+    let tests = |run: &str| {
+        let summary: serde_json::Value = serde_json::from_str(&workspace.text(&format!("{run}/summary.json"))).unwrap();
+        ["steps", "blocks_run", "test", "best"].map(|field| summary[field].clone())
+    };
+    assert_eq!(tests(run), tests(whole));
 }
 
 fn checkpoints(workspace: &Workspace, run: &str) -> Vec<String> {
@@ -143,7 +148,7 @@ fn asked_to_end() {
     let ran = workspace.run(&mut command);
     assert_eq!(ran.code, Some(0), "{ran}");
     assert_ends_like(&workspace, "run", "whole");
-    // A run that has ended can be resumed: there is only the test to be made.
+    // A run that has ended can be resumed: there is only the test to be made. Until then, it has not ended any more.
     let again = workspace.sdgpu("train --resume run");
     assert!(again.stdout.contains("\nresuming   after step 60 of 60\n"), "{again}");
     assert_ends_like(&workspace, "run", "whole");
@@ -169,6 +174,26 @@ fn asked_to_end_twice() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(begun.elapsed() < Duration::from_secs(1), "it ended its step first");
     assert!(!workspace.path("run/checkpoints/step-0000000001.safetensors").exists());
+}
+
+/// A summary stands for a run that has ended well.
+#[test]
+fn a_run_that_goes_on_has_no_summary() {
+    let workspace = Workspace::with_tiny();
+    workspace.run(&mut long(&workspace, "run"));
+    let summary = workspace.path("run/summary.json");
+    fs::remove_file(workspace.path("run/predictions.csv")).unwrap();
+    // What the run would write at its end is in the way.
+    fs::create_dir(workspace.path("run/predictions.csv")).unwrap();
+    assert!(summary.exists());
+    let ran = workspace.run(&mut resume(&workspace, "run"));
+    assert_eq!((ran.code, ran.stderr.lines().count()), (Some(1), 1), "{ran}");
+    assert!(ran.stderr.starts_with("sdgpu: can't write run/predictions.csv: "), "{ran}");
+    assert!(ran.stderr.ends_with("; to go on: sdgpu train --resume run\n"), "{ran}");
+    assert!(!summary.exists(), "{ran}");
+    fs::remove_dir(workspace.path("run/predictions.csv")).unwrap();
+    let ran = workspace.run(&mut resume(&workspace, "run"));
+    assert!(ran.code == Some(0) && summary.exists(), "{ran}");
 }
 
 #[test]

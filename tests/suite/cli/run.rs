@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::{TRAIN, Workspace, json_lines};
 
 /// What must be the same bytes in equal runs.
-const REPRODUCED: [&str; 3] = ["metrics.jsonl", "weights/last.safetensors", "weights/best.safetensors"];
+const REPRODUCED: [&str; 4] =
+    ["metrics.jsonl", "predictions.csv", "weights/last.safetensors", "weights/best.safetensors"];
 
 fn config(workspace: &Workspace, run: &str) -> RunConfig {
     toml::from_str(&workspace.text(&format!("{run}/config.toml"))).unwrap()
@@ -55,6 +56,8 @@ fn run_directory_holds_what_is_promised() {
         "config.toml",
         "lock",
         "metrics.jsonl",
+        "predictions.csv",
+        "summary.json",
         "timing.jsonl",
         "weights",
         "weights/best.safetensors",
@@ -86,13 +89,17 @@ fn run_directory_holds_what_is_promised() {
     let evaluations: Vec<_> = of_kind(&metrics, "eval")
         .into_iter()
         .map(|line| {
-            assert_fields(line, &["kind", "split", "step", "loss", "accuracy", "images"]);
+            let mut fields = vec!["kind", "split", "step", "loss", "accuracy", "images"];
+            fields.extend(line.get("weights").map(|_| "weights"));
+            assert_fields(line, &fields);
             let [step, images] = ["step", "images"].map(|field| line[field].as_u64().unwrap());
-            (line["split"].as_str().unwrap(), step, images)
+            (line["split"].as_str().unwrap(), step, images, line.get("weights").and_then(Value::as_str))
         })
         .collect();
-    assert_eq!(evaluations[..6], [2, 4, 6, 8, 10, 12].map(|step| ("validation", step, 5)));
-    let [("test", best, 20), ("test", 12, 20)] = evaluations[6..] else { panic!("{evaluations:?}") };
+    assert_eq!(evaluations[..6], [2, 4, 6, 8, 10, 12].map(|step| ("validation", step, 5, None)));
+    let [("test", best, 20, Some("best")), ("test", 12, 20, None)] = evaluations[6..] else {
+        panic!("{evaluations:?}")
+    };
     let validation = &of_kind(&metrics, "eval")[..6];
     let accuracy = |line: &Value| line["accuracy"].as_f64().unwrap();
     let highest = validation.iter().map(|line| accuracy(line)).fold(0.0, f64::max);
@@ -105,6 +112,79 @@ fn run_directory_holds_what_is_promised() {
     for line in &timing {
         assert_fields(line, &["step", "seconds", "images_per_second"]);
     }
+}
+
+/// The rows of `predictions.csv`: image, label, predicted, probability.
+fn predictions(workspace: &Workspace, run: &str) -> Vec<(usize, u8, u8, f32)> {
+    let text = workspace.text(&format!("{run}/predictions.csv"));
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("image,label,predicted,probability"));
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let [image, label, predicted, probability] = fields[..] else { panic!("{line}") };
+        (image.parse().unwrap(), label.parse().unwrap(), predicted.parse().unwrap(), probability.parse().unwrap())
+    };
+    lines.map(row).collect()
+}
+
+#[test]
+fn the_summary_and_the_predictions_say_what_the_metrics_do() {
+    let workspace = Workspace::with_tiny();
+    let ran = workspace.sdgpu(&format!("{TRAIN} --eval-batch 7 --out run"));
+    let metrics = workspace.json("run/metrics.jsonl");
+    let [best, last] = &metrics[metrics.len() - 2..] else { panic!("{ran}") };
+    let summary: Value = serde_json::from_str(&workspace.text("run/summary.json")).unwrap();
+    let times = ["seconds", "step_seconds", "images_per_second", "all_gates_seconds"];
+    let others = ["steps", "blocks_run", "steps_left_out", "all_gates_measurements", "test", "best"];
+    assert_fields(&summary, &[&times[..], &others].concat());
+    for (name, line) in [("test", last), ("best", best)] {
+        assert_fields(&summary[name], &["step", "loss", "accuracy", "images"]);
+        summary[name].as_object().unwrap().iter().for_each(|(field, value)| assert_eq!(value, &line[field], "{ran}"));
+    }
+    let [seconds, step_seconds, speed, all_gates] = times.map(|name| summary[name].as_f64().unwrap());
+    assert!(step_seconds < seconds && all_gates > 0.0, "{summary}");
+    assert!((speed * step_seconds / (12.0 * 8.0) - 1.0).abs() < 1e-9, "{summary}");
+    assert_eq!((&summary["steps"], &summary["steps_left_out"]), (&12.into(), &0.into()));
+    assert!(summary["all_gates_measurements"].as_u64() > Some(0), "{summary}");
+    let open = |line: &&Value| line["gates"].as_str().unwrap().matches('1').count();
+    let open: usize = of_kind(&metrics, "train").iter().map(open).sum();
+    assert_eq!(summary["blocks_run"], open as f64 / (12.0 * 3.0));
+
+    let rows = predictions(&workspace, "run");
+    assert!(rows.iter().enumerate().all(|(index, row)| row.0 == index && usize::from(row.1) == index % 3));
+    assert_eq!(rows.iter().filter(|row| row.1 == row.2).count() as f64 / 20.0, last["accuracy"].as_f64().unwrap());
+    assert_eq!(rows.len(), 20);
+    // The largest of three shares; and no loss is below that of the images classified right.
+    assert!(rows.iter().all(|row| (1.0 / 3.0..=1.0).contains(&row.3)), "{rows:?}");
+    let least: f64 = rows.iter().filter(|row| row.1 == row.2).map(|row| -f64::from(row.3).ln()).sum();
+    assert!(least / 20.0 <= last["loss"].as_f64().unwrap() + 1e-6, "{rows:?}");
+
+    workspace.sdgpu(&format!("{} --validation 0 --out plain", TRAIN.replace("stochastic", "resnet")));
+    let summary: Value = serde_json::from_str(&workspace.text("plain/summary.json")).unwrap();
+    let nothing = [&summary["best"], &summary["all_gates_seconds"], &summary["all_gates_measurements"]];
+    assert_eq!((nothing, &summary["blocks_run"]), ([&Value::Null, &Value::Null, &0.into()], &1.0.into()));
+}
+
+#[test]
+fn tests_on_the_way_change_nothing_else() {
+    let workspace = Workspace::with_tiny();
+    let ran = workspace.sdgpu(&format!("{TRAIN} --test-every 3 --json --out tested"));
+    assert_eq!(ran.stdout, workspace.text("tested/metrics.jsonl"), "{ran}");
+    let lines = json_lines(&ran.stdout);
+    let tests = lines.iter().filter(|line| line["split"] == "test" && line.get("weights").is_none());
+    let tests: Vec<_> = tests.map(|line| (line["step"].as_u64().unwrap(), line["images"].as_u64().unwrap())).collect();
+    // The last step is tested once.
+    assert_eq!(tests, [(3, 20), (6, 20), (9, 20), (12, 20)]);
+    // After step 6, both: what the run goes by first.
+    let place = |split: &str| lines.iter().position(|line| line["split"] == split && line["step"] == 6).unwrap();
+    assert_eq!(place("validation") + 1, place("test"));
+
+    workspace.sdgpu(&format!("{TRAIN} --out plain"));
+    let mut rest = lines.clone();
+    rest.retain(|line| !(line["split"] == "test" && line["step"].as_u64() < Some(12) && line.get("weights").is_none()));
+    assert_eq!(rest, workspace.json("plain/metrics.jsonl"));
+    let [a, b] = ["tested", "plain"].map(|run| weights(&workspace, &format!("{run}/weights/last.safetensors")));
+    assert!(a == b);
 }
 
 #[test]
@@ -304,7 +384,7 @@ fn the_seed_preset_is_the_notebooks_run() {
     // A random test batch at each step, and at the end all test images.
     let metrics = workspace.json("run/metrics.jsonl");
     let splits: Vec<_> = of_kind(&metrics, "eval").iter().map(|line| line["split"].as_str().unwrap()).collect();
-    assert_eq!(splits, ["test", "test"]);
+    assert_eq!(splits, ["test-batch", "test"]);
     assert_eq!(workspace.names_in("run/weights"), ["last.safetensors"]);
 }
 

@@ -1,0 +1,102 @@
+//! What a run that ended well leaves: `summary.json`, and before it `predictions.csv`.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::durable;
+use super::error::{RunError, write_error};
+use crate::train::{EvalRecord, Outcome, Prediction, TrainOptions};
+
+/// Name of the predictions in a run directory.
+pub const PREDICTIONS: &str = "predictions.csv";
+
+/// The contents of `summary.json`. A run directory without one is of a run that has not ended, or not well.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Training steps.
+    pub steps: u64,
+    /// Wall time of the run, evaluations included, without the time between a stop and its resumption.
+    pub seconds: f64,
+    /// Wall time of the training steps.
+    pub step_seconds: f64,
+    /// Training images in a second, by the time of the training steps.
+    pub images_per_second: f64,
+    /// Share of all blocks in all steps that ran.
+    pub blocks_run: f64,
+    /// Steps whose update was left out because a value was not finite.
+    pub steps_left_out: u64,
+    /// Seconds that all training steps would have taken with all gates on, by measurements along the run; `None`
+    /// without a measurement, as where every gate was on anyway.
+    pub all_gates_seconds: Option<f64>,
+    /// Those measurements.
+    pub all_gates_measurements: usize,
+    /// The last weights on the test images.
+    pub test: Test,
+    /// The best weights on the test images, if any were chosen.
+    pub best: Option<Test>,
+}
+
+/// A test on all test images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Test {
+    /// Step of the weights, from 1.
+    pub step: u64,
+    /// Mean loss; `None` if it is not finite.
+    pub loss: Option<f64>,
+    /// Share of correct predictions.
+    pub accuracy: f64,
+    /// Number of images.
+    pub images: usize,
+}
+
+impl From<&EvalRecord> for Test {
+    fn from(record: &EvalRecord) -> Self {
+        let &EvalRecord { step, loss, accuracy, images, .. } = record;
+        Self { step, loss: Some(loss).filter(|loss| loss.is_finite()), accuracy, images }
+    }
+}
+
+impl Summary {
+    /// Name of the file in a run directory.
+    pub const FILE: &str = "summary.json";
+
+    /// Of a run under `settings` that ended in `outcome`.
+    pub fn new(outcome: &Outcome, settings: &TrainOptions) -> Self {
+        let step_seconds = outcome.step_time.as_secs_f64();
+        let images = settings.steps as f64 * f64::from(settings.batch_size);
+        let (all_gates, all_gates_measurements) = outcome.all_gates_time.unzip();
+        Self {
+            steps: settings.steps,
+            seconds: outcome.time.as_secs_f64(),
+            step_seconds,
+            images_per_second: images / step_seconds.max(1e-9),
+            blocks_run: outcome.blocks_run,
+            steps_left_out: outcome.steps_left_out,
+            all_gates_seconds: all_gates.map(|time| time.as_secs_f64()),
+            all_gates_measurements: all_gates_measurements.unwrap_or(0),
+            test: Test::from(&outcome.test),
+            best: outcome.best.as_ref().map(Test::from),
+        }
+    }
+
+    /// Writes the file into the run directory `folder`.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), RunError> {
+        let path = folder.join(Self::FILE);
+        let text = serde_json::to_string_pretty(self).map_err(std::io::Error::other);
+        let written = text.and_then(|text| durable::write(&path, format!("{text}\n").as_bytes()));
+        written.map_err(write_error(&path))
+    }
+}
+
+/// Writes the predictions of the last weights into the run directory `folder`: a line for each test image.
+pub(super) fn write_predictions(folder: &Path, predictions: &[Prediction]) -> Result<(), RunError> {
+    let mut text = String::from("image,label,predicted,probability\n");
+    for Prediction { image, label, predicted, probability } in predictions {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{image},{label},{predicted},{probability}");
+    }
+    let path = folder.join(PREDICTIONS);
+    durable::write(&path, text.as_bytes()).map_err(write_error(&path))
+}
