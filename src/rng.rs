@@ -20,6 +20,8 @@ pub enum Stream {
     TestBatch = 4,
     /// Choice of the validation images.
     Validation = 5,
+    /// Gates drawn together, by systematic sampling.
+    SystematicGates = 6,
 }
 
 /// Four random words: `index / 4` is the block that holds the number `index`.

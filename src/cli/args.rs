@@ -12,7 +12,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use crate::data::DataSet;
 use crate::device::gpu::Backend;
 use crate::model::survival::Rule;
-use crate::plan::{BranchScale, Gates};
+use crate::plan::{BranchScale, GateSampling, Gates};
 use crate::train::{DroppedUpdate, Every, LearningRateSchedule, Model, OnNan, OptimizerKind};
 
 /// Trains residual networks with stochastic depth on any GPU: a dropped block costs nothing.
@@ -164,6 +164,9 @@ pub struct ModelArgs {
     /// Survival probability of the first block (linspace), or just before it (linear)
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub survival_first: Option<f64>,
+    /// independent (the paper), or systematic: together, so that the number of survivors hardly varies
+    #[arg(long, value_parser = named::<GateSampling>)]
+    pub gate_sampling: Option<GateSampling>,
     /// eval: branch x p at inference (the paper); train: branch / p in training (torchvision, timm)
     #[arg(long, value_parser = named::<BranchScale>)]
     pub branch_scale: Option<BranchScale>,

@@ -20,6 +20,7 @@ use crate::measure::{
     Caption, Group, Peak, Report, Skipping, Spread, StepTime, Stepper, bench, skipping, skipping_plot,
 };
 use crate::model::weights::Weights;
+use crate::plan::GateSampling;
 use crate::train::{Engine, Model, TrainOptions, check_flag};
 
 /// Images in a batch, unless said otherwise and if there are so many.
@@ -93,6 +94,7 @@ struct Net {
     image: [u32; 3],
     parameters: usize,
     survival_last: Option<f64>,
+    gate_sampling: Option<GateSampling>,
 }
 
 /// The document of `--json`.
@@ -160,6 +162,7 @@ fn figures(args: &BenchArgs, data: &DataSet) -> anyhow::Result<()> {
         image,
         parameters: described.parameter_count(),
         survival_last: (options.model == Model::Stochastic).then_some(options.survival_last),
+        gate_sampling: (options.model == Model::Stochastic).then_some(options.gate_sampling),
     };
     let peak = Peak::measure(device.as_mut())?;
     let mut stepper = stepper(args, device, &options, data)?;
@@ -210,9 +213,10 @@ fn show(out: &mut impl Write, origin: &Origin, net: &Net, report: &Report, each:
         step(out, "stochastic", &stochastic.step)?;
         writeln!(
             out,
-            "{} draws at p_L = {} take {:.1} % of the time of plain steps, with {:.1} % of the FLOP and {:.1} % of the \
+            "{} {} draws at p_L = {} take {:.1} % of the time of plain steps, with {:.1} % of the FLOP and {:.1} % of the \
              bytes",
             stochastic.draws,
+            net.gate_sampling.unwrap_or_default().name(),
             net.survival_last.unwrap_or(1.0),
             100.0 * stochastic.time_share,
             100.0 * stochastic.flop_share,

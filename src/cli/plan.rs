@@ -8,7 +8,7 @@ use super::resolve::resolve;
 use super::train::plan;
 use super::{BadInput, open_device};
 use crate::data::DataSet;
-use crate::plan::{DEVICE_CLASSES, DispatchRow, Estimate, Gates, Plan};
+use crate::plan::{DEVICE_CLASSES, DispatchRow, Estimate, GateSampling, Gates, Plan};
 
 /// Shows a step without running it.
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
@@ -24,14 +24,14 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
         return Err(BadInput(format!("--gates has {given} gates; {} has {blocks} blocks", options.arch)).into());
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
-    step(&mut out, &plan, &gates)?;
+    step(&mut out, &plan, &gates, options.gate_sampling)?;
     left_out(&mut out, &plan, &gates)?;
-    memory(&mut out, &plan)?;
+    memory(&mut out, &plan, options.gate_sampling)?;
     out.flush()?;
     Ok(())
 }
 
-fn step(out: &mut impl Write, plan: &Plan, gates: &Gates) -> io::Result<()> {
+fn step(out: &mut impl Write, plan: &Plan, gates: &Gates, sampling: GateSampling) -> io::Result<()> {
     let rows = plan.step_rows(gates);
     writeln!(out, "step with gates {gates}: {} dispatches", rows.len())?;
     let heads = ["MFLOP", "KiB", "loads/FMA", "groups"];
@@ -54,10 +54,11 @@ fn step(out: &mut impl Write, plan: &Plan, gates: &Gates) -> io::Result<()> {
     writeln!(out, "total {:.3} GFLOP, {moved:.1} MiB moved, of {least:.1} at the least", flop / 1e9)?;
     writeln!(
         out,
-        "expected over all draws: {:.3} GFLOP, {:.2} of {} blocks",
+        "expected over all draws: {:.3} GFLOP, {:.2} of {} blocks{}",
         plan.expected_flop() / 1e9,
         plan.expected_depth(),
-        plan.blocks.len()
+        plan.blocks.len(),
+        survivors(plan, sampling)
     )?;
     writeln!(out, "at most {} bind groups over all draws", plan.bind_group_bound())?;
     writeln!(out, "\nestimated on a GPU: arithmetic + memory + between dispatches")?;
@@ -83,8 +84,24 @@ fn left_out(out: &mut impl Write, plan: &Plan, gates: &Gates) -> io::Result<()> 
     missing.iter().try_for_each(|row| writeln!(out, "  {}", row.label))
 }
 
-fn memory(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
-    let mebibytes = plan.storage.bytes() as f64 / f64::from(1 << 20);
-    writeln!(out, "\nmemory: {mebibytes:.1} MiB in {} buffers", plan.storage.buffers.len())?;
+/// How many blocks survive a step, where that hardly varies.
+pub(super) fn survivors(plan: &Plan, sampling: GateSampling) -> String {
+    match (sampling, plan.systematic.survivors()) {
+        (GateSampling::Independent, _) => String::new(),
+        (GateSampling::Systematic, (least, most)) if least == most => format!(", {least} in each"),
+        (GateSampling::Systematic, (least, most)) => format!(", {least} or {most} in each"),
+    }
+}
+
+fn memory(out: &mut impl Write, plan: &Plan, sampling: GateSampling) -> io::Result<()> {
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let allocated = mebibytes(plan.storage.bytes());
+    writeln!(out, "\nmemory: {allocated:.1} MiB in {} buffers, for any gates", plan.storage.buffers.len())?;
+    let all_gates = mebibytes(plan.most_live_bytes(GateSampling::Independent));
+    write!(out, "of it live at one moment of a step: at most {all_gates:.1} MiB with all gates on")?;
+    if sampling == GateSampling::Systematic {
+        write!(out, ", {:.1} MiB with systematic ones", mebibytes(plan.most_live_bytes(sampling)))?;
+    }
+    writeln!(out, "; parameters, data and results apart")?;
     plan.memory_lines().iter().try_for_each(|line| writeln!(out, "  {line}"))
 }

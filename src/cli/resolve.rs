@@ -8,7 +8,7 @@ use crate::data::DataSet;
 use crate::model::init::Init;
 use crate::model::resnet::NormSettings;
 use crate::model::survival::Rule;
-use crate::plan::BranchScale;
+use crate::plan::{BranchScale, GateSampling};
 use crate::train::{
     DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OnNan, OptimizerKind, TrainOptions, check_flag,
 };
@@ -45,6 +45,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
         survival: Rule::Linear,
         survival_first: 1.0,
         survival_last: 0.5,
+        gate_sampling: GateSampling::Independent,
         branch_scale: BranchScale::Eval,
         dropped_update: DroppedUpdate::ZeroGrad,
         dropout: 0.0,
@@ -103,6 +104,7 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions>
     set(&mut options.survival, args.survival);
     set(&mut options.survival_first, args.survival_first);
     set(&mut options.survival_last, args.survival_last);
+    set(&mut options.gate_sampling, args.gate_sampling);
     set(&mut options.branch_scale, args.branch_scale);
     set(&mut options.dropped_update, args.dropped_update);
     set(&mut options.dropout, args.dropout);
@@ -153,6 +155,7 @@ fn check_effects(args: &ModelArgs, options: &TrainOptions) -> Result<(), BadInpu
         ("survival", args.survival.is_some(), plain, "--model resnet"),
         ("survival-first", args.survival_first.is_some(), plain, "--model resnet"),
         ("survival-last", args.survival_last.is_some(), plain, "--model resnet"),
+        ("gate-sampling", args.gate_sampling.is_some(), plain, "--model resnet"),
         ("branch-scale", args.branch_scale.is_some(), plain, "--model resnet"),
         ("dropped-update", args.dropped_update.is_some(), plain, "--model resnet"),
         ("drop-path", args.drop_path.is_some(), plain, "--model resnet"),

@@ -137,7 +137,7 @@ pub fn bench(stepper: &mut Stepper, peak: Peak, repeats: u32, seed: u64) -> Resu
     let is_stochastic = survival.iter().any(|&probability| probability < 1.0);
     let rows = stepper.rows(&all);
     let draws = if is_stochastic { repeats * PAIRS } else { 0 };
-    let draws: Vec<Gates> = (0..draws).map(|draw| Gates::draw(&survival, seed, draw)).collect();
+    let draws = stepper.draws(seed, draws);
     let mut draws_left = draws.iter();
 
     // By dispatch, then by repeat.

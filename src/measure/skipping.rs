@@ -88,7 +88,7 @@ pub fn skipping(
     let blocks = stepper.plan().blocks.len();
     let all = Gates::all(blocks);
     let labels: Vec<String> = stepper.rows(&all).into_iter().map(|row| row.label).collect();
-    let drawn: Vec<Gates> = (0..draws).map(|draw| Gates::draw(&stepper.plan().survival, seed, draw)).collect();
+    let drawn = stepper.draws(seed, draws);
     // The dispatches of each draw by their place in the step with all gates on, and those that run only for a dropped
     // block, which have none.
     let place: HashMap<&str, usize> = labels.iter().enumerate().map(|(index, label)| (label.as_str(), index)).collect();

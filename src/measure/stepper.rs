@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::MeasureError;
 use crate::device::{Clock, DeviceError, Ticket};
-use crate::plan::{DispatchRow, Gates, Plan};
+use crate::plan::{DispatchRow, GateSampling, Gates, Plan};
 use crate::train::{Engine, IN_FLIGHT, Step, StepTiming, TrainOptions, UpdateRows};
 
 /// So small that the weights hardly move, and large enough that updates do all of their work.
@@ -17,6 +17,7 @@ const BURST: (f64, f64) = (0.02, 16.0);
 pub struct Stepper {
     engine: Engine,
     rows: UpdateRows,
+    sampling: GateSampling,
     seed: u64,
     batch: Vec<u32>,
     number: u32,
@@ -29,7 +30,8 @@ impl Stepper {
         let blocks = engine.plan.blocks.len();
         let rows = UpdateRows::new(options.optimizer(), options.dropped_update, blocks);
         let batch = (0..options.batch_size).collect();
-        let mut stepper = Self { engine, rows, seed: options.seed, batch, number: 0, burst: 1 };
+        let mut stepper =
+            Self { engine, rows, sampling: options.gate_sampling, seed: options.seed, batch, number: 0, burst: 1 };
         let all = Gates::all(blocks);
         stepper.whole(&all)?;
         let seconds = stepper.whole(&all)?;
@@ -42,6 +44,11 @@ impl Stepper {
     /// The net's plan.
     pub fn plan(&self) -> &Plan {
         &self.engine.plan
+    }
+
+    /// The gates of so many draws, from `seed`.
+    pub fn draws(&self, seed: u64, draws: u32) -> Vec<Gates> {
+        (0..draws).map(|draw| self.plan().draw(self.sampling, seed, draw)).collect()
     }
 
     /// The engine, for evaluations.

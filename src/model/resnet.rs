@@ -54,6 +54,8 @@ pub enum Shortcut {
 pub struct Block {
     /// Torchvision's name, e.g. `layer2.0`.
     pub name: String,
+    /// Which stage it belongs to, from 0: the blocks between two halvings of the image.
+    pub stage: usize,
     /// The branch: two convolutions (basic) or three (bottleneck).
     pub branch: Vec<Conv>,
     /// The way around it.
@@ -206,7 +208,7 @@ impl ResNet {
                 } else {
                     shortcut(channels, out_channels, stride)
                 };
-                self.blocks.push(Block { name: format!("layer{}.{index}", stage + 1), branch, shortcut });
+                self.blocks.push(Block { name: format!("layer{}.{index}", stage + 1), stage, branch, shortcut });
                 channels = out_channels;
             }
         }

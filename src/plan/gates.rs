@@ -3,9 +3,42 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Plan;
 use crate::rng::{self, Stream};
+
+/// How the gates of a step are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateSampling {
+    /// Each by itself (the paper).
+    #[default]
+    Independent,
+    /// Together, so that hardly any chance is left in how many survive: see [`Systematic`](super::Systematic).
+    Systematic,
+}
+
+impl GateSampling {
+    /// Its name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Independent => "independent",
+            Self::Systematic => "systematic",
+        }
+    }
+}
+
+impl Plan {
+    /// The gates of step `step`: a function of seed and step.
+    pub fn draw(&self, sampling: GateSampling, seed: u64, step: u32) -> Gates {
+        match sampling {
+            GateSampling::Independent => Gates::draw(&self.survival, seed, step),
+            GateSampling::Systematic => self.systematic.draw(seed, step),
+        }
+    }
+}
 
 /// One gate a residual block, in order; `true`: the block survives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,7 +50,7 @@ impl Gates {
         Self(vec![true; blocks])
     }
 
-    /// The draw of step `step`: block `l` survives with probability `survival[l]`, one draw a block and batch (Huang et
+    /// The independent draw of step `step`: block `l` survives with probability `survival[l]`, one draw a block and batch (Huang et
     /// al. 2016, section 3). A function of seed and step alone.
     pub fn draw(survival: &[f64], seed: u64, step: u32) -> Self {
         let survives =

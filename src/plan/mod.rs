@@ -16,16 +16,19 @@ mod display;
 mod error;
 mod estimate;
 mod gates;
+mod live;
 mod lower;
 mod memory;
 mod options;
 mod schedule;
+mod systematic;
 
 pub use display::{DispatchRow, Pass};
 pub use error::{Mend, PlanError};
 pub use estimate::{DEVICE_CLASSES, DeviceClass, Estimate};
-pub use gates::{Gates, InvalidGates};
+pub use gates::{GateSampling, Gates, InvalidGates};
 pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
+pub use systematic::Systematic;
 
 /// A value of the plan.
 #[derive(Clone, Debug)]
@@ -217,6 +220,8 @@ pub struct Plan {
     pub data: DataSizes,
     /// Survival probability of each block.
     pub survival: Vec<f64>,
+    /// How the gates are drawn by systematic sampling.
+    pub systematic: Systematic,
     /// Output of the stem: the trunk before the first block; `None` in a plan for inference.
     stem_output: Option<ValueId>,
     /// For each input of a block, and of the head, the buffers that its gradient can be written to.

@@ -10,7 +10,7 @@ use crate::dispatch::Limits;
 use crate::model::init::Init;
 use crate::model::resnet::{NormSettings, ResNet, UnknownArchitecture};
 use crate::model::survival::{self, Rule};
-use crate::plan::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
+use crate::plan::{BranchScale, DataSizes, GateSampling, Optimizer, PlanOptions, TrainingOptions};
 
 /// The plain net, or the net with stochastic depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,9 @@ pub struct TrainOptions {
     pub survival_first: f64,
     /// Survival probability of the last block.
     pub survival_last: f64,
+    /// How gates are drawn.
+    #[serde(default)]
+    pub gate_sampling: GateSampling,
     /// Where it scales the branch.
     pub branch_scale: BranchScale,
     /// What the optimiser does with a dropped block.

@@ -248,7 +248,7 @@ impl<'a> Trainer<'a> {
     pub(super) fn gates(&self, step: u64) -> Gates {
         match self.options.model {
             Model::Resnet => Gates::all(self.survival.len()),
-            Model::Stochastic => Gates::draw(&self.survival, self.options.seed, step as u32),
+            Model::Stochastic => self.engine.plan.draw(self.options.gate_sampling, self.options.seed, step as u32),
         }
     }
 

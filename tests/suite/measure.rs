@@ -11,7 +11,7 @@ use sdgpu::model::init::Init;
 use sdgpu::model::resnet::ResNet;
 use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, Plan};
+use sdgpu::plan::{BranchScale, DataSizes, GateSampling, Plan};
 use sdgpu::train::{
     DroppedUpdate, Engine, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind, TrainOptions,
 };
@@ -103,6 +103,7 @@ fn options() -> TrainOptions {
         survival: Rule::Linear,
         survival_first: 1.0,
         survival_last: 0.5,
+        gate_sampling: GateSampling::Independent,
         branch_scale: BranchScale::Eval,
         dropped_update: DroppedUpdate::ZeroGrad,
         dropout: 0.0,

@@ -16,7 +16,7 @@ use sdgpu::model::init::Init;
 use sdgpu::model::resnet::ResNet;
 use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, Interface, Plan};
+use sdgpu::plan::{BranchScale, DataSizes, GateSampling, Interface, Plan};
 use sdgpu::train::{
     Checkpoint, DroppedUpdate, Engine, EvalRecord, EvaluateOn, Every, LearningRateSchedule, Model, NotFiniteRecord,
     Observer, OnNan, OptimizerKind, Outcome, Safeguards, StepRecord, TrainError, TrainOptions, Trainer,
@@ -49,6 +49,7 @@ fn options() -> TrainOptions {
         survival: Rule::Linear,
         survival_first: 1.0,
         survival_last: 0.5,
+        gate_sampling: GateSampling::Independent,
         branch_scale: BranchScale::Eval,
         dropped_update: DroppedUpdate::Freeze,
         dropout: 0.2,

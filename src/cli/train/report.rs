@@ -1,6 +1,7 @@
 //! What is said before a run and after it.
 
 use crate::cli::console::{Console, duration, thousands};
+use crate::cli::plan::survivors;
 use crate::cli::show_device;
 use crate::data::DataSet;
 use crate::device::Device;
@@ -34,11 +35,12 @@ pub fn announce(
     ));
     let blocks = plan.blocks.len();
     console.line(format!(
-        "net        {} {}, {} parameters, {:.1} of {blocks} blocks expected in a step",
+        "net        {} {}, {} parameters, {:.1} of {blocks} blocks expected in a step{}",
         options.arch,
         options.model.name(),
         thousands(net.parameter_count()),
         plan.expected_depth(),
+        survivors(plan, options.gate_sampling),
     ));
     console.line(format!(
         "step       batch {}, {:.2} GFLOP with all blocks, {:.2} expected; {:.0} MiB planned",

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Template, Value, memory};
+use super::{
+    Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Systematic, Template, Value, memory,
+};
 use crate::dispatch::{Kernel, Storage, ValueId};
 use crate::kernels::conv::Store;
 use crate::kernels::report;
@@ -155,6 +157,7 @@ impl<'a> Builder<'a> {
         self.mode = Mode::Inference;
         self.batch = self.options.eval_batch;
         let inference = self.inference(&interface)?;
+        let stages: Vec<usize> = self.net.blocks.iter().map(|block| block.stage).collect();
         Ok(Plan {
             values: self.values,
             storage: Storage::default(),
@@ -167,6 +170,7 @@ impl<'a> Builder<'a> {
             group_tables: self.group_tables,
             data: self.options.data,
             survival: self.options.survival.clone(),
+            systematic: Systematic::new(&self.options.survival, &stages),
             stem_output,
             gradient_buffers,
             lifetimes: Vec::new(),

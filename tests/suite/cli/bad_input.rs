@@ -122,6 +122,7 @@ fn flags_that_exclude_each_other_or_mean_nothing() {
         ("--survival", "linear"),
         ("--survival-first", "1"),
         ("--survival-last", "0.5"),
+        ("--gate-sampling", "systematic"),
         ("--branch-scale", "eval"),
         ("--dropped-update", "freeze"),
         ("--drop-path", "0.1"),

@@ -126,7 +126,9 @@ fn tables_are_readable() {
     let ran = workspace.sdgpu(&format!("{BENCH} --device cpu --each"));
     let heads =
         ["\ndispatch ", "\nkernel ", "\npass ", "\nstep ", "\nplain ", "\nstochastic ", "\nevaluation ", "\nhost "];
-    for head in heads.into_iter().chain(["peak ", "GFLOP/s", "GB/s", "of peak", "6 draws at p_L = 0.5 take "]) {
+    for head in
+        heads.into_iter().chain(["peak ", "GFLOP/s", "GB/s", "of peak", "6 independent draws at p_L = 0.5 take "])
+    {
         assert!(ran.stdout.contains(head), "expected: {head}\n{ran}");
     }
     let (rows, _) = planned(&workspace, "--model stochastic --arch resnet8 --batch-size 4");

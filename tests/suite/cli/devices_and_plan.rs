@@ -7,8 +7,8 @@ use crate::adapter;
 
 /// Flags that `sdgpu train --help` names.
 const TRAIN_FLAGS: &str = "--model --arch --preset --data --validation --batch-size --epochs --steps --eval-every \
-    --eval-batch --optimizer --lr --momentum --nesterov --weight-decay --lr-schedule --warmup-steps --survival \
-    --survival-last --survival-first --branch-scale --dropped-update --drop-path --record --dropout --label-smoothing \
+    --eval-batch --test-every --optimizer --lr --momentum --nesterov --weight-decay --lr-schedule --warmup-steps --survival \
+    --survival-last --survival-first --gate-sampling --branch-scale --dropped-update --drop-path --record --dropout --label-smoothing \
     --device --backend --seed --no-shuffle --tune --no-tune --init --out --json --quiet --profile --profile-steps";
 
 #[track_caller]
@@ -89,7 +89,8 @@ fn plan_shows_a_step_and_what_its_gates_leave_out() {
         ", 2.00 of 3 blocks",
         "\nleft out by these gates: ",
         "\nmemory: ",
-        " buffers\n",
+        " buffers, for any gates\n",
+        "\nof it live at one moment of a step: at most ",
     ];
     assert_says(&ran, &expected);
     assert!(!ran.stdout.contains("\nlayer2.0 branch\n"), "{ran}");
@@ -108,6 +109,20 @@ fn plan_shows_a_step_and_what_its_gates_leave_out() {
     assert_eq!(count(head), rows, "{ran}");
     let all = workspace.sdgpu("plan --model stochastic --arch resnet8 --device cpu");
     assert_says(&all, &["step with gates 111: ", "left out by these gates: 0 dispatches, 0.0 % of the FLOP"]);
+}
+
+#[test]
+fn plan_shows_what_systematic_gates_bound() {
+    let plan = "plan --model stochastic --arch resnet20 --device cpu --survival-last .2";
+    let [independent, systematic] = ["independent", "systematic"]
+        .map(|sampling| Workspace::new().sdgpu(&format!("{plan} --gate-sampling {sampling}")));
+    assert_says(&independent, &["5.00 of 9 blocks\n", "MiB with all gates on; parameters, "]);
+    assert_says(&systematic, &["5.00 of 9 blocks, 5 in each\n", "MiB with all gates on, "]);
+    let line = systematic.stdout.lines().find(|line| line.starts_with("of it live at one moment")).unwrap();
+    let sizes: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [all_gates, bound] = sizes[..] else { panic!("{line}") };
+    assert!(0.5 * all_gates < bound && bound < 0.9 * all_gates, "{line}");
+    assert!(independent.stdout.contains(&format!("at most {all_gates:.1} MiB with all gates on;")), "{independent}");
 }
 
 /// Every convolution with at least 64 channels in and out; in resnet18 that is every one but the stem's.

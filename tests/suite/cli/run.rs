@@ -7,7 +7,7 @@ use sdgpu::experiment::RunConfig;
 use sdgpu::model::init::Init;
 use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
-use sdgpu::plan::BranchScale;
+use sdgpu::plan::{BranchScale, GateSampling};
 use sdgpu::train::{DroppedUpdate, EvaluateOn, Model};
 use serde_json::Value;
 
@@ -354,6 +354,23 @@ fn what_happens_to_dropped_blocks_makes_a_difference() {
             .map(|dropped| weights(&workspace, &format!("{optimizer}-{dropped}/weights/last.safetensors")));
         assert!(a != b, "{optimizer}");
     }
+}
+
+#[test]
+fn systematic_gates_hardly_vary_in_number() {
+    let workspace = Workspace::with_tiny();
+    let train = TRAIN.replace("resnet8", "resnet14").replace("--epochs 2", "--steps 30");
+    for sampling in ["systematic", "independent"] {
+        workspace.sdgpu(&format!("{train} --survival uniform --gate-sampling {sampling} --out {sampling}"));
+    }
+    let survivors = |run: &str| -> BTreeSet<usize> {
+        let metrics = workspace.json(&format!("{run}/metrics.jsonl"));
+        of_kind(&metrics, "train").iter().map(|line| line["gates"].as_str().unwrap().matches('1').count()).collect()
+    };
+    assert_eq!(survivors("systematic"), [3].into(), "6 blocks, each with probability .5");
+    assert!(survivors("independent").len() > 1);
+    assert_eq!(config(&workspace, "systematic").settings.gate_sampling, GateSampling::Systematic);
+    assert_eq!(config(&workspace, "independent").settings.gate_sampling, GateSampling::Independent);
 }
 
 #[test]
