@@ -30,6 +30,10 @@ pub enum Command {
     /// Trains a net
     #[command(mut_args(in_spite_of_resume))]
     Train(TrainArgs),
+    /// Trains the plain net and the net with stochastic depth alike, and says how they differ
+    Compare(CompareArgs),
+    /// Trains a grid of nets with stochastic depth over survival probabilities, rules and depths
+    Sweep(SweepArgs),
     /// Tests a run's weights, or a file of weights
     Eval(EvalArgs),
     /// Lists the adapters of this machine, and which one `auto` takes
@@ -48,7 +52,7 @@ pub enum Command {
 }
 
 /// Flags that make sense for a run that goes on: all others are the run's own settings.
-const BESIDE_RESUME: [&str; 12] = [
+const BESIDE_RESUME: [&str; 14] = [
     "resume",
     "device",
     "backend",
@@ -58,6 +62,8 @@ const BESIDE_RESUME: [&str; 12] = [
     "keep_checkpoints",
     "profile",
     "profile_steps",
+    "csv",
+    "tensorboard",
     "json",
     "quiet",
     "help",
@@ -98,15 +104,37 @@ pub enum Preset {
     Seed,
 }
 
-/// Flags of the model, the data and the training. What is left out comes from the preset.
+/// Flags of one net, the data and the training.
 #[derive(Clone, Debug, Args)]
 pub struct ModelArgs {
     /// resnet (plain) or stochastic
     #[arg(long, value_parser = named::<Model>)]
     pub model: Model,
+    /// Which net.
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// Data and training.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+}
+
+/// Flags that say which net, of those that `sdgpu sweep` takes several values for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct NetArgs {
     /// resnet18, 34, 50, 101, 152 (torchvision's), or resnetN or cifar-resnetN with N = 6n + 2 [default: resnet20]
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
+    /// linear (the paper's), uniform or linspace
+    #[arg(long, value_parser = named::<Rule>)]
+    pub survival: Option<Rule>,
+    /// Survival probability of the last block
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub survival_last: Option<f64>,
+}
+
+/// Flags of the data and the training, and of the model beyond its name. What is left out comes from the preset.
+#[derive(Clone, Debug, Args)]
+pub struct TrainingArgs {
     /// quick, or seed: the notebook's run
     #[arg(long, default_value = "quick", value_parser = named::<Preset>)]
     pub preset: Preset,
@@ -155,12 +183,6 @@ pub struct ModelArgs {
     /// Steps over which the learning rate rises
     #[arg(long, value_name = "N")]
     pub warmup_steps: Option<u64>,
-    /// linear (the paper's), uniform or linspace
-    #[arg(long, value_parser = named::<Rule>)]
-    pub survival: Option<Rule>,
-    /// Survival probability of the last block
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
-    pub survival_last: Option<f64>,
     /// Survival probability of the first block (linspace), or just before it (linear)
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub survival_first: Option<f64>,
@@ -216,12 +238,9 @@ pub struct TuneArgs {
     pub tune: bool,
 }
 
-/// Flags of `sdgpu train`.
-#[derive(Debug, Args)]
-pub struct TrainArgs {
-    /// Model, data and training.
-    #[command(flatten)]
-    pub model: ModelArgs,
+/// Flags of what a run leaves and how it is guarded, whatever it computes.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
     /// trace: initial weights, and batch, gates and dropout seed of each step, to replay the run elsewhere
     #[arg(long, value_parser = named::<Record>)]
     pub record: Option<Record>,
@@ -231,33 +250,112 @@ pub struct TrainArgs {
     /// Weights to start from (safetensors, PyTorch's names and shapes)
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
-    /// Write where the time of some steps goes, dispatch by dispatch, for chrome://tracing or Perfetto
-    #[arg(long, value_name = "FILE")]
-    pub profile: Option<PathBuf>,
-    /// Steps that are profiled, the first and the last [default: 10..20, or the second half of a shorter run]
-    #[arg(long, value_name = "FIRST..LAST", value_parser = step_range, requires = "profile")]
-    pub profile_steps: Option<RangeInclusive<u64>>,
     /// stop, skip (leave the step's update out), or rewind (to the last checkpoint): a step with a NaN or an infinity
     #[arg(long, value_name = "stop|skip|rewind", default_value = "stop", value_parser = named::<OnNan>)]
     pub on_nan: OnNan,
-    /// Run directory [default: runs/<arch>-<model>-<n>]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Go on with the run in this directory, from its last checkpoint
-    #[arg(long, value_name = "RUN")]
-    pub resume: Option<PathBuf>,
     /// Steps between checkpoints, or time, as in 30s, 5m or 1h [default: 5m]
     #[arg(long, value_name = "N|TIME", value_parser = str::parse::<Every>)]
     pub checkpoint_every: Option<Every>,
     /// Checkpoints that stay [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_checkpoints: Option<u32>,
-    /// Print metrics to stdout as lines of JSON
+    /// Write the metrics as metrics.csv too, a row for each step
     #[arg(long)]
-    pub json: bool,
+    pub csv: bool,
+    /// Write the metrics as TensorBoard's events too
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Flags of `sdgpu train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Model, data and training.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What the run leaves.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Write where the time of some steps goes, dispatch by dispatch, for chrome://tracing or Perfetto
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Steps that are profiled, the first and the last [default: 10..20, or the second half of a shorter run]
+    #[arg(long, value_name = "FIRST..LAST", value_parser = step_range, requires = "profile")]
+    pub profile_steps: Option<RangeInclusive<u64>>,
+    /// Run directory [default: runs/<arch>-<model>-<n>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with the run in this directory, from its last checkpoint
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<PathBuf>,
+    /// Print metrics to stdout as lines of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `sdgpu compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Which net.
+    #[command(flatten)]
+    pub net: NetArgs,
+    /// Data and training.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// What each run leaves.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Seeds for each net: --seed and those that follow it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub seeds: u32,
+    /// The net that the other one is held against
+    #[arg(long, value_name = "MODEL", default_value = "resnet", value_parser = named::<Model>)]
+    pub baseline: Model,
+    /// The net that is held against it
+    #[arg(long, value_name = "MODEL", default_value = "stochastic", value_parser = named::<Model>)]
+    pub candidate: Model,
+    /// Folder of the runs; those that are there already go on, or are done [default: runs/compare-<arch>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Flags of `sdgpu sweep`.
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// Survival probabilities of the last block
+    #[arg(
+        long,
+        value_name = "P,...",
+        value_delimiter = ',',
+        default_value = "0.2,0.4,0.6,0.8,1",
+        allow_negative_numbers = true
+    )]
+    pub survival_last: Vec<f64>,
+    /// Survival rules: linear, uniform, linspace
+    #[arg(long, value_name = "RULE,...", value_delimiter = ',', default_value = "linear",
+          value_parser = named::<Rule>)]
+    pub survival: Vec<Rule>,
+    /// Architectures, as in `sdgpu train` [default: resnet20]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub arch: Vec<String>,
+    /// Data and training.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// What each run leaves.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Seeds for each cell: --seed and those that follow it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub seeds: u32,
+    /// Runs at once, fewer where memory does not allow so many
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: u32,
+    /// Folder of the runs; those that are there already go on, or are done [default: runs/sweep]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Flags of `sdgpu plan`.

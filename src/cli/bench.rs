@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{BenchArgs, ModelArgs, SkippedNets};
 use super::console::{Console, thousands};
 use super::resolve::resolve;
-use super::train::plan;
+use super::runs::plan;
 use super::{BadInput, open_device, show_device, tune};
 use crate::data::DataSet;
 use crate::device::Device;
@@ -32,10 +32,10 @@ const SURVIVAL_LAST: [f64; 2] = [0.5, 0.2];
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let most = 1_000_000;
     check_flag("repeats", args.repeats, (1..=most).contains(&args.repeats), &format!("from 1 to {most}"))?;
-    if args.model.device == "both" {
+    if args.model.training.device == "both" {
         return Err(BadInput("--device both runs everything twice, to compare; give gpu or cpu".into()).into());
     }
-    let data = DataSet::load(&args.model.data)?;
+    let data = DataSet::load(&args.model.training.data)?;
     match &args.skipping {
         None => figures(args, &data),
         Some(nets) => skipped(args, nets, &data),
@@ -117,16 +117,16 @@ struct SkippingDocument<'a> {
 
 /// What `args` ask for on `data`, with defaults for measuring.
 fn options(mut args: ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions> {
-    let batch_size = *args.batch_size.get_or_insert(BATCH_SIZE.min(data.train.len()) as u32);
+    let batch_size = *args.training.batch_size.get_or_insert(BATCH_SIZE.min(data.train.len()) as u32);
     // All training images can be in the batch: none is needed for validation.
-    args.validation.get_or_insert(0);
+    args.training.validation.get_or_insert(0);
     check_flag("batch-size", batch_size, batch_size > 0, "at least 1")?;
     resolve(&args, data)
 }
 
 /// A device for `args`.
 fn open(args: &BenchArgs) -> anyhow::Result<Chosen> {
-    open_device(&args.model.device, args.model.backend, args.tune)
+    open_device(&args.model.training.device, args.model.training.backend, args.tune)
 }
 
 /// The net of `options` on `device`, warmed up.
@@ -138,7 +138,8 @@ fn stepper(
 ) -> anyhow::Result<Stepper> {
     let net = options.net(data.train.channels, data.classes)?;
     let plan = plan(&net, options, data, device.limits())?;
-    tune(args.tune, Console::new(args.json, false), device.as_mut(), &plan)?;
+    let console = Console::new(args.json, false);
+    tune(args.tune, &mut |text| console.line(text), device.as_mut(), &plan)?;
     let mut engine = Engine::new(device, plan, options.eval_batch, data)?;
     engine.load(&Weights::initial(&net, options.initialisation, options.seed))?;
     Ok(Stepper::new(engine, options)?)
@@ -286,14 +287,14 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
     if args.model.model == Model::Resnet {
         return Err(BadInput("--skipping has no effect with --model resnet; leave one of them out".into()).into());
     }
-    let probabilities = args.model.survival_last.map_or(SURVIVAL_LAST.to_vec(), |given| vec![given]);
+    let probabilities = args.model.net.survival_last.map_or(SURVIVAL_LAST.to_vec(), |given| vec![given]);
     let mut settings = Vec::new();
     for (arch, batch_size) in &nets.0 {
         for &survival_last in &probabilities {
             let mut model = args.model.clone();
-            model.arch = Some(arch.clone());
-            model.batch_size = Some(*batch_size);
-            model.survival_last = Some(survival_last);
+            model.net.arch = Some(arch.clone());
+            model.training.batch_size = Some(*batch_size);
+            model.net.survival_last = Some(survival_last);
             let options = options(model, data)?;
             options.net(data.train.channels, data.classes)?;
             settings.push(options);

@@ -37,6 +37,13 @@ impl Console {
     pub fn draws(self) -> bool {
         self != Self::Quiet && io::stderr().is_terminal()
     }
+
+    /// Whether text may be coloured: it goes to a terminal, and NO_COLOR is unset or empty (<https://no-color.org>).
+    pub fn colours(self) -> bool {
+        self == Self::Out
+            && io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
 }
 
 /// `seconds` as `1:05` or `2:03:04`.

@@ -51,7 +51,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let options = PlanOptions { data: sizes, training: None, eval_batch, survival, branch_scale, limits };
     let plan = Plan::new(&net, &options)?;
     let console = Console::new(false, args.json);
-    tune(args.tune, console, chosen.device.as_mut(), &plan)?;
+    tune(args.tune, &mut |text| console.line(text), chosen.device.as_mut(), &plan)?;
     show_device(console, chosen.device.as_ref(), chosen.note.as_deref());
     let mut engine = Engine::new(chosen.device, plan, eval_batch, &data)?;
     let indices: Vec<u32> = (0..test_images as u32).collect();

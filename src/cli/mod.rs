@@ -8,14 +8,18 @@ use clap::Parser;
 
 mod args;
 mod bench;
+mod chart;
+mod compare;
 mod console;
 mod devices;
 mod eval;
 mod plan;
 mod progress;
 mod resolve;
+mod runs;
 mod selftest;
 mod signals;
+mod sweep;
 mod train;
 
 use args::{Cli, Command, TuneArgs};
@@ -41,6 +45,8 @@ pub fn run() -> ExitCode {
     };
     let result = match command {
         Command::Train(args) => train::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Devices { backend } => devices::run(backend),
         Command::Plan(args) => plan::run(&args),
@@ -81,19 +87,24 @@ fn summary(message: &str) -> String {
 
 /// Opens the device that the flags `--device` and `--backend` ask for; the flags of `tune` must make sense for it.
 fn open_device(device: &str, backend: Option<Backend>, tune: TuneArgs) -> anyhow::Result<Chosen> {
+    open_device_with(device, backend, tune, 0)
+}
+
+/// The same; the CPU device gets `threads` threads, or if that is 0, as many as there are cores.
+fn open_device_with(device: &str, backend: Option<Backend>, tune: TuneArgs, threads: usize) -> anyhow::Result<Chosen> {
     let choice = DeviceChoice::from(device);
     let flags = [("backend", backend.is_some()), ("tune", tune.tune), ("no-tune", tune.no_tune)];
     if let Some((flag, _)) = flags.iter().find(|(_, given)| *given && choice == DeviceChoice::Cpu) {
         return Err(BadInput(format!("--{flag} has no effect with --device cpu; leave it out")).into());
     }
-    Ok(choose::open(&choice, backend)?)
+    Ok(choose::open(&choice, backend, threads)?)
 }
 
 /// How long the variants of shaders are measured at most, on a device that has not been seen before.
 const TUNING_TIME: Duration = Duration::from_secs(4);
 
-/// Chooses the variants of the shaders that `plan` needs, and has `device` use them.
-fn tune(args: TuneArgs, console: Console, device: &mut dyn Device, plan: &Plan) -> anyhow::Result<Tuning> {
+/// Chooses the variants of the shaders that `plan` needs, and has `device` use them; where that takes a while, says so.
+fn tune(args: TuneArgs, say: &mut dyn FnMut(&str), device: &mut dyn Device, plan: &Plan) -> anyhow::Result<Tuning> {
     if args.no_tune {
         return Ok(Tuning::default());
     }
@@ -102,7 +113,7 @@ fn tune(args: TuneArgs, console: Console, device: &mut dyn Device, plan: &Plan) 
     let mut progress = |measured: usize, kernels: usize| {
         if measured == 0 {
             let seconds = TUNING_TIME.as_secs();
-            console.line(format!("tuning     up to {kernels} kernels on {name}, for about {seconds} s, this once"));
+            say(&format!("tuning     up to {kernels} kernels on {name}, for about {seconds} s, this once"));
         }
     };
     let dispatches = Engine::dispatches(plan);
@@ -132,7 +143,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<train::Halted>() {
+    match error.downcast_ref::<runs::Halted>() {
         Some(halted) => halted.exit_code(),
         None if is_bad_input(error) => BAD_INPUT,
         None => 1,

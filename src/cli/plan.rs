@@ -5,17 +5,17 @@ use std::io::{self, Write};
 
 use super::args::{PlanArgs, TuneArgs};
 use super::resolve::resolve;
-use super::train::plan;
+use super::runs::plan;
 use super::{BadInput, open_device};
 use crate::data::DataSet;
 use crate::plan::{DEVICE_CLASSES, DispatchRow, Estimate, GateSampling, Gates, Plan};
 
 /// Shows a step without running it.
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
-    let data = DataSet::load(&args.model.data)?;
+    let data = DataSet::load(&args.model.training.data)?;
     let options = resolve(&args.model, &data)?;
     let net = options.net(data.train.channels, data.classes)?;
-    let device = open_device(&args.model.device, args.model.backend, TuneArgs::default())?.device;
+    let device = open_device(&args.model.training.device, args.model.training.backend, TuneArgs::default())?.device;
     let plan = plan(&net, &options, &data, device.limits())?;
     let blocks = plan.blocks.len();
     let gates = args.gates.clone().unwrap_or_else(|| Gates::all(blocks));

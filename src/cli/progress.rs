@@ -15,6 +15,11 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Least time between evaluations on the way that are shown.
 const EVALUATION_EVERY: Duration = Duration::from_secs(1);
 
+/// Warns in one line on stderr.
+pub fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "sdgpu: {}", text.replace('\n', " "));
+}
+
 /// Shows a run while it goes on.
 pub struct Progress {
     console: Console,
@@ -65,10 +70,9 @@ impl Progress {
 
     /// Warns of what the training survives, also where nothing else is to be printed.
     pub fn warn(&self, text: &str) {
-        let warn = || drop(writeln!(io::stderr(), "sdgpu: {}", text.replace('\n', " ")));
         match &self.bar {
-            Some(bar) => bar.suspend(warn),
-            None => warn(),
+            Some(bar) => bar.suspend(|| warn(text)),
+            None => warn(text),
         }
     }
 

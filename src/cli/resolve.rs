@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::BadInput;
-use super::args::{ModelArgs, Preset};
+use super::args::{ModelArgs, NetArgs, Preset, TrainingArgs};
 use crate::data::DataSet;
 use crate::model::init::Init;
 use crate::model::resnet::NormSettings;
@@ -85,7 +85,8 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
 
 /// The settings that `args` ask for, on `data`; errors at the first that is out of its range or has no effect.
 pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions> {
-    let (mut options, length) = preset(args.preset, args.model);
+    let ModelArgs { model, net, training: args } = args;
+    let (mut options, length) = preset(args.preset, *model);
     let twelfth = if args.preset == Preset::Seed { 0 } else { data.train.len() / 12 };
     options.data = location(&args.data);
     options.seed = args.seed;
@@ -95,15 +96,15 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions>
     if options.validation > 0 {
         options.evaluate_on = EvaluateOn::Validation;
     }
-    set(&mut options.arch, args.arch.clone());
+    set(&mut options.arch, net.arch.clone());
     set(&mut options.optimizer, args.optimizer);
     set(&mut options.lr, args.lr);
     set(&mut options.momentum, args.momentum);
     set(&mut options.weight_decay, args.weight_decay);
     set(&mut options.lr_schedule, args.lr_schedule);
-    set(&mut options.survival, args.survival);
+    set(&mut options.survival, net.survival);
     set(&mut options.survival_first, args.survival_first);
-    set(&mut options.survival_last, args.survival_last);
+    set(&mut options.survival_last, net.survival_last);
     set(&mut options.gate_sampling, args.gate_sampling);
     set(&mut options.branch_scale, args.branch_scale);
     set(&mut options.dropped_update, args.dropped_update);
@@ -139,12 +140,12 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions>
     let evaluated = data.test.len().max(options.validation) as u32;
     options.eval_batch = args.eval_batch.unwrap_or(options.eval_batch.min(evaluated));
     options.check(data.train.len(), data.test.len())?;
-    check_effects(args, &options)?;
+    check_effects(net, args, &options)?;
     Ok(options)
 }
 
-/// Errors at the first flag in `args` that changes nothing beside what `options` have come to.
-fn check_effects(args: &ModelArgs, options: &TrainOptions) -> Result<(), BadInput> {
+/// Errors at the first flag of `net` or `args` that changes nothing beside what `options` have come to.
+fn check_effects(net: &NetArgs, args: &TrainingArgs, options: &TrainOptions) -> Result<(), BadInput> {
     let adam = options.optimizer == OptimizerKind::Adam;
     let plain = options.model == Model::Resnet;
     let uniform = options.survival == Rule::Uniform;
@@ -152,9 +153,9 @@ fn check_effects(args: &ModelArgs, options: &TrainOptions) -> Result<(), BadInpu
         ("eval-every", args.eval_every.is_some(), !options.evaluates(), "--validation 0"),
         ("momentum", args.momentum.is_some(), adam, "--optimizer adam"),
         ("nesterov", args.nesterov, adam, "--optimizer adam"),
-        ("survival", args.survival.is_some(), plain, "--model resnet"),
+        ("survival", net.survival.is_some(), plain, "--model resnet"),
         ("survival-first", args.survival_first.is_some(), plain, "--model resnet"),
-        ("survival-last", args.survival_last.is_some(), plain, "--model resnet"),
+        ("survival-last", net.survival_last.is_some(), plain, "--model resnet"),
         ("gate-sampling", args.gate_sampling.is_some(), plain, "--model resnet"),
         ("branch-scale", args.branch_scale.is_some(), plain, "--model resnet"),
         ("dropped-update", args.dropped_update.is_some(), plain, "--model resnet"),

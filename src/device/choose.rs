@@ -47,11 +47,12 @@ pub fn reopen(info: &DeviceInfo) -> Result<Box<dyn Device>, DeviceError> {
         "gpu" => DeviceChoice::Gpu(Wanted::Named(info.name.clone())),
         kind => DeviceChoice::from(kind),
     };
-    Ok(open(&choice, info.backend.to_lowercase().parse().ok())?.device)
+    Ok(open(&choice, info.backend.to_lowercase().parse().ok(), 0)?.device)
 }
 
-/// Opens the device asked for, on `backend` if one is given.
-pub fn open(choice: &DeviceChoice, backend: Option<Backend>) -> Result<Chosen, DeviceError> {
+/// Opens the device asked for, on `backend` if one is given. The CPU device gets `threads` threads; with 0, as many as
+/// [`CpuDevice::new`] takes.
+pub fn open(choice: &DeviceChoice, backend: Option<Backend>, threads: usize) -> Result<Chosen, DeviceError> {
     let gpu = |adapter: &Wanted| -> Result<Chosen, DeviceError> {
         let (adapter, cache, limits) = (adapter.clone(), cache_folder(), LoweredLimits::from_environment()?);
         let device = GpuDevice::open(&GpuRequest { adapter, backend, cache, limits, ..Default::default() })?;
@@ -60,12 +61,15 @@ pub fn open(choice: &DeviceChoice, backend: Option<Backend>) -> Result<Chosen, D
         Ok(Chosen { device: Box::new(device), note })
     };
     match choice {
-        DeviceChoice::Cpu => Ok(Chosen { device: Box::new(CpuDevice::new()?), note: None }),
+        DeviceChoice::Cpu => Ok(Chosen { device: Box::new(CpuDevice::with_threads(threads)?), note: None }),
         DeviceChoice::Gpu(adapter) => gpu(adapter),
         DeviceChoice::Both => {
             let Chosen { device, .. } = gpu(&Wanted::Preferred)?;
             let note = "every dispatch runs on both devices and is compared: slow, for finding faults".to_string();
-            Ok(Chosen { device: Box::new(BothDevices::new(device, CpuDevice::new()?)), note: Some(note) })
+            Ok(Chosen {
+                device: Box::new(BothDevices::new(device, CpuDevice::with_threads(threads)?)),
+                note: Some(note),
+            })
         }
         DeviceChoice::Auto => match gpu::list(backend).first() {
             Some(adapter) if adapter.hardware => gpu(&Wanted::Preferred),
@@ -77,7 +81,7 @@ pub fn open(choice: &DeviceChoice, backend: Option<Backend>) -> Result<Chosen, D
                         .to_string(),
                 };
                 let note = Some(format!("no hardware GPU found, so the CPU device is used; {force}"));
-                Ok(Chosen { device: Box::new(CpuDevice::new()?), note })
+                Ok(Chosen { device: Box::new(CpuDevice::with_threads(threads)?), note })
             }
         },
     }

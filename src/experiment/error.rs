@@ -51,6 +51,28 @@ pub enum RunError {
         /// Why.
         error: FileError,
     },
+    /// A line of a file of lines is not what sdgpu writes.
+    #[error("{path}, line {number}: {message}")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        number: usize,
+        /// Why.
+        message: String,
+    },
+    /// A run of a series has other settings than it would have now.
+    #[error("{run} holds a run with {setting} = {found}, not {wanted}; choose another --out, or remove it")]
+    OtherSettings {
+        /// Its directory.
+        run: PathBuf,
+        /// The first setting that differs, as in `config.toml`.
+        setting: String,
+        /// What it is there.
+        found: String,
+        /// What it would be now.
+        wanted: String,
+    },
     /// No checkpoint is usable.
     #[error("{path}: {error}; no older checkpoint is left, so the run can't go on")]
     NoCheckpointLeft {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::durable;
-use super::error::{RunError, write_error};
+use super::error::{RunError, read_error, write_error};
 use crate::train::{EvalRecord, Outcome, Prediction, TrainOptions};
 
 /// Name of the predictions in a run directory.
@@ -79,6 +79,17 @@ impl Summary {
             test: Test::from(&outcome.test),
             best: outcome.best.as_ref().map(Test::from),
         }
+    }
+
+    /// The summary of the run in `folder`; `None` if it has not ended, or not well.
+    pub fn read(folder: &Path) -> Result<Option<Self>, RunError> {
+        let path = folder.join(Self::FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(read_error(&path))?,
+        };
+        let line = |error: serde_json::Error| RunError::Line { path, number: error.line(), message: error.to_string() };
+        serde_json::from_str(&text).map(Some).map_err(line)
     }
 
     /// Writes the file into the run directory `folder`.

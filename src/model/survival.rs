@@ -18,6 +18,17 @@ pub enum Rule {
     Linspace,
 }
 
+impl Rule {
+    /// Its name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Uniform => "uniform",
+            Self::Linspace => "linspace",
+        }
+    }
+}
+
 /// A probability outside (0, 1].
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
 #[error("survival probability {0} is outside (0, 1]")]

@@ -1,26 +1,20 @@
 //! What is said before a run and after it.
 
+use std::path::Path;
+
+use crate::cli::chart;
 use crate::cli::console::{Console, duration, thousands};
 use crate::cli::plan::survivors;
+use crate::cli::runs::Start;
 use crate::cli::show_device;
-use crate::data::DataSet;
-use crate::device::Device;
-use crate::experiment::RunDir;
-use crate::model::resnet::ResNet;
-use crate::plan::{Gates, Plan};
-use crate::train::{EvalRecord, Outcome, TrainOptions};
+use crate::experiment::read_metrics;
+use crate::plan::Gates;
+use crate::train::{EvalRecord, Outcome};
 
 /// What will happen, before it does.
-pub fn announce(
-    console: Console,
-    net: &ResNet,
-    options: &TrainOptions,
-    data: &DataSet,
-    plan: &Plan,
-    device: &dyn Device,
-    note: Option<&str>,
-) {
-    show_device(console, device, note);
+pub fn announce(console: Console, start: &Start<'_>) {
+    let &Start { net, settings: options, data, plan, device, device_note, notes, .. } = start;
+    show_device(console, device, device_note);
     let (train, test) = (&data.train, &data.test);
     console.line(format!(
         "data       {}: {} training, {} validation and {} test images of {}x{}x{}, {} classes",
@@ -55,10 +49,17 @@ pub fn announce(
         _ => "an evaluation after the last".into(),
     };
     console.line(format!("training   {} steps, {evaluations}, seed {}", options.steps, options.seed));
+    notes.iter().for_each(|note| console.line(format!("resuming   {note}")));
 }
 
 /// How it went.
-pub fn conclude(console: Console, outcome: &Outcome, run_dir: &RunDir) {
+pub fn conclude(console: Console, outcome: &Outcome, run: &Path) {
+    if console == Console::Out {
+        // What was written a moment ago can be read; if not, the figures below say enough.
+        if let Ok(metrics) = read_metrics(run) {
+            chart::of_run(&metrics, chart::width()).iter().for_each(|line| console.line(line));
+        }
+    }
     let percent = |record: &EvalRecord| format!("{:.2} %", 100.0 * record.accuracy);
     let mut accuracy = format!("test accuracy {} (last weights)", percent(&outcome.test));
     if let Some(best) = &outcome.best {
@@ -85,5 +86,5 @@ pub fn conclude(console: Console, outcome: &Outcome, run_dir: &RunDir) {
     if outcome.steps_left_out > 0 {
         console.line(format!("{} steps were left out, as a value in them was not finite", outcome.steps_left_out));
     }
-    console.line(format!("run directory {}", run_dir.path().display()));
+    console.line(format!("run directory {}", run.display()));
 }

@@ -22,7 +22,7 @@ pub fn settings_of(
         return Err(BadInput(message).into());
     }
     settings.check(data.train.len(), data.test.len())?;
-    if args.keep_checkpoints.is_some() {
+    if args.run.keep_checkpoints.is_some() {
         return Err(BadInput("--keep-checkpoints is settled where the run began; leave it out".into()).into());
     }
     Ok(settings.clone())
@@ -30,7 +30,7 @@ pub fn settings_of(
 
 /// The device asked for, or the one that the run was made on.
 pub fn device_flags(args: &TrainArgs, stopped: Option<&StoppedRun>) -> (String, Option<Backend>) {
-    let (device, backend) = (args.model.device.clone(), args.model.backend);
+    let (device, backend) = (args.model.training.device.clone(), args.model.training.backend);
     match stopped {
         Some(stopped) if device == "auto" => {
             let DeviceEntry { kind, name, backend: before, .. } = &stopped.config.device;

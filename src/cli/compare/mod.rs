@@ -1,0 +1,76 @@
+//! `sdgpu compare`.
+
+use std::path::PathBuf;
+
+use super::BadInput;
+use super::args::{CompareArgs, ModelArgs, NetArgs, TrainingArgs};
+use super::console::Console;
+use super::resolve::resolve;
+use super::runs::{Series, SeriesRun};
+use crate::data::DataSet;
+use crate::train::{Model, TrainOptions};
+
+mod paired;
+mod table;
+
+pub use paired::{deviation, mean};
+use table::Net;
+
+/// Trains both nets with each seed, one after the other, and says how they differ.
+pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
+    let console = Console::new(false, args.run.quiet);
+    let models = [args.baseline, args.candidate];
+    if args.baseline == args.candidate {
+        let name = args.baseline.name();
+        return Err(BadInput(format!("--baseline and --candidate are both {name}; one has to be the other net")).into());
+    }
+    let data = DataSet::load(&args.training.data)?;
+    let mut runs = Vec::new();
+    for seed in seeds(&args.training, args.seeds)? {
+        for model in models {
+            let given = TrainingArgs { seed, ..args.training.clone() };
+            let settings = resolve(&for_model(model, &args.net, given), &data)?;
+            let settings = TrainOptions { on_nan: args.run.on_nan, ..settings };
+            runs.push(SeriesRun { name: format!("{}-seed{seed}", model.name()), settings });
+        }
+    }
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/compare-{}", runs[0].settings.arch)));
+    // Side by side they would spoil each other's times.
+    let mut series = Series::new(runs, out, (&args.training, &args.run), &data, 1, &["seed"])?;
+    let seed_by_seed: Vec<Vec<usize>> = (0..args.seeds as usize).map(|seed| vec![2 * seed, 2 * seed + 1]).collect();
+    let not_finite = series.train(console, &seed_by_seed)?;
+
+    let nets = models.map(|model| {
+        let of_model = series.results().filter(|(run, _)| run.settings.model == model);
+        Net { name: model.name(), summaries: of_model.map(|(_, summary)| summary.cloned()).collect() }
+    });
+    table::lines(&nets).iter().for_each(|line| console.line(line));
+    // The report of the whole folder is to be written here.
+    console.line(format!("runs       {}", series.out().display()));
+    not_finite.map_or(Ok(()), |message| Err(anyhow::Error::msg(message)))
+}
+
+/// The seed of `training` and those that follow it, `count` in all.
+pub fn seeds(training: &TrainingArgs, count: u32) -> Result<std::ops::Range<u64>, BadInput> {
+    let end = training.seed.checked_add(count.into());
+    let end = end.ok_or_else(|| BadInput(format!("--seed {} leaves no room for {count} seeds", training.seed)))?;
+    Ok(training.seed..end)
+}
+
+/// What is asked for of `model`: the plain net has no use for the flags of stochastic depth.
+fn for_model(model: Model, net: &NetArgs, training: TrainingArgs) -> ModelArgs {
+    let (net, training) = match model {
+        Model::Stochastic => (net.clone(), training),
+        Model::Resnet => (
+            NetArgs { survival: None, survival_last: None, ..net.clone() },
+            TrainingArgs {
+                survival_first: None,
+                branch_scale: None,
+                dropped_update: None,
+                drop_path: None,
+                ..training
+            },
+        ),
+    };
+    ModelArgs { model, net, training }
+}

@@ -1,0 +1,158 @@
+//! How two nets differ, as a table.
+
+use super::paired::{deviation, half_width, mean};
+use crate::cli::console::duration;
+use crate::experiment::Summary;
+
+/// A net's runs, in the order of their seeds.
+pub struct Net {
+    /// What it is called.
+    pub name: &'static str,
+    /// `None` of a run that did not end well.
+    pub summaries: Vec<Option<Summary>>,
+}
+
+impl Net {
+    fn ended(&self) -> Vec<&Summary> {
+        self.summaries.iter().flatten().collect()
+    }
+
+    fn of(&self, figure: impl Fn(&Summary) -> f64) -> Vec<f64> {
+        self.summaries.iter().flatten().map(figure).collect()
+    }
+}
+
+/// Mean and deviation of `shares`, in percent.
+fn percent(shares: &[f64]) -> String {
+    let spread = deviation(shares).map_or(String::new(), |spread| format!(" +- {:.2}", 100.0 * spread));
+    if shares.is_empty() { "-".into() } else { format!("{:.2} %{spread}", 100.0 * mean(shares)) }
+}
+
+/// The table of the baseline and the candidate.
+pub fn lines(nets: &[Net; 2]) -> Vec<String> {
+    let heads = ["net", "runs", "test accuracy", "of the best weights", "blocks run", "in steps", "images/s"];
+    let row = |cells: [String; 7]| {
+        let [name, runs, test, best, blocks, time, speed] = cells;
+        format!("{name:12} {runs:>4}  {test:17}  {best:19}  {blocks:>10}  {time:>8}  {speed:>8}")
+    };
+    let mut lines = vec![String::new(), row(heads.map(String::from))];
+    for net in nets {
+        let best: Vec<f64> = net.ended().iter().filter_map(|run| Some(run.best.as_ref()?.accuracy)).collect();
+        let figure = |values: Vec<f64>, text: &dyn Fn(f64) -> String| {
+            if values.is_empty() { "-".to_string() } else { text(mean(&values)) }
+        };
+        lines.push(row([
+            net.name.to_string(),
+            format!("{}", net.ended().len()),
+            percent(&net.of(|run| run.test.accuracy)),
+            percent(&best),
+            figure(net.of(|run| run.blocks_run), &|share| format!("{:.1} %", 100.0 * share)),
+            figure(net.of(|run| run.step_seconds), &duration),
+            figure(net.of(|run| run.images_per_second), &|speed| format!("{speed:.0}")),
+        ]));
+    }
+    lines.extend(difference(nets));
+    lines.extend(time_saved(nets));
+    lines
+}
+
+/// The seeds with which both runs ended well.
+fn pairs(nets: &[Net; 2]) -> Vec<(&Summary, &Summary)> {
+    let pairs = nets[0].summaries.iter().zip(&nets[1].summaries);
+    pairs.filter_map(|(baseline, candidate)| Some((baseline.as_ref()?, candidate.as_ref()?))).collect()
+}
+
+fn difference(nets: &[Net; 2]) -> Option<String> {
+    let points =
+        |(baseline, candidate): &(&Summary, &Summary)| 100.0 * (candidate.test.accuracy - baseline.test.accuracy);
+    let differences: Vec<f64> = pairs(nets).iter().map(points).collect();
+    if differences.is_empty() {
+        return None;
+    }
+    let (middle, seeds) = (mean(&differences), differences.len());
+    let names = format!("{} - {}", nets[1].name, nets[0].name);
+    Some(match half_width(&differences) {
+        None => format!("{names}: {middle:+.2} points of test accuracy, with one seed: no interval, no conclusion"),
+        Some(half) => {
+            let (low, high) = (middle - half, middle + half);
+            let conclusion = if low > 0.0 || high < 0.0 { "" } else { ": no difference is shown" };
+            format!(
+                "{names}: {middle:+.2} points of test accuracy, 95 % interval {low:+.2} to {high:+.2} (paired t, {seeds} \
+                 seeds){conclusion}"
+            )
+        }
+    })
+}
+
+fn time_saved(nets: &[Net; 2]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let [baseline, candidate] = [0, 1].map(|index| nets[index].name);
+    let total = |side: fn(&(&Summary, &Summary)) -> f64| pairs(nets).iter().map(side).sum::<f64>();
+    let (before, after) = (total(|pair| pair.0.step_seconds), total(|pair| pair.1.step_seconds));
+    if before > 0.0 {
+        let (share, more) = (100.0 * (1.0 - after / before).abs(), if after > before { "more" } else { "less" });
+        lines.push(format!(
+            "training steps of {candidate} took {share:.0} % {more} time than those of {baseline}: {after:.1} s against \
+             {before:.1} s"
+        ));
+    }
+    for net in nets {
+        let priced = net.ended().into_iter().filter_map(|run| Some((run.step_seconds, run.all_gates_seconds?)));
+        let (took, all_gates) = priced.fold((0.0, 0.0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
+        if all_gates > 0.0 {
+            lines.push(format!(
+                "skipping saved {} {:.1} s of {all_gates:.1} s ({:.0} %): the same steps with all gates on",
+                net.name,
+                all_gates - took,
+                100.0 * (1.0 - took / all_gates)
+            ));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Test;
+
+    fn summary(accuracy: f64, step_seconds: f64, all_gates_seconds: Option<f64>) -> Option<Summary> {
+        let test = Test { step: 10, loss: Some(0.5), accuracy, images: 100 };
+        Some(Summary {
+            steps: 10,
+            seconds: 2.0 * step_seconds,
+            step_seconds,
+            images_per_second: 100.0,
+            blocks_run: 0.75,
+            steps_left_out: 0,
+            all_gates_seconds,
+            all_gates_measurements: 1,
+            test,
+            best: None,
+        })
+    }
+
+    #[test]
+    fn pairs_are_compared_and_what_did_not_end_is_left_out() {
+        let plain = vec![summary(0.9, 10.0, None), summary(0.92, 10.0, None), summary(0.1, 99.0, None)];
+        let stochastic = vec![summary(0.91, 8.0, Some(10.0)), summary(0.95, 7.0, Some(10.0)), None];
+        let nets = [Net { name: "resnet", summaries: plain }, Net { name: "stochastic", summaries: stochastic }];
+        let text = lines(&nets).join("\n");
+        // Differences of 1 and 3 points: mean 2, Student's half width 12.71.
+        let expected = "stochastic - resnet: +2.00 points of test accuracy, 95 % interval -10.71 to +14.71 (paired t, 2 \
+                        seeds): no difference is shown";
+        assert!(text.contains(expected), "{text}");
+        assert!(text.contains("took 25 % less time than those of resnet: 15.0 s against 20.0 s"), "{text}");
+        assert!(text.contains("skipping saved stochastic 5.0 s of 20.0 s (25 %)"), "{text}");
+        assert!(text.contains("stochastic      2  93.00 % +- 2.83"), "{text}");
+    }
+
+    #[test]
+    fn one_seed_gives_no_conclusion() {
+        let nets = [(0.9, "resnet"), (0.8, "stochastic")]
+            .map(|(accuracy, name)| Net { name, summaries: vec![summary(accuracy, 1.0, None)] });
+        assert!(lines(&nets).join("\n").contains("-10.00 points of test accuracy, with one seed: no interval"));
+        let none = ["resnet", "stochastic"].map(|name| Net { name, summaries: vec![None] });
+        assert_eq!(lines(&none).len(), 4);
+    }
+}

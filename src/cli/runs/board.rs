@@ -1,0 +1,330 @@
+//! What is seen of a series while it goes on: the runs at work with their accuracy, and the time that is left.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::series::SeriesRun;
+use super::watchers::{Display, Start};
+use crate::cli::chart;
+use crate::cli::console::{Console, duration};
+use crate::cli::progress::warn;
+use crate::cli::show_device;
+use crate::experiment::{Metric, Progress, read_metrics};
+use crate::train::{EvalRecord, EvalSplit, Observer, StepRecord, WhichWeights};
+
+/// Weight of the newest step in the smoothed loss: a span of 20 steps.
+const SMOOTHING: f64 = 2.0 / 21.0;
+/// Time between plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Time between two pictures on a terminal.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// Shows a series.
+pub struct Board {
+    console: Console,
+    /// Of the runs.
+    folder: PathBuf,
+    bar: Option<ProgressBar>,
+    state: Mutex<State>,
+}
+
+struct State {
+    rows: Vec<Row>,
+    /// Runs that are shown beside each other.
+    groups: Vec<Vec<usize>>,
+    jobs: usize,
+    shown: Option<Instant>,
+    device_is_said: bool,
+    warned: HashSet<String>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Waiting,
+    Running,
+    Done,
+    Failed,
+}
+
+struct Row {
+    name: String,
+    /// Runs of one kind take equally long.
+    kind: (String, &'static str),
+    steps: u64,
+    stage: Stage,
+    step: u64,
+    loss: Option<f64>,
+    /// What the evaluations on the way look at, and their accuracy, by steps.
+    split: Option<String>,
+    evaluations: Vec<(u64, f64)>,
+    /// On the whole test set, at the end.
+    test: Option<f64>,
+    /// When it began to be trained in this process, and after how many steps.
+    began: Option<(Instant, u64)>,
+    seconds_per_step: Option<f64>,
+}
+
+impl Row {
+    fn new(folder: &Path, run: &SeriesRun, progress: &Progress) -> Self {
+        let mut row = Self {
+            name: run.name.clone(),
+            kind: (run.settings.arch.clone(), run.settings.model.name()),
+            steps: run.settings.steps,
+            stage: Stage::Waiting,
+            step: 0,
+            loss: None,
+            split: None,
+            evaluations: Vec::new(),
+            test: None,
+            began: None,
+            seconds_per_step: None,
+        };
+        if let Progress::Finished(summary) = progress {
+            row.stage = Stage::Done;
+            row.step = row.steps;
+            row.test = Some(summary.test.accuracy);
+            row.seconds_per_step = Some(summary.seconds / summary.steps.max(1) as f64);
+            row.read_evaluations(folder);
+        }
+        row
+    }
+
+    /// Takes what came before this process from the run's metrics; without them, there is less to show.
+    fn read_evaluations(&mut self, folder: &Path) {
+        for metric in read_metrics(&folder.join(&self.name)).unwrap_or_default() {
+            if let Metric::Eval { split, step, weights: None, accuracy, .. } = metric {
+                self.evaluated(&split, step, accuracy);
+            }
+        }
+    }
+
+    /// Whole tests beside other evaluations are not shown: they would be taken for them.
+    fn evaluated(&mut self, split: &str, step: u64, accuracy: f64) {
+        if self.split.get_or_insert_with(|| split.to_string()) == split {
+            self.evaluations.push((step, accuracy));
+        }
+    }
+
+    /// The accuracy of the last evaluation up to `step`.
+    fn accuracy_at(&self, step: u64) -> Option<f64> {
+        let at = self.evaluations.partition_point(|&(of, _)| of <= step);
+        self.evaluations[..at].last().map(|&(_, accuracy)| accuracy)
+    }
+
+    fn text(&self, at: u64, width: usize) -> String {
+        let stage = match self.stage {
+            Stage::Waiting => "waiting".to_string(),
+            Stage::Failed => "failed".to_string(),
+            Stage::Done => {
+                self.test.map_or_else(|| "done".to_string(), |test| format!("done, test {:.2} %", 100.0 * test))
+            }
+            Stage::Running => format!("step {}/{}", self.step, self.steps),
+        };
+        let loss = self.loss.map_or(String::new(), |loss| format!("  loss {loss:.4}"));
+        let accuracy = self.accuracy_at(at);
+        let split = self.split.as_deref().unwrap_or_default();
+        let accuracy = accuracy.map_or(String::new(), |x| format!("  {split} {:.2} % by step {at}", 100.0 * x));
+        format!("{:width$}  {stage}{loss}{accuracy}", self.name)
+    }
+}
+
+impl State {
+    /// Steps that are still to be done, in seconds on one of the jobs; `None` before anything is known.
+    fn seconds_left(&self) -> Option<f64> {
+        let known: Vec<&Row> = self.rows.iter().filter(|row| row.seconds_per_step.is_some()).collect();
+        let mean = |rows: &mut dyn Iterator<Item = &&Row>| {
+            let (sum, count) =
+                rows.fold((0.0, 0u32), |(sum, count), row| (sum + row.seconds_per_step.unwrap_or(0.0), count + 1));
+            (count > 0).then(|| sum / f64::from(count))
+        };
+        let of_any = mean(&mut known.iter())?;
+        let left = |row: &Row| {
+            let alike = || mean(&mut known.iter().filter(|other| other.kind == row.kind));
+            let per_step = row.seconds_per_step.or_else(alike).unwrap_or(of_any);
+            (row.steps - row.step) as f64 * per_step
+        };
+        let open = self.rows.iter().filter(|row| matches!(row.stage, Stage::Waiting | Stage::Running));
+        Some(open.map(left).sum::<f64>() / self.jobs as f64)
+    }
+
+    /// A line for each run of the groups at work, and one for the whole.
+    fn lines(&self) -> Vec<String> {
+        let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
+        let running = |index: &usize| self.rows[*index].stage == Stage::Running;
+        let mut lines = Vec::new();
+        for group in self.groups.iter().filter(|group| group.iter().any(running)) {
+            // The one that is done is shown as it was at the other's step.
+            let at = group.iter().copied().filter(|index| running(index)).map(|index| self.rows[index].step).min();
+            lines.extend(group.iter().map(|&index| self.rows[index].text(at.unwrap_or(0), width)));
+        }
+        let ended = self.rows.iter().filter(|row| matches!(row.stage, Stage::Done | Stage::Failed)).count();
+        let left = self.seconds_left().map_or(String::new(), |left| format!(", {} left", duration(left)));
+        lines.push(format!("{:width$}  {ended} of {} runs done{left}", "", self.rows.len()));
+        lines
+    }
+}
+
+impl Board {
+    /// For `runs` in `folder`, which are as far as `progress` says, `jobs` at once.
+    pub fn new(
+        console: Console,
+        folder: &Path,
+        runs: &[SeriesRun],
+        progress: &[Progress],
+        groups: &[Vec<usize>],
+        jobs: usize,
+    ) -> Self {
+        let bar = console.draws().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            let style = ProgressStyle::with_template("{msg}");
+            style.map(|style| bar.with_style(style)).unwrap_or_else(|_| ProgressBar::hidden())
+        });
+        let rows = runs.iter().zip(progress).map(|(run, progress)| Row::new(folder, run, progress)).collect();
+        let (shown, device_is_said, warned) = (None, false, HashSet::new());
+        let state = Mutex::new(State { rows, groups: groups.to_vec(), jobs, shown, device_is_said, warned });
+        Self { console, folder: folder.to_path_buf(), bar, state }
+    }
+
+    /// What the run `index` tells.
+    pub fn row(&self, index: usize) -> BoardRow<'_> {
+        BoardRow { board: self, index }
+    }
+
+    /// The run `index` ended as `message` says, and others go on.
+    pub fn failed(&self, index: usize, message: &str) {
+        self.state().rows[index].stage = Stage::Failed;
+        self.warn(message);
+    }
+
+    /// Takes the picture away.
+    pub fn close(&self) {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.console.line(text)),
+            None => self.console.line(text),
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| warn(text)),
+            None => warn(text),
+        }
+    }
+
+    /// Draws the picture, or prints it line by line where there is no terminal, if it is time.
+    fn show(&self, state: &mut State) {
+        let every = if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY };
+        if state.shown.is_some_and(|shown| shown.elapsed() < every) {
+            return;
+        }
+        state.shown = Some(Instant::now());
+        match &self.bar {
+            Some(bar) => {
+                let width = chart::width();
+                let cut = |line: String| line.chars().take(width - 1).collect::<String>();
+                bar.set_message(state.lines().into_iter().map(cut).collect::<Vec<_>>().join("\n"));
+                bar.tick();
+            }
+            None => state.lines().iter().for_each(|line| self.console.line(line)),
+        }
+    }
+}
+
+/// One run's part of the board.
+pub struct BoardRow<'a> {
+    board: &'a Board,
+    index: usize,
+}
+
+impl BoardRow<'_> {
+    fn name(&self) -> String {
+        self.board.state().rows[self.index].name.clone()
+    }
+}
+
+impl Display for BoardRow<'_> {
+    fn line(&mut self, text: &str) {
+        self.board.say(text);
+    }
+
+    fn begins(&mut self, start: &Start<'_>) {
+        let mut state = self.board.state();
+        if !std::mem::replace(&mut state.device_is_said, true) {
+            let show = || show_device(self.board.console, start.device, start.device_note);
+            match &self.board.bar {
+                Some(bar) => bar.suspend(show),
+                None => show(),
+            }
+        }
+        let row = &mut state.rows[self.index];
+        (row.stage, row.step) = (Stage::Running, start.from_step);
+        row.began = Some((Instant::now(), start.from_step));
+        if start.from_step > 0 {
+            row.read_evaluations(&self.board.folder);
+        }
+        let how = if start.from_step > 0 { format!("goes on after step {}", start.from_step) } else { "begins".into() };
+        let message = format!("{}: {how}", row.name);
+        let notes: Vec<String> = start.notes.iter().map(|note| format!("{}: {note}", row.name)).collect();
+        drop(state);
+        // The last note says where it goes on, as the message does.
+        notes.iter().rev().skip(1).rev().for_each(|note| self.board.say(note));
+        self.board.say(&message);
+    }
+
+    fn warn(&mut self, text: &str) {
+        let message = format!("{}: {text}", self.name());
+        if self.board.state().warned.insert(message.clone()) {
+            self.board.warn(&message);
+        }
+    }
+
+    fn ends(&mut self) {
+        let mut state = self.board.state();
+        let row = &mut state.rows[self.index];
+        let Some(test) = row.test else { return };
+        row.stage = Stage::Done;
+        let message = format!("{}: test accuracy {:.2} %", row.name, 100.0 * test);
+        drop(state);
+        self.board.say(&message);
+    }
+}
+
+impl Observer for BoardRow<'_> {
+    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
+        let mut state = self.board.state();
+        let row = &mut state.rows[self.index];
+        row.step = record.step;
+        row.loss = Some(row.loss.map_or(record.loss, |old| old + SMOOTHING * (record.loss - old)));
+        if let Some((began, from)) = row.began {
+            row.seconds_per_step = Some(began.elapsed().as_secs_f64() / (record.step - from).max(1) as f64);
+        }
+        self.board.show(&mut state);
+        Ok(())
+    }
+
+    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
+        if record.weights == WhichWeights::Best {
+            return Ok(());
+        }
+        let mut state = self.board.state();
+        let row = &mut state.rows[self.index];
+        row.evaluated(record.split.name(), record.step, record.accuracy);
+        if record.split == EvalSplit::Test && record.step == row.steps {
+            row.test = Some(record.accuracy);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! What `train`, `compare` and `sweep` share: one run from its settings to its outcome, and folders of many.
+
+mod board;
+mod one;
+mod resume;
+mod series;
+mod watchers;
+
+use std::time::Duration;
+
+pub use one::{Begin, Finished, Halted, Job, Profiled, Site, plan, train_one};
+pub use resume::{device_flags, settings_of};
+pub use series::{Series, SeriesRun};
+pub use watchers::{Display, Start};
+
+use super::BadInput;
+use crate::train::{Every, OnNan};
+
+/// How often a checkpoint is made, unless `--checkpoint-every` says otherwise.
+pub const CHECKPOINT_EVERY: Every = Every::Time(Duration::from_secs(300));
+/// Checkpoints that stay, unless `--keep-checkpoints` says otherwise: one to fall back on if the last is damaged.
+pub const KEEP_CHECKPOINTS: u32 = 2;
+
+/// How often a checkpoint is made: as `given`, or as `before` the run was stopped, or as usual.
+pub fn checkpoint_every(given: Option<Every>, before: Option<Every>, on_nan: OnNan) -> Result<Every, BadInput> {
+    let every = given.or(before).unwrap_or(CHECKPOINT_EVERY);
+    if on_nan != OnNan::Rewind {
+        return Ok(every);
+    }
+    match every {
+        // What the run computes depends on it.
+        Every::Steps(_) if before.is_some_and(|before| before != every) => {
+            Err(BadInput(format!("--checkpoint-every {every} would change what a run with --on-nan rewind computes")))
+        }
+        Every::Steps(_) => Ok(every),
+        Every::Time(_) => Err(BadInput(
+            "--on-nan rewind needs a --checkpoint-every in steps: by the clock, no two runs would be the same".into(),
+        )),
+    }
+}

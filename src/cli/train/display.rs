@@ -1,0 +1,68 @@
+//! What `sdgpu train` shows of its run.
+
+use std::io;
+
+use super::report::announce;
+use crate::cli::console::Console;
+use crate::cli::progress::{Progress, warn};
+use crate::cli::runs::{Display, Start};
+use crate::experiment::JsonLines;
+use crate::train::{EvalRecord, Observer, StepRecord};
+
+/// Text for the user, and metrics on stdout if they are asked for.
+pub struct TrainDisplay {
+    console: Console,
+    /// From the beginning of the run.
+    progress: Option<Progress>,
+    stdout: Option<JsonLines<io::Stdout>>,
+}
+
+impl TrainDisplay {
+    /// Text goes to `console`; `json` has metrics on stdout.
+    pub fn new(console: Console, json: bool) -> Self {
+        Self { console, progress: None, stdout: json.then(|| JsonLines::new(io::stdout())) }
+    }
+
+    /// Tells stdout, until it is closed.
+    fn tell(&mut self, tell: impl FnOnce(&mut JsonLines<io::Stdout>) -> io::Result<()>) {
+        if self.stdout.as_mut().is_some_and(|stdout| tell(stdout).is_err()) {
+            self.stdout = None;
+        }
+    }
+}
+
+impl Display for TrainDisplay {
+    fn line(&mut self, text: &str) {
+        self.console.line(text);
+    }
+
+    fn begins(&mut self, start: &Start<'_>) {
+        announce(self.console, start);
+        let options = start.settings;
+        let batches = (start.data.train.len() - options.validation) as u64 / u64::from(options.batch_size);
+        self.progress = Some(Progress::new(self.console, options.steps, options.steps.div_ceil(batches)));
+    }
+
+    fn warn(&mut self, text: &str) {
+        match &self.progress {
+            Some(progress) => progress.warn(text),
+            None => warn(text),
+        }
+    }
+
+    fn ends(&mut self) {
+        self.progress.iter().for_each(Progress::finish);
+    }
+}
+
+impl Observer for TrainDisplay {
+    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
+        self.tell(|stdout| stdout.step(record));
+        self.progress.as_mut().map_or(Ok(()), |progress| progress.step(record))
+    }
+
+    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
+        self.tell(|stdout| stdout.eval(record));
+        self.progress.as_mut().map_or(Ok(()), |progress| progress.eval(record))
+    }
+}

@@ -1,0 +1,173 @@
+//! Reading `metrics.jsonl` and `timing.jsonl`, and what is made of them for other programs: `metrics.csv`.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::durable;
+use super::error::{RunError, read_error, write_error};
+
+/// A line of `metrics.jsonl`, as it is read: unknown fields are no error.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Metric {
+    /// A training step.
+    Train {
+        /// From 1.
+        step: u64,
+        /// From 0.
+        epoch: u64,
+        /// Mean loss over the batch; `None` if it was not finite.
+        loss: Option<f64>,
+        /// Share of correct predictions in the batch.
+        accuracy: f64,
+        /// Learning rate.
+        lr: f64,
+        /// One `1` or `0` for each block.
+        gates: String,
+    },
+    /// An evaluation.
+    Eval {
+        /// `validation`, `test-batch` or `test`.
+        split: String,
+        /// Step of the weights, from 1.
+        step: u64,
+        /// `best` where it was not the last weights.
+        #[serde(default)]
+        weights: Option<String>,
+        /// Mean loss; `None` if it was not finite.
+        loss: Option<f64>,
+        /// Share of correct predictions.
+        accuracy: f64,
+    },
+}
+
+impl Metric {
+    /// The step that it is about.
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Train { step, .. } | Self::Eval { step, .. } => *step,
+        }
+    }
+}
+
+/// The metrics of the run in `folder`, in the order in which they came. A last line without an end is left out: its
+/// run is being written, or was killed.
+pub fn read_metrics(folder: &Path) -> Result<Vec<Metric>, RunError> {
+    read_lines(&folder.join("metrics.jsonl"))
+}
+
+/// What the run in `folder` noted of each step's time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Timing {
+    /// From 1.
+    pub step: u64,
+    /// Wall time of the step.
+    pub seconds: f64,
+}
+
+/// The times of the run in `folder`.
+pub fn read_timing(folder: &Path) -> Result<Vec<Timing>, RunError> {
+    read_lines(&folder.join("timing.jsonl"))
+}
+
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
+    let text = fs::read_to_string(path).map_err(read_error(path))?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let parse = |(number, line)| {
+        serde_json::from_str(line).map_err(|error| RunError::Line {
+            path: path.to_path_buf(),
+            number: number + 1,
+            message: error.to_string(),
+        })
+    };
+    whole.lines().enumerate().map(parse).collect()
+}
+
+/// Evaluations that have columns in `metrics.csv`, by their names in `metrics.jsonl`.
+const SPLITS: [&str; 3] = ["validation", "test-batch", "test"];
+
+/// Writes `metrics.csv` into the run directory `folder`: a row for each step, with empty cells where there was no
+/// evaluation or a number was not finite. Tests of the best weights are in `metrics.jsonl` alone.
+pub fn write_metrics_csv(folder: &Path) -> Result<(), RunError> {
+    let path = folder.join("metrics.csv");
+    durable::write(&path, csv(&read_metrics(folder)?).as_bytes()).map_err(write_error(&path))
+}
+
+fn csv(metrics: &[Metric]) -> String {
+    let mut text = String::from("step,epoch,loss,accuracy,lr,blocks_run,blocks");
+    for split in SPLITS {
+        let name = split.replace('-', "_");
+        // Writing to a string does not fail, here and below.
+        let _ = write!(text, ",{name}_loss,{name}_accuracy");
+    }
+    text.push('\n');
+    let mut rest = metrics;
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        let Metric::Train { step, epoch, loss, accuracy, lr, gates } = first else { continue };
+        let blocks_run = gates.matches('1').count();
+        let number = |x: &Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
+        let _ = write!(text, "{step},{epoch},{},{accuracy},{lr},{blocks_run},{}", number(loss), gates.len());
+        // The evaluations after a step stand behind it, before the next one.
+        let end = rest.iter().position(|metric| matches!(metric, Metric::Train { .. })).unwrap_or(rest.len());
+        for wanted in SPLITS {
+            let cells = rest[..end].iter().rev().find_map(|metric| match metric {
+                Metric::Eval { split, step: of, weights: None, loss, accuracy } if split == wanted && of == step => {
+                    Some(format!("{},{accuracy}", number(loss)))
+                }
+                _ => None,
+            });
+            let _ = write!(text, ",{}", cells.as_deref().unwrap_or(","));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = concat!(
+        r#"{"kind":"train","step":1,"epoch":0,"loss":2.5,"accuracy":0.25,"lr":0.1,"gates":"101"}"#,
+        "\n",
+        r#"{"kind":"eval","split":"test-batch","step":1,"loss":2.25,"accuracy":0.5,"images":4}"#,
+        "\n",
+        r#"{"kind":"train","step":2,"epoch":0,"loss":null,"accuracy":0.5,"lr":0.1,"gates":"111","left_out":true}"#,
+        "\n",
+        r#"{"kind":"train","step":3,"epoch":1,"loss":1.5,"accuracy":1.0,"lr":0.01,"gates":"000"}"#,
+        "\n",
+        r#"{"kind":"eval","split":"test","step":1,"weights":"best","loss":1.0,"accuracy":0.75,"images":8}"#,
+        "\n",
+        r#"{"kind":"eval","split":"test","step":3,"loss":null,"accuracy":0.875,"images":8}"#,
+        "\n",
+    );
+
+    #[test]
+    fn a_table_has_a_row_for_each_step() {
+        let folder = tempfile::tempdir().unwrap();
+        // The last line is being written.
+        fs::write(folder.path().join("metrics.jsonl"), format!("{LINES}{{\"kind\":\"tra")).unwrap();
+        write_metrics_csv(folder.path()).unwrap();
+        let expected = "\
+            step,epoch,loss,accuracy,lr,blocks_run,blocks,validation_loss,validation_accuracy,test_batch_loss,\
+            test_batch_accuracy,test_loss,test_accuracy\n\
+            1,0,2.5,0.25,0.1,2,3,,,2.25,0.5,,\n\
+            2,0,,0.5,0.1,3,3,,,,,,\n\
+            3,1,1.5,1,0.01,0,3,,,,,,0.875\n";
+        assert_eq!(fs::read_to_string(folder.path().join("metrics.csv")).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_foreign_line_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        fs::write(&path, format!("{LINES}nonsense\n")).unwrap();
+        let error = read_metrics(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("metrics.jsonl, line 7: "), "{error}");
+    }
+}
