@@ -16,10 +16,12 @@ mod bad_input;
 mod bench;
 mod devices_and_plan;
 mod eval;
+mod export;
 mod profile;
 mod resume;
 mod run;
 mod selftest;
+mod series;
 
 /// A training that takes no time, on the set `tiny`; 12 steps of 2 epochs, an evaluation every 2.
 const TRAIN: &str = "train --model stochastic --arch resnet8 --data tiny --device cpu --batch-size 8 --epochs 2";
