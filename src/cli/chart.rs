@@ -10,10 +10,14 @@ const HEIGHT: usize = 8;
 /// Characters before a chart's plot area.
 const MARGIN: usize = 9;
 
+/// Columns of the terminal, or 80 where there is none.
+pub fn columns() -> usize {
+    terminal_size::terminal_size().map_or(WIDEST, |(width, _)| usize::from(width.0).max(1))
+}
+
 /// Columns that a picture may take: those of the terminal, at most 80, and at least 20.
 pub fn width() -> usize {
-    let columns = terminal_size::terminal_size().map_or(WIDEST, |(width, _)| width.0.into());
-    columns.clamp(NARROWEST, WIDEST)
+    columns().clamp(NARROWEST, WIDEST)
 }
 
 /// Points of a series: steps and values.

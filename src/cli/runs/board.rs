@@ -116,20 +116,21 @@ impl Row {
         self.evaluations[..at].last().map(|&(_, accuracy)| accuracy)
     }
 
+    /// How far it is, and how good it was by step `at`, with its name `width` wide.
     fn text(&self, at: u64, width: usize) -> String {
-        let stage = match self.stage {
+        let mut parts = vec![match self.stage {
             Stage::Waiting => "waiting".to_string(),
-            Stage::Failed => "failed".to_string(),
-            Stage::Done => {
-                self.test.map_or_else(|| "done".to_string(), |test| format!("done, test {:.2} %", 100.0 * test))
-            }
+            Stage::Failed => "failed".into(),
+            Stage::Done => "done".into(),
             Stage::Running => format!("step {}/{}", self.step, self.steps),
-        };
-        let loss = self.loss.map_or(String::new(), |loss| format!("  loss {loss:.4}"));
-        let accuracy = self.accuracy_at(at);
-        let split = self.split.as_deref().unwrap_or_default();
-        let accuracy = accuracy.map_or(String::new(), |x| format!("  {split} {:.2} % by step {at}", 100.0 * x));
-        format!("{:width$}  {stage}{loss}{accuracy}", self.name)
+        }];
+        parts.extend(self.loss.filter(|_| self.stage == Stage::Running).map(|loss| format!("loss {loss:.4}")));
+        if let (Some(accuracy), Some(split)) = (self.accuracy_at(at), &self.split) {
+            let by = if self.stage == Stage::Running { String::new() } else { format!(" by step {at}") };
+            parts.push(format!("{split} {:.2} %{by}", 100.0 * accuracy));
+        }
+        parts.extend(self.test.map(|test| format!("in the end {:.2} %", 100.0 * test)));
+        format!("{:width$}  {}", self.name, parts.join("  "))
     }
 }
 
@@ -233,7 +234,7 @@ impl Board {
         state.shown = Some(Instant::now());
         match &self.bar {
             Some(bar) => {
-                let width = chart::width();
+                let width = chart::columns();
                 let cut = |line: String| line.chars().take(width - 1).collect::<String>();
                 bar.set_message(state.lines().into_iter().map(cut).collect::<Vec<_>>().join("\n"));
                 bar.tick();

@@ -160,7 +160,7 @@ impl<'a> Series<'a> {
             }
         };
         if self.jobs > 1 {
-            thread::scope(|scope| (0..self.jobs).for_each(|_| drop(scope.spawn(&work))));
+            thread::scope(|scope| (0..self.jobs).for_each(|_| drop(scope.spawn(work))));
         }
         // Alone, also with what there was no memory for beside others.
         *lock(&workers) = 1;

@@ -122,7 +122,9 @@ fn a_sweep_has_one_cell_where_every_block_survives() {
     let more = workspace.sdgpu(&more);
     assert_eq!(folders(&workspace, "s").len(), 4);
     assert!(!more.stdout.contains("resnet8-1-seed0: begins"), "{more}");
-    // Several at once compute the same.
+    // Several at once compute the same; what was killed before it had begun is in nobody's way.
+    fs::create_dir_all(workspace.path("t/resnet8-1-seed0/weights")).unwrap();
+    fs::write(workspace.path("t/resnet8-1-seed0/metrics.jsonl"), "").unwrap();
     workspace.sdgpu(&sweep("--out t --jobs 3 --quiet"));
     assert_same(&workspace, "s", "t", &SWEPT);
     // As alone.
