@@ -115,8 +115,8 @@ fn is_empty_file(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|file| file.is_file() && file.len() == 0)
 }
 
-/// The folder of a series at work, which no other process can be at work in. Dropped, it leaves nothing behind if it was
-/// made for the series and no run has begun in it.
+/// The folder of a series at work, which no other process can be at work in. Dropped, it leaves nothing behind if it
+/// was made for the series and no run has begun in it.
 pub struct SeriesDir {
     _lock: Lock,
     folder: NewFolder,

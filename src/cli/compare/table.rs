@@ -77,8 +77,8 @@ fn difference(nets: &[Net; 2]) -> Option<String> {
             let (low, high) = (middle - half, middle + half);
             let conclusion = if low > 0.0 || high < 0.0 { "" } else { ": no difference is shown" };
             format!(
-                "{names}: {middle:+.2} points of test accuracy, 95 % interval {low:+.2} to {high:+.2} (paired t, {seeds} \
-                 seeds){conclusion}"
+                "{names}: {middle:+.2} points of test accuracy, 95 % interval {low:+.2} to {high:+.2} \
+                 (paired t, {seeds} seeds){conclusion}"
             )
         }
     })
@@ -92,8 +92,8 @@ fn time_saved(nets: &[Net; 2]) -> Vec<String> {
     if before > 0.0 {
         let (share, more) = (100.0 * (1.0 - after / before).abs(), if after > before { "more" } else { "less" });
         lines.push(format!(
-            "training steps of {candidate} took {share:.0} % {more} time than those of {baseline}: {after:.1} s against \
-             {before:.1} s"
+            "training steps of {candidate} took {share:.0} % {more} time than those of {baseline}: {after:.1} s \
+             against {before:.1} s"
         ));
     }
     for net in nets {
@@ -139,8 +139,8 @@ mod tests {
         let nets = [Net { name: "resnet", summaries: plain }, Net { name: "stochastic", summaries: stochastic }];
         let text = lines(&nets).join("\n");
         // Differences of 1 and 3 points: mean 2, Student's half width 12.71.
-        let expected = "stochastic - resnet: +2.00 points of test accuracy, 95 % interval -10.71 to +14.71 (paired t, 2 \
-                        seeds): no difference is shown";
+        let expected = "stochastic - resnet: +2.00 points of test accuracy, 95 % interval -10.71 to +14.71 \
+                        (paired t, 2 seeds): no difference is shown";
         assert!(text.contains(expected), "{text}");
         assert!(text.contains("took 25 % less time than those of resnet: 15.0 s against 20.0 s"), "{text}");
         assert!(text.contains("skipping saved stochastic 5.0 s of 20.0 s (25 %)"), "{text}");

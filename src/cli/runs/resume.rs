@@ -52,7 +52,9 @@ pub fn resume(
 ) -> Result<(RunDir, Checkpoint, Vec<String>), RunError> {
     let mut notes = Vec::new();
     let RunConfig { version, device, settings, .. } = &stopped.config;
-    if *device != config.device || *version != config.version {
+    // The CPU device's threads make no difference.
+    let driver = if device.kind == "cpu" { &config.device.driver } else { &device.driver };
+    if (DeviceEntry { driver: driver.clone(), ..device.clone() }) != config.device || *version != config.version {
         let DeviceEntry { name, backend, .. } = device;
         notes
             .push(format!("a run of sdgpu {version} on {name} ({backend}): the last bits may come out otherwise here"));

@@ -18,7 +18,7 @@ use crate::data::DataSet;
 use crate::device::DeviceError;
 use crate::experiment::{Planned, Progress, RunError, SeriesDir, Summary};
 use crate::plan::PlanError;
-use crate::train::{Every, TrainError, TrainOptions};
+use crate::train::{TrainError, TrainOptions};
 
 /// Share of the memory that is free which several runs at once may plan with.
 const MEMORY_SHARE: f64 = 0.8;
@@ -41,7 +41,6 @@ pub struct Series<'a> {
     data_sha256: String,
     training: &'a TrainingArgs,
     args: &'a RunArgs,
-    checkpoint_every: Every,
     /// Runs at once.
     jobs: usize,
     /// Threads for each on the CPU device; 0 for all.
@@ -59,7 +58,7 @@ impl<'a> Series<'a> {
         jobs: usize,
         varied: &[&str],
     ) -> anyhow::Result<Self> {
-        let every = checkpoint_every(args.checkpoint_every, None, args.on_nan)?;
+        checkpoint_every(args.checkpoint_every, None, args.on_nan)?;
         let data_sha256 = data.sha256();
         let planned = |run: &SeriesRun| Planned {
             settings: run.settings.clone(),
@@ -84,11 +83,10 @@ impl<'a> Series<'a> {
             // On the host: weights and moments, as they are handed out and as they are written, twice each.
             words = words.max(plan.storage.buffers.iter().sum::<usize>() + 12 * net.parameter_count());
         }
-        let fit = (limits.total_words as f64 * MEMORY_SHARE / words.max(1) as f64).max(1.0) as usize;
-        let jobs = jobs.min(fit).min(runs.len()).max(1);
+        let jobs = at_once(jobs.min(runs.len()), limits.total_words, words);
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = if jobs > 1 && kind == "cpu" { (cores / jobs).max(1) } else { 0 };
-        Ok(Self { runs, progress, out, data, data_sha256, training, args, checkpoint_every: every, jobs, threads })
+        Ok(Self { runs, progress, out, data, data_sha256, training, args, jobs, threads })
     }
 
     /// Runs at once.
@@ -188,7 +186,7 @@ impl<'a> Series<'a> {
         let folder = self.out.join(name);
         let stopped = SeriesDir::enter(&folder)?;
         let before = stopped.as_ref().map(|stopped| stopped.config.checkpoint_every);
-        let every = self.args.checkpoint_every.or(before).unwrap_or(self.checkpoint_every);
+        let every = checkpoint_every(self.args.checkpoint_every, before, settings.on_nan)?;
         let job = Job {
             settings: settings.clone(),
             begin: match stopped {
@@ -207,6 +205,12 @@ impl<'a> Series<'a> {
     }
 }
 
+/// As many of `jobs` runs as fit, at least 1, where `total` words of memory are free and a run needs `needed`.
+fn at_once(jobs: usize, total: usize, needed: usize) -> usize {
+    let fit = total as f64 * MEMORY_SHARE / needed.max(1) as f64;
+    jobs.min(fit as usize).max(1)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
@@ -218,4 +222,19 @@ fn is_out_of_memory(error: &anyhow::Error) -> bool {
 
 fn is_not_finite(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(Halted { error: Some(TrainError::NotFinite { .. }), .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::at_once;
+
+    #[test]
+    fn memory_bounds_the_runs_at_once() {
+        assert_eq!(at_once(8, 100, 20), 4);
+        assert_eq!(at_once(3, 100, 20), 3);
+        // One is tried in any case: its plan was made for what there is.
+        assert_eq!([at_once(8, 100, 90), at_once(0, 100, 1)], [1, 1]);
+        // A device that does not tell how much it has.
+        assert_eq!(at_once(8, usize::MAX, 1 << 30), 8);
+    }
 }
