@@ -141,9 +141,9 @@ mod tests {
         "\n",
         r#"{"kind":"train","step":3,"epoch":1,"loss":1.5,"accuracy":1.0,"lr":0.01,"gates":"000"}"#,
         "\n",
-        r#"{"kind":"eval","split":"test","step":1,"weights":"best","loss":1.0,"accuracy":0.75,"images":8}"#,
-        "\n",
         r#"{"kind":"eval","split":"test","step":3,"loss":null,"accuracy":0.875,"images":8}"#,
+        "\n",
+        r#"{"kind":"eval","split":"test","step":3,"weights":"best","loss":1.0,"accuracy":0.75,"images":8}"#,
         "\n",
     );
 

@@ -164,9 +164,9 @@ mod tests {
     #[test]
     fn a_heat_map_can_be_read_without_colours() {
         let map = grid().heat_map(false);
-        assert_eq!(map[3], "resnet8  linear     91.00 .   95.00 @");
+        assert_eq!(map[3], "resnet8  linear      91.00 .   95.00 @");
         // Where every block survives, all rules are one.
-        assert_eq!(map[4], "resnet8  uniform          -   95.00 @");
+        assert_eq!(map[4], "resnet8  uniform           -   95.00 @");
         assert!(map.iter().all(|line| line.is_ascii()));
         let coloured = grid().heat_map(true);
         assert!(coloured[3].contains("\u{1b}[38;5;231;48;5;18m  91.00 .\u{1b}[0m"), "{coloured:?}");
