@@ -65,6 +65,7 @@ fn for_model(model: Model, net: &NetArgs, training: TrainingArgs) -> ModelArgs {
             NetArgs { survival: None, survival_last: None, ..net.clone() },
             TrainingArgs {
                 survival_first: None,
+                gate_sampling: None,
                 branch_scale: None,
                 dropped_update: None,
                 drop_path: None,

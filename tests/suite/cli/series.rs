@@ -53,7 +53,9 @@ fn refused(ran: &Ran, saying: &str) {
 #[test]
 fn compared_nets_differ_by_their_gates_alone() {
     let workspace = Workspace::with_tiny();
-    let ran = workspace.sdgpu(&compare("--dropout 0.3 --record trace --survival-last 0.3 --out c"));
+    let ran = workspace.sdgpu(&compare(
+        "--dropout 0.3 --record trace --survival-last 0.3 --survival-first 0.9 --gate-sampling systematic --out c",
+    ));
     assert_eq!(folders(&workspace, "c"), COMPARED);
     for seed in 0..2 {
         let [plain, stochastic] = ["resnet", "stochastic"].map(|net| format!("c/{net}-seed{seed}/trace"));
