@@ -1,6 +1,7 @@
 //! The CPU device: runs each kernel's twin, one after the other, on a pool of threads.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memmap2::MmapMut;
@@ -12,7 +13,7 @@ use crate::dispatch::{Bindings, Dispatch, Limits, Region, Storage, ValueId};
 /// The CPU device.
 pub struct CpuDevice {
     info: DeviceInfo,
-    pool: ThreadPool,
+    pool: Arc<ThreadPool>,
     storage: Storage,
     buffers: Vec<Buffer>,
     read_backs: HashMap<u64, Vec<u32>>,
@@ -64,7 +65,7 @@ impl CpuDevice {
             driver: format!("{threads} thread{}", if threads == 1 { "" } else { "s" }),
         };
         let (storage, buffers, read_backs) = Default::default();
-        Ok(Self { info, pool, storage, buffers, read_backs, next_ticket: 0 })
+        Ok(Self { info, pool: Arc::new(pool), storage, buffers, read_backs, next_ticket: 0 })
     }
 
     fn slice(&self, value: ValueId) -> &[u32] {
@@ -72,6 +73,14 @@ impl CpuDevice {
         &self.buffers[region.buffer].words()[region.offset..][..region.words]
     }
 
+    /// Calls `task` on one of the pool's threads, as the whole of a list: to hand over each dispatch would cost as much
+    /// as the small ones take.
+    fn on_pool<T: Send>(&mut self, task: impl FnOnce(&mut Self) -> T + Send) -> T {
+        let pool = Arc::clone(&self.pool);
+        pool.install(|| task(self))
+    }
+
+    /// On a thread of the pool.
     fn run_one(&mut self, dispatch: &Dispatch) {
         let written: Vec<Region> = dispatch.writes.iter().map(|&value| self.storage.region(value)).collect();
         // Buffers written are taken out of the arena, so that the rest can be borrowed for reading.
@@ -97,7 +106,7 @@ impl CpuDevice {
         writes.sort_by_key(|(place, _)| *place);
         let mut writes: Vec<&mut [u32]> = writes.into_iter().map(|(_, words)| words).collect();
         let reads: Vec<&[u32]> = dispatch.reads.iter().map(|&value| self.slice(value)).collect();
-        self.pool.install(|| dispatch.kernel.twin(Bindings { reads: &reads, writes: &mut writes }));
+        dispatch.kernel.twin(Bindings { reads: &reads, writes: &mut writes });
         for (buffer, pages) in taken {
             self.buffers[buffer] = pages;
         }
@@ -134,9 +143,7 @@ impl Device for CpuDevice {
     }
 
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
-        for dispatch in list {
-            self.run_one(dispatch);
-        }
+        self.on_pool(|device| list.iter().for_each(|dispatch| device.run_one(dispatch)));
         Ok(())
     }
 
@@ -146,12 +153,14 @@ impl Device for CpuDevice {
 
     fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
         let call = Instant::now();
-        let mut spans = Vec::with_capacity(list.len());
-        for dispatch in list {
-            let start = call.elapsed();
-            self.run_one(dispatch);
-            spans.push(start..call.elapsed());
-        }
+        let spans = self.on_pool(|device| {
+            let timed = |dispatch| {
+                let start = call.elapsed();
+                device.run_one(dispatch);
+                start..call.elapsed()
+            };
+            list.iter().map(timed).collect()
+        });
         Ok(Timed { encoding: Duration::ZERO, spans })
     }
 

@@ -11,7 +11,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::relu::relu;
+use super::relu::{relu, where_positive};
 use super::update::{self, GRANULE};
 use super::{element_workgroups, lanes, params, report, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
@@ -364,7 +364,7 @@ fn backward_reduce(dy: &[f32], mask: &[f32], x: &[f32], norm: &Norm, scale: f32,
         let (dy, mask, mean, rstd) = (&dy[..n], &mask[..n], &norm.mean[..n], &norm.rstd[..n]);
         let (sum_g, sum_gx) = (&mut sum_g[..n], &mut sum_gx[..n]);
         for i in 0..n {
-            let g = if mask[i] > 0.0 { scale * dy[i] } else { 0.0 };
+            let g = where_positive(mask[i], scale * dy[i]);
             sum_g[i] += g;
             sum_gx[i] += g * (x[i] - mean[i]) * rstd[i];
         }
@@ -504,7 +504,7 @@ fn backward_apply(
             Some(mask) => {
                 let mask = &mask[place * width..][..n];
                 for i in 0..n {
-                    let g = if mask[i] > 0.0 { scale * dy[i] } else { 0.0 };
+                    let g = where_positive(mask[i], scale * dy[i]);
                     dx[i] = gain[i] * (g - offset[i] - (x[i] - mean[i]) * rstd[i] * slope[i]);
                 }
             }

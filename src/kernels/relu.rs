@@ -44,6 +44,13 @@ pub(crate) fn relu(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
 }
 
+/// `number` where `mask`, the output of a ReLU, is above 0, else 0: how a gradient goes back through it.
+#[inline(always)]
+pub(crate) fn where_positive(mask: f32, number: f32) -> f32 {
+    // By bits, as the compiler makes a branch for each element of a choice between a number and 0.
+    f32::from_bits(number.to_bits() & u32::from(mask > 0.0).wrapping_neg())
+}
+
 #[multiversion(targets("x86_64+avx2+fma"))]
 fn rectify(x: &[f32], y: &mut [f32]) {
     for (x, y) in x.iter().zip(y) {

@@ -6,6 +6,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::relu::where_positive;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
@@ -137,7 +138,7 @@ fn backward_row(shape: &Shape, dy: &[f32], mask: &[f32], row: usize, dx: &mut [f
         let share = 1.0 / shape.window(row, column);
         let first = column / 2 * shape.out_channels as usize;
         for ((dx, dy), mask) in dx.iter_mut().zip(&dy[first..][..channels]).zip(&mask[first..][..channels]) {
-            *dx = if *mask > 0.0 { share * dy } else { 0.0 };
+            *dx = where_positive(*mask, share * dy);
         }
     }
 }

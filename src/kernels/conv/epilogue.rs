@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::micro::{self, LANES, Lanes, unroll};
 use crate::kernels::batch_norm::Norm;
-use crate::kernels::relu::relu;
+use crate::kernels::relu::{relu, where_positive};
 
 /// What is done to the sums, `[pixels, channels]`, by their place there.
 #[derive(Clone, Copy)]
@@ -79,11 +79,11 @@ impl Columns<'_> {
             }),
             Epilogue::Add(addend) => unroll!(n < N => sums[n] = plus(&sums[n], &load(addend, words[n]))),
             Epilogue::AddMasked { addend, mask } => unroll!(n < N => {
-                let addend = where_positive(&load(mask, words[n]), &load(addend, words[n]));
+                let addend = through_relu(&load(mask, words[n]), &load(addend, words[n]));
                 sums[n] = plus(&sums[n], &addend);
             }),
             Epilogue::Rectify { x, .. } => unroll!(n < N => {
-                sums[n] = where_positive(&self.normalized(&load(x, words[n])), &sums[n]);
+                sums[n] = through_relu(&self.normalized(&load(x, words[n])), &sums[n]);
             }),
         }
         sums
@@ -120,12 +120,10 @@ fn plus(a: &Lanes, b: &Lanes) -> Lanes {
 
 /// `numbers` where `mask` is positive, else 0.
 #[inline(always)]
-fn where_positive(mask: &Lanes, numbers: &Lanes) -> Lanes {
+fn through_relu(mask: &Lanes, numbers: &Lanes) -> Lanes {
     let mut chosen = [0.0; LANES];
     for lane in 0..LANES {
-        // By bits, as the compiler makes a branch of a choice between the old number and 0.
-        let bits = numbers[lane].to_bits() & u32::from(mask[lane] > 0.0).wrapping_neg();
-        chosen[lane] = f32::from_bits(bits);
+        chosen[lane] = where_positive(mask[lane], numbers[lane]);
     }
     chosen
 }
