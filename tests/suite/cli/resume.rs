@@ -170,9 +170,8 @@ fn asked_to_end_twice() {
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         sleep(Duration::from_millis(20));
     }
-    let begun = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(1), "it ended its step first");
+    // Had it ended its step first, there would be one.
     assert!(!workspace.path("run/checkpoints/step-0000000001.safetensors").exists());
 }
 
