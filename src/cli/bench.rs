@@ -214,8 +214,8 @@ fn show(out: &mut impl Write, origin: &Origin, net: &Net, report: &Report, each:
         step(out, "stochastic", &stochastic.step)?;
         writeln!(
             out,
-            "{} {} draws at p_L = {} take {:.1} % of the time of plain steps, with {:.1} % of the FLOP and {:.1} % of the \
-             bytes",
+            "{} {} draws at p_L = {} take {:.1} % of the time of plain steps, with {:.1} % of the FLOP and {:.1} % of \
+             the bytes",
             stochastic.draws,
             net.gate_sampling.unwrap_or_default().name(),
             net.survival_last.unwrap_or(1.0),

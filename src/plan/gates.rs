@@ -50,8 +50,8 @@ impl Gates {
         Self(vec![true; blocks])
     }
 
-    /// The independent draw of step `step`: block `l` survives with probability `survival[l]`, one draw a block and batch (Huang et
-    /// al. 2016, section 3). A function of seed and step alone.
+    /// The independent draw of step `step`: block `l` survives with probability `survival[l]`, one draw a block and
+    /// batch (Huang et al. 2016, section 3). A function of seed and step alone.
     pub fn draw(survival: &[f64], seed: u64, step: u32) -> Self {
         let survives =
             |block: usize| f64::from(rng::uniform(seed, Stream::Gates, step, block as u32)) < survival[block];

@@ -7,9 +7,9 @@ impl Plan {
     /// The most bytes of pooled values that live at one moment of a training step, from their first write to their last
     /// read, under any gates that `sampling` can draw.
     ///
-    /// A bound on what a step's values need, not what is allocated: the plan's buffers serve any gates, and a buffer that
-    /// no value of its size fills is not cut up. Under independent gates every block may survive; under systematic ones
-    /// only so many of each group, here those that need the most.
+    /// A bound on what a step's values need, not what is allocated: the plan's buffers serve any gates, and a buffer
+    /// that no value of its size fills is not cut up. Under independent gates every block may survive; under systematic
+    /// ones only so many of each group, here those that need the most.
     pub fn most_live_bytes(&self, sampling: GateSampling) -> u64 {
         let (shared, owned) = self.live_words();
         let most = (0..shared.len()).map(|time| {

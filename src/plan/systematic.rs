@@ -1,23 +1,23 @@
 //! Gates by systematic sampling: each block as likely to survive as it should be, and hardly any chance in how many do.
 //!
-//! The survival probabilities are laid end to end along a line; a block survives if one of the points u, u + 1, u + 2, …
-//! falls into its piece, where u is one uniform number in [0, 1) (Madow 1949). No piece is longer than 1, so a block
+//! The survival probabilities are laid end to end along a line; a block survives if one of the points u, u + 1, u + 2,
+//! … falls into its piece, where u is one uniform number in [0, 1) (Madow 1949). No piece is longer than 1, so a block
 //! survives with its own probability, whatever the order; a stretch of the line that is S long takes ⌊S⌋ or ⌈S⌉ points,
-//! ⌈S⌉ with probability S - ⌊S⌋, and always S if S is whole. So much for the number of survivors, in the whole net and in
-//! any run of neighbouring groups.
+//! ⌈S⌉ with probability S - ⌊S⌋, and always S if S is whole. So much for the number of survivors, in the whole net and
+//! in any run of neighbouring groups.
 //!
 //! **Groups.** The blocks of a group lie in random order, anew in each step, the groups in the net's order. Blocks that
 //! always survive would take a whole length, and change nothing: they are left out of all that follows. A group is a
-//! stage of the net; or several stages in a row, where the probabilities of one do not add up to more than 1: then at most
-//! one of its blocks would survive in any step. If those of the whole net do not, then no more than one block can survive
-//! anyway, or their number would vary by more than one.
+//! stage of the net; or several stages in a row, where the probabilities of one do not add up to more than 1: then at
+//! most one of its blocks would survive in any step. If those of the whole net do not, then no more than one block can
+//! survive anyway, or their number would vary by more than one.
 //!
 //! **Pairs.** Two blocks can survive together if in some order their pieces lie about a whole number apart. Two in one
 //! group of equal probabilities p always can: with k of the others between them, the distance of two points in them is
-//! anything between kp and (k + 2)p; these ranges overlap from one k to the next, and reach from 0 to the group's length,
-//! which is more than 1. So can any two in a group of at most three. Beyond that there are exceptions, such as the last
-//! two of .7, .7, .1 and .1. A test looks for them in nets of 8 to 152 layers, under linear, linspaced and uniform
-//! probabilities from .1 to .95, and finds none, within groups or across.
+//! anything between kp and (k + 2)p; these ranges overlap from one k to the next, and reach from 0 to the group's
+//! length, which is more than 1. So can any two in a group of at most three. Beyond that there are exceptions, such as
+//! the last two of .7, .7, .1 and .1. A test looks for them in nets of 8 to 152 layers, under linear, linspaced and
+//! uniform probabilities from .1 to .95, and finds none, within groups or across.
 //!
 //! Lengths are whole multiples of 2^-32, and so is u: what is said of probabilities holds exactly for the rounded ones.
 
@@ -221,8 +221,8 @@ mod tests {
         }
     }
 
-    /// Over draws: rates within 4.5 standard deviations of a binomial (of some 700 blocks, none is expected beyond), and
-    /// survivors within the bound.
+    /// Over draws: rates within 4.5 standard deviations of a binomial (of some 700 blocks, none is expected beyond),
+    /// and survivors within the bound.
     #[test]
     fn draws_keep_to_probabilities_and_bounds() {
         let draws = 4000;
