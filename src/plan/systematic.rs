@@ -277,6 +277,23 @@ mod tests {
         }
     }
 
+    /// Over draws: one or two of a stage's three survive, each half of the time, so a pair does in a sixth of the steps,
+    /// whichever it is, as no order is preferred. In a fixed order, neighbours never would.
+    #[test]
+    fn draws_prefer_no_order() {
+        let draws = 6000;
+        let systematic = Systematic::new(&[0.5; 9], &[0, 0, 0, 1, 1, 1, 2, 2, 2]);
+        let gates: Vec<Gates> = (0..draws).map(|step| systematic.draw(5, step)).collect();
+        let deviation = (1.0 / 6.0 * (5.0 / 6.0) / f64::from(draws)).sqrt();
+        for (a, b) in
+            [0, 3, 6].into_iter().flat_map(|first| [(0, 1), (0, 2), (1, 2)].map(|(a, b)| (first + a, first + b)))
+        {
+            let count = gates.iter().filter(|gates| gates.survives(a) && gates.survives(b)).count();
+            let rate = count as f64 / f64::from(draws);
+            assert!((rate - 1.0 / 6.0).abs() <= 4.5 * deviation, "blocks {a} and {b}: {rate}");
+        }
+    }
+
     #[test]
     fn groups_are_stages_where_more_than_one_block_is_expected() {
         let groups = |arch: &str, last: f64| {
