@@ -12,6 +12,7 @@
 //!import taps
 //!import norm
 //!import relu
+//!import taken
 
 // A 1x1 kernel with stride 1 and no padding: rows of x are rows of the matrix.
 override POINTWISE: bool = false;
@@ -29,6 +30,7 @@ struct Params {
     load: u32,
     store: u32,
     scale: f32,
+    depth_parts: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -76,30 +78,17 @@ fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
     return tap_after(cursor, steps, p.kernel_width, p.in_channels);
 }
 
-// x as the product takes it.
-fn load(at: u32, channel: u32) -> Word {
-    let word = x[at / WORD];
-    if p.load == 0u {
-        return word;
+// Where x has what lies under a tap of the window of a row of the tile; nowhere in the padding, and beyond the last tap.
+fn place_of(tile: Tile, row: u32, cursor: Cursor) -> Place {
+    var pixel = tile.first_row + row;
+    var inside = (pixel < tile.rows) & (cursor.tap.x == 0u);
+    if !POINTWISE {
+        let window = windows[row];
+        let at = vec2<u32>(window.xy + vec2<i32>(cursor.tap));
+        pixel = (u32(window.z) * p.height + at.x) * p.width + at.y;
+        inside = (at.x < p.height) & (at.y < p.width) & (cursor.tap.x < p.kernel_height);
     }
-    return relu(normalized(word, norm_of(channel, p.in_channels)));
-}
-
-// x under a tap of the window of a row of the tile; zero in the padding, and beyond the last tap.
-fn x_at(tile: Tile, row: u32, cursor: Cursor) -> Word {
-    if POINTWISE {
-        if tile.first_row + row >= tile.rows || cursor.tap.x > 0u {
-            return Word();
-        }
-        return load((tile.first_row + row) * p.in_channels + cursor.channel, cursor.channel);
-    }
-    let window = windows[row];
-    let at = vec2<u32>(window.xy + vec2<i32>(cursor.tap));
-    if at.x >= p.height || at.y >= p.width || cursor.tap.x >= p.kernel_height {
-        return Word();
-    }
-    let pixel = (u32(window.z) * p.height + at.x) * p.width + at.y;
-    return load(pixel * p.in_channels + cursor.channel, cursor.channel);
+    return place(pixel * p.in_channels + cursor.channel, inside);
 }
 
 // A thread's rows lie 16 apart.
@@ -109,12 +98,15 @@ fn row_of(group: u32, member: u32) -> u32 {
 
 // A group of rows at the steps of a word; steps that single words do not reach are 0.
 fn x_rows(tile: Tile, group: u32, cursor: Cursor) -> Quad {
-    return transpose(Quad(
-        widened(x_at(tile, row_of(group, 0u), cursor)),
-        widened(x_at(tile, row_of(group, 1u), cursor)),
-        widened(x_at(tile, row_of(group, 2u), cursor)),
-        widened(x_at(tile, row_of(group, 3u), cursor)),
-    ));
+    let rows = x_words(
+        place_of(tile, row_of(group, 0u), cursor),
+        place_of(tile, row_of(group, 1u), cursor),
+        place_of(tile, row_of(group, 2u), cursor),
+        place_of(tile, row_of(group, 3u), cursor),
+        cursor.channel,
+        p.load != 0u,
+    );
+    return transpose(rows);
 }
 
 fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
@@ -131,10 +123,8 @@ fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
 }
 
 fn w_at(tile: Tile, step: u32, column: u32) -> Word {
-    if step >= tile.depth || column >= p.out_channels {
-        return Word();
-    }
-    return w[(step * p.out_channels + column) / WORD];
+    let inside = (step < tile.depth) & (column < p.out_channels);
+    return select(Word(), w[select(0u, step * p.out_channels + column, inside) / WORD], inside);
 }
 
 // A group of columns at a step.
@@ -204,7 +194,7 @@ fn store_statistics(tile: Tile, second: u32, column_group: u32, sums: Block, loc
     m2 = sum_rows(m2, local);
     for (var j = 0u; j < 4u; j++) {
         let channel = tile.first_column + column_of(column_group) + column_step() * j;
-        if local.y == 0u && channel < p.out_channels {
+        if local.y == 0u && local.z == 0u && channel < p.out_channels {
             let chunk = first_row / 64u;
             partials[2u * chunk * p.out_channels + channel] = mean[j];
             partials[(2u * chunk + 1u) * p.out_channels + channel] = m2[j];
@@ -216,7 +206,7 @@ fn inside(tile: Tile, row: u32, values: vec4<f32>) -> vec4<f32> {
     return select(vec4(0.0), values, row < tile.rows);
 }
 
-@compute @workgroup_size(COLUMNS, 16)
+@compute @workgroup_size(COLUMNS, 16, DEPTH_PARTS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

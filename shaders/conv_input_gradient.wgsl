@@ -28,6 +28,7 @@ struct Params {
     stride: u32,
     padding: u32,
     epilogue: u32,
+    depth_parts: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -85,21 +86,18 @@ fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
     return tap_after(cursor, steps, max(tile.taps.y, 1u), p.out_channels);
 }
 
-// dy that meets a row of the tile in one of the phase's taps; zero outside of dy, and beyond the last tap.
+// dy that meets a row of the tile in one of the phase's taps; zero outside of dy, and beyond the last tap. Without
+// branches: loads behind them would wait for each other.
 fn dy_at(tile: Tile, row: u32, cursor: Cursor) -> Word {
-    if POINTWISE {
-        if tile.first_row + row >= tile.rows || cursor.tap.x > 0u {
-            return Word();
-        }
-        return dy[((tile.first_row + row) * p.out_channels + cursor.channel) / WORD];
+    var pixel = tile.first_row + row;
+    var inside = (pixel < tile.rows) & (cursor.tap.x == 0u);
+    if !POINTWISE {
+        let source = sources[row];
+        let at = vec2<u32>(source.xy - vec2<i32>(cursor.tap));
+        pixel = (u32(source.z) * tile.out_size.x + at.x) * tile.out_size.y + at.y;
+        inside = (at.x < tile.out_size.x) & (at.y < tile.out_size.y) & (cursor.tap.x < tile.taps.x);
     }
-    let source = sources[row];
-    let at = vec2<u32>(source.xy - vec2<i32>(cursor.tap));
-    if at.x >= tile.out_size.x || at.y >= tile.out_size.y || cursor.tap.x >= tile.taps.x {
-        return Word();
-    }
-    let pixel = (u32(source.z) * tile.out_size.x + at.x) * tile.out_size.y + at.y;
-    return dy[(pixel * p.out_channels + cursor.channel) / WORD];
+    return select(Word(), dy[select(0u, pixel * p.out_channels + cursor.channel, inside) / WORD], inside);
 }
 
 // A thread's rows lie 16 apart.
@@ -131,11 +129,10 @@ fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
 }
 
 fn w_at(tile: Tile, column: u32, cursor: Cursor) -> Word {
-    if column >= p.in_channels || cursor.tap.x >= tile.taps.x {
-        return Word();
-    }
+    let inside = (column < p.in_channels) & (cursor.tap.x < tile.taps.x);
     let tap = tile.first_tap + cursor.tap * p.stride;
-    return w[(((tap.x * p.kernel_width + tap.y) * p.in_channels + column) * p.out_channels + cursor.channel) / WORD];
+    let at = ((tap.x * p.kernel_width + tap.y) * p.in_channels + column) * p.out_channels + cursor.channel;
+    return select(Word(), w[select(0u, at, inside) / WORD], inside);
 }
 
 // A group of columns at the steps of a word, likewise.
@@ -216,15 +213,19 @@ fn store_rectified(tile: Tile, second: u32, column_group: u32, sums: Block, loca
     }
     let row_group = 16u * second + local.y;
     let column = column_of(column_group);
-    let a = rectify_columns(tile, row_of(row_group, 0u), column, sums[0]);
-    let b = rectify_columns(tile, row_of(row_group, 1u), column, sums[1]);
-    let c = rectify_columns(tile, row_of(row_group, 2u), column, sums[2]);
-    let d = rectify_columns(tile, row_of(row_group, 3u), column, sums[3]);
-    let dy_sum = sum_rows(a.dy + b.dy + c.dy + d.dy, local);
-    let product_sum = sum_rows(a.products + b.products + c.products + d.products, local);
+    var all = Rectified();
+    if local.z == 0u {
+        let a = rectify_columns(tile, row_of(row_group, 0u), column, sums[0]);
+        let b = rectify_columns(tile, row_of(row_group, 1u), column, sums[1]);
+        let c = rectify_columns(tile, row_of(row_group, 2u), column, sums[2]);
+        let d = rectify_columns(tile, row_of(row_group, 3u), column, sums[3]);
+        all = Rectified(a.dy + b.dy + c.dy + d.dy, a.products + b.products + c.products + d.products);
+    }
+    let dy_sum = sum_rows(all.dy, local);
+    let product_sum = sum_rows(all.products, local);
     for (var j = 0u; j < 4u; j++) {
         let channel = tile.first_column + column + column_step() * j;
-        if local.y == 0u && channel < p.in_channels {
+        if local.y == 0u && local.z == 0u && channel < p.in_channels {
             let chunk = tile.first_chunk + second;
             partials[2u * chunk * p.in_channels + channel] = dy_sum[j];
             partials[(2u * chunk + 1u) * p.in_channels + channel] = product_sum[j];
@@ -232,7 +233,7 @@ fn store_rectified(tile: Tile, second: u32, column_group: u32, sums: Block, loca
     }
 }
 
-@compute @workgroup_size(COLUMNS, 16)
+@compute @workgroup_size(COLUMNS, 16, DEPTH_PARTS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

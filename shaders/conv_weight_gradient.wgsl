@@ -10,6 +10,7 @@
 //!import gemm
 //!import norm
 //!import relu
+//!import taken
 
 // A 1x1 kernel with stride 1 and no padding: rows of x are columns of the left matrix.
 override POINTWISE: bool = false;
@@ -26,6 +27,7 @@ struct Params {
     padding: u32,
     normalized: u32,
     images_per_split: u32,
+    depth_parts: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -68,61 +70,64 @@ fn tap_of(row: u32, rows: u32) -> vec3<i32> {
 
 fn cursor_at(tile: Tile, step: u32) -> Cursor {
     let pixel = tile.first_pixel + step;
-    let at = vec2(pixel / tile.out_size.y % tile.out_size.x, pixel % tile.out_size.y);
-    return Cursor(step, pixel / (tile.out_size.x * tile.out_size.y), at);
+    let row = pixel / tile.out_size.y;
+    let image = row / tile.out_size.x;
+    return Cursor(step, image, vec2(row - image * tile.out_size.x, pixel - row * tile.out_size.y));
 }
 
-// `steps` pixels further on, without dividing.
 fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
-    var next = cursor;
-    next.step += steps;
-    next.at.y += steps;
-    while next.at.y >= tile.out_size.y {
-        next.at = vec2(next.at.x + 1u, next.at.y - tile.out_size.y);
-        if next.at.x == tile.out_size.x {
-            next.at.x = 0u;
-            next.image += 1u;
-        }
-    }
-    return next;
+    return cursor_at(tile, cursor.step + steps);
 }
 
-// x as the product takes it.
-fn load(at: u32, channel: u32) -> Word {
-    let word = x[at / WORD];
-    if p.normalized == 0u {
-        return word;
-    }
-    return relu(normalized(word, norm_of(channel, p.in_channels)));
+// One pixel further on, without dividing.
+fn cursor_next(tile: Tile, cursor: Cursor) -> Cursor {
+    let wraps = cursor.at.y + 1u == tile.out_size.y;
+    let y = select(cursor.at.x, cursor.at.x + 1u, wraps);
+    let ends = y == tile.out_size.x;
+    let image = select(cursor.image, cursor.image + 1u, ends);
+    return Cursor(cursor.step + 1u, image, vec2(select(y, 0u, ends), select(cursor.at.y + 1u, 0u, wraps)));
 }
 
-// x under the tap of a row of the tile, for an output pixel; zero in the padding, and beyond the split.
-fn x_at(tile: Tile, row: u32, cursor: Cursor) -> Word {
+// Four output pixels in a row.
+struct Pixels {
+    first: Cursor,
+    second: Cursor,
+    third: Cursor,
+    fourth: Cursor,
+}
+
+// Where x has what lies under the tap of a row of the tile, for an output pixel; nowhere in the padding, beyond the
+// last row, and beyond the split.
+fn place_of(tile: Tile, row: u32, cursor: Cursor) -> Place {
+    var pixel = tile.first_pixel + cursor.step;
+    var channel = tile.first_row + row;
+    var inside = (cursor.step < tile.depth) & (channel < p.in_channels);
+    if !POINTWISE {
+        let tap = taps[row];
+        let at = vec2<u32>(vec2<i32>(cursor.at * p.stride) + tap.xy);
+        pixel = (cursor.image * p.height + at.x) * p.width + at.y;
+        channel = u32(tap.z);
+        inside = (cursor.step < tile.depth) & (at.x < p.height) & (at.y < p.width);
+    }
+    return place(pixel * p.in_channels + channel, inside);
+}
+
+// The word that begins with a row, for each pixel.
+fn x_row(tile: Tile, row: u32, pixels: Pixels) -> Quad {
+    var channel = tile.first_row + row;
     if POINTWISE {
-        if cursor.step >= tile.depth || tile.first_row + row >= p.in_channels {
-            return Word();
-        }
-        let channel = tile.first_row + row;
-        return load((tile.first_pixel + cursor.step) * p.in_channels + channel, channel);
+        channel = select(0u, channel, channel < p.in_channels);
+    } else {
+        channel = u32(taps[row].z);
     }
-    let tap = taps[row];
-    let at = vec2<u32>(vec2<i32>(cursor.at * p.stride) + tap.xy);
-    if cursor.step >= tile.depth || at.x >= p.height || at.y >= p.width {
-        return Word();
-    }
-    let channel = u32(tap.z);
-    return load(((cursor.image * p.height + at.x) * p.width + at.y) * p.in_channels + channel, channel);
-}
-
-// The rows of a group for an output pixel.
-fn x_rows(tile: Tile, row: u32, cursor: Cursor) -> vec4<f32> {
-    var rows = widened(x_at(tile, row, cursor));
-    if WORD == 1u {
-        rows.y = narrowed(x_at(tile, row + 1u, cursor));
-        rows.z = narrowed(x_at(tile, row + 2u, cursor));
-        rows.w = narrowed(x_at(tile, row + 3u, cursor));
-    }
-    return rows;
+    return x_words(
+        place_of(tile, row, pixels.first),
+        place_of(tile, row, pixels.second),
+        place_of(tile, row, pixels.third),
+        place_of(tile, row, pixels.fourth),
+        channel,
+        p.normalized != 0u,
+    );
 }
 
 // A group's rows are neighbours: with words of four channels, one load.
@@ -132,22 +137,24 @@ fn row_of(group: u32, member: u32) -> u32 {
 
 fn left_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
     let row = row_of(group, 0u);
-    let second = cursor_after(tile, cursor, 1u);
-    let third = cursor_after(tile, second, 1u);
-    let fourth = cursor_after(tile, third, 1u);
-    return Quad(
-        x_rows(tile, row, cursor),
-        x_rows(tile, row, second),
-        x_rows(tile, row, third),
-        x_rows(tile, row, fourth),
-    );
+    let second = cursor_next(tile, cursor);
+    let third = cursor_next(tile, second);
+    let pixels = Pixels(cursor, second, third, cursor_next(tile, third));
+    let quad = x_row(tile, row, pixels);
+    if WORD == 1u {
+        let rows = transpose(quad);
+        let more = transpose(x_row(tile, row + 1u, pixels));
+        let others = transpose(x_row(tile, row + 2u, pixels));
+        let last = transpose(x_row(tile, row + 3u, pixels));
+        return transpose(Quad(rows[0], more[0], others[0], last[0]));
+    }
+    return quad;
 }
 
 fn dy_at(tile: Tile, step: u32, column: u32) -> Word {
-    if step >= tile.depth || column >= p.out_channels {
-        return Word();
-    }
-    return dy[((tile.first_pixel + step) * p.out_channels + column) / WORD];
+    let inside = (step < tile.depth) & (column < p.out_channels);
+    let at = (tile.first_pixel + step) * p.out_channels + column;
+    return select(Word(), dy[select(0u, at, inside) / WORD], inside);
 }
 
 // A group of columns for an output pixel.
@@ -178,7 +185,7 @@ fn store(tile: Tile, row: u32, column: u32, word: Word) {
     }
 }
 
-@compute @workgroup_size(COLUMNS, 16)
+@compute @workgroup_size(COLUMNS, 16, DEPTH_PARTS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

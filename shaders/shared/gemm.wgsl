@@ -1,13 +1,15 @@
 // gemm: one tile of an implicit matrix product, [rows, depth] x [depth, columns].
 //
-// A workgroup of COLUMNS x 16 threads makes a tile of (64 * ROW_GROUPS) rows and (4 * COLUMNS * COLUMN_GROUPS) columns.
+// A workgroup of COLUMNS x 16 x DEPTH_PARTS threads makes a tile of (64 * ROW_GROUPS) rows and (4 * COLUMNS * COLUMN_GROUPS) columns.
 // Rows and columns come in groups of four, whose members the shader's `row_of` and `column_of` below name. Thread
-// (x, y) has the row groups y and, if there are two, 16 + y, and the column groups x and COLUMNS + x: its sums are one,
-// two or four blocks of 4 x 4, in registers. TILE_DEPTH steps of the depth lie in workgroup memory at a time; a vec4
-// there is a group at one step. The next steps' words are on their way from global memory while the sums are made.
-// With two BUFFERS, one barrier a turn is enough.
+// (x, y, z) has the row groups y and, if there are two, 16 + y, and the column groups x and COLUMNS + x: its sums are
+// one, two or four blocks of 4 x 4, in registers. TILE_DEPTH steps of the depth lie in workgroup memory at a time; a
+// vec4 there is a group at one step. The next steps' words are on their way from global memory while the sums are made.
+// With two BUFFERS, one barrier a turn is enough. With several DEPTH_PARTS, threads z take every so many-th four steps,
+// and the parts' sums are added at the end: where tiles are few, more threads are at work.
 //
-// All variants give the same bits: a sum is one chain of fma, in ascending order of the depth.
+// All variants of a product, which have equal DEPTH_PARTS, give the same bits: a part's sum is one chain of fma, in
+// ascending order of the depth, and the parts are added in their order.
 //
 // The shader that imports this brings
 //   Tile: what the threads of a workgroup share; `depth` is the number of steps
@@ -23,12 +25,14 @@ override COLUMNS: u32 = 16u;
 override ROW_GROUPS: u32 = 1u;
 // Groups of columns that a thread has, 1 or 2.
 override COLUMN_GROUPS: u32 = 1u;
-// Steps of the depth in workgroup memory, 8 or 16.
+// Steps of the depth in workgroup memory, 8, 16 or 32.
 override TILE_DEPTH: u32 = 16u;
 // Copies of the tiles in workgroup memory, 1 or 2.
 override BUFFERS: u32 = 1u;
+// Parts that share the depth, 1 or 4.
+override DEPTH_PARTS: u32 = 1u;
 
-override THREADS: u32 = 16u * COLUMNS;
+override THREADS: u32 = 16u * COLUMNS * DEPTH_PARTS;
 override TILE_ROWS: u32 = 64u * ROW_GROUPS;
 override TILE_COLUMNS: u32 = 4u * COLUMNS * COLUMN_GROUPS;
 // Quads of a tile's depth, and those of its sides: a thread loads up to two on the left and one on the right.
@@ -126,10 +130,11 @@ fn add_product(sums: Block, rows: vec4<f32>, columns: vec4<f32>) -> Block {
     );
 }
 
-// The sums with the products of the steps in workgroup memory added, in ascending order of the depth.
+// The sums with the products of the part's steps in workgroup memory added, in ascending order of the depth.
 fn multiply_tiles(sums: Sums, buffer: u32, local: vec3<u32>) -> Sums {
     var result = sums;
-    for (var step = 0u; step < TILE_DEPTH; step++) {
+    for (var turn = 0u; turn < TILE_DEPTH / DEPTH_PARTS; turn++) {
+        let step = turn / 4u * 4u * DEPTH_PARTS + 4u * local.z + turn % 4u;
         let row_at = (buffer * TILE_DEPTH + step) * LEFT_STRIDE + local.y;
         let column_at = (buffer * TILE_DEPTH + step) * RIGHT_STRIDE + local.x;
         let top = left[row_at];
@@ -152,7 +157,8 @@ fn multiply_tiles(sums: Sums, buffer: u32, local: vec3<u32>) -> Sums {
 // The thread's sums over the whole depth.
 fn sum_tile(tile: Tile, lane: u32, local: vec3<u32>) -> Sums {
     // Whatever TILE_DEPTH is, the same zeros are added at the end: they decide whether a sum of -0 stays one.
-    let depth = (tile.depth + 15u) / 16u * 16u;
+    let whole = max(16u, 8u * DEPTH_PARTS);
+    let depth = (tile.depth + whole - 1u) / whole * whole;
     var left_cursor = cursor_at(tile, lane % QUADS * 4u);
     var right_cursor = cursor_at(tile, (THREADS - 1u - lane) % QUADS * 4u);
     var loaded = Loaded();
@@ -182,13 +188,54 @@ fn sum_tile(tile: Tile, lane: u32, local: vec3<u32>) -> Sums {
         // Whatever follows may use the memory.
         workgroupBarrier();
     }
-    return sums;
+    return merged(sums, local);
 }
 
-// Sums over 64 rows of the tile, of a group of columns: of the thread's rows `mine` has the sums. In fixed order: the
-// thread's rows first, then threads ascending. All threads of a workgroup must call it, and all have the result.
+// The sums of all parts, in threads of the first; those of the others are of no use any more.
+fn merged(sums: Sums, local: vec3<u32>) -> Sums {
+    var result = sums;
+    for (var part = 1u; part < DEPTH_PARTS; part++) {
+        result.top_left = with_part(result.top_left, part, local);
+        if COLUMN_GROUPS == 2u {
+            result.top_right = with_part(result.top_right, part, local);
+        }
+        if ROW_GROUPS == 2u {
+            result.bottom_left = with_part(result.bottom_left, part, local);
+            if COLUMN_GROUPS == 2u {
+                result.bottom_right = with_part(result.bottom_right, part, local);
+            }
+        }
+    }
+    return result;
+}
+
+fn with_part(block: Block, part: u32, local: vec3<u32>) -> Block {
+    return Block(
+        with_row(block[0], part, local),
+        with_row(block[1], part, local),
+        with_row(block[2], part, local),
+        with_row(block[3], part, local),
+    );
+}
+
+fn with_row(mine: vec4<f32>, part: u32, local: vec3<u32>) -> vec4<f32> {
+    let at = local.y * COLUMNS + local.x;
+    if local.z == part {
+        left[at] = mine;
+    }
+    workgroupBarrier();
+    let sum = mine + left[at];
+    workgroupBarrier();
+    return select(mine, sum, local.z == 0u);
+}
+
+// Sums over 64 rows of the tile, of a group of columns: of the thread's rows `mine` has the sums, in the first part. In
+// fixed order: the thread's rows first, then threads ascending. All threads of a workgroup must call it, and all have
+// the result.
 fn sum_rows(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
-    left[local.y * COLUMNS + local.x] = mine;
+    if local.z == 0u {
+        left[local.y * COLUMNS + local.x] = mine;
+    }
     workgroupBarrier();
     var sum = vec4(0.0);
     for (var y = 0u; y < 16u; y++) {
@@ -199,6 +246,9 @@ fn sum_rows(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
 }
 
 fn store_sums(tile: Tile, sums: Sums, local: vec3<u32>) {
+    if local.z > 0u {
+        return;
+    }
     store_block(tile, local.y, local.x, sums.top_left);
     if COLUMN_GROUPS == 2u {
         store_block(tile, local.y, local.x + COLUMNS, sums.top_right);

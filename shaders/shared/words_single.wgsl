@@ -1,6 +1,7 @@
 // words: what one access to a buffer of activations or weights moves; here one number, which suits any channels.
 
 alias Word = f32;
+alias Bits = u32;
 
 const WORD = 1u;
 

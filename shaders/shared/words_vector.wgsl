@@ -1,6 +1,7 @@
 // words: what one access to a buffer of activations or weights moves; here a vec4, where channels are multiples of 4.
 
 alias Word = vec4<f32>;
+alias Bits = vec4<u32>;
 
 const WORD = 4u;
 

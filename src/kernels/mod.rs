@@ -73,6 +73,7 @@ const SHARED: &[(&str, &str)] = &[
     ("control", include_str!("../../shaders/shared/control.wgsl")),
     ("report", include_str!("../../shaders/shared/report.wgsl")),
     ("relu", include_str!("../../shaders/shared/relu.wgsl")),
+    ("taken", include_str!("../../shaders/shared/taken.wgsl")),
     ("taps", include_str!("../../shaders/shared/taps.wgsl")),
     ("update", include_str!("../../shaders/shared/update.wgsl")),
     ("words_single", include_str!("../../shaders/shared/words_single.wgsl")),

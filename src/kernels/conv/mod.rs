@@ -112,9 +112,9 @@ impl Shape {
 
     /// Images in each split but for the last, which may have fewer.
     pub fn images_per_split(&self) -> u32 {
-        let product = Product { rows: self.window(), depth: 0, columns: self.out_channels };
+        let product = Product { copies: 1, rows: self.window(), depth: 0, columns: self.out_channels };
         let (fewest, most) = SPLIT_PIXELS;
-        let workgroups = product.tiles(product.default_tile());
+        let workgroups = product.tiles(product.unshared_tile());
         let pixels = (self.out_pixels() / SPLIT_WORKGROUPS.div_ceil(workgroups)).clamp(fewest, most);
         let images = pixels.div_ceil(self.out_height() * self.out_width());
         let splits = (PARTIAL_WORDS / self.weight_words()).max(1) as u32;
@@ -153,6 +153,11 @@ struct Tile {
     buffers: u32,
 }
 
+/// Threads that keep a large GPU busy: with fewer, parts of a workgroup share the depth of its tile.
+const BUSY_THREADS: u32 = 48 << 10;
+/// Those parts.
+const DEPTH_PARTS: u32 = 4;
+
 const fn tile(name: &'static str, threads: u32, groups: [u32; 2], depth: u32, buffers: u32) -> Tile {
     Tile { name, threads, row_groups: groups[0], column_groups: groups[1], depth, buffers }
 }
@@ -179,9 +184,19 @@ static WIDE_TILES: [Tile; 5] = [
     tile("128x128 by 8x8", 16, [2, 2], 8, 1),
 ];
 
+/// Tiles of few threads, as many as there may be in a workgroup where [`DEPTH_PARTS`] share the depth.
+static SHARED_TILES: [Tile; 3] = [
+    tile("64x16 by 4x4, shared", 4, [1, 1], 32, 1),
+    tile("128x16 by 8x4, shared", 4, [2, 1], 16, 1),
+    tile("128x32 by 8x8, shared", 4, [2, 2], 16, 1),
+];
+
 impl Tile {
     /// Those that make sense for so many columns, the default first.
-    fn candidates(columns: u32) -> &'static [Self] {
+    fn candidates(columns: u32, depth_parts: u32) -> &'static [Self] {
+        if depth_parts > 1 {
+            return &SHARED_TILES[..if columns > 16 { 3 } else { 2 }];
+        }
         match columns {
             0..=16 => &NARROW_TILES,
             17..=32 => &MIDDLE_TILES,
@@ -199,39 +214,71 @@ impl Tile {
     }
 }
 
-/// The matrix product `[rows, depth] x [depth, columns]` that a shader works on in tiles.
+/// Matrix products `[rows, depth] x [depth, columns]` that a shader works on in tiles.
 struct Product {
+    /// How many there are.
+    copies: u32,
     rows: u32,
     depth: u32,
     columns: u32,
 }
 
 impl Product {
-    /// The tile that is used unless another was measured to be faster.
-    fn default_tile(&self) -> &'static Tile {
-        &Tile::candidates(self.columns)[0]
+    /// The tile that is used unless another was measured to be faster, if each thread works on the whole depth.
+    fn unshared_tile(&self) -> &'static Tile {
+        &Tile::candidates(self.columns, 1)[0]
     }
 
     fn tiles(&self, tile: &Tile) -> u32 {
-        self.rows.div_ceil(tile.rows()) * self.columns.div_ceil(tile.columns())
+        self.copies * self.rows.div_ceil(tile.rows()) * self.columns.div_ceil(tile.columns())
+    }
+}
+
+/// All products of a dispatch, which have equal columns.
+struct Products(Vec<Product>);
+
+impl Products {
+    fn columns(&self) -> u32 {
+        self.0[0].columns
+    }
+
+    fn tiles(&self, tile: &Tile) -> u32 {
+        self.0.iter().map(|product| product.tiles(tile)).sum()
+    }
+
+    /// Parts of a workgroup that share the depth of its tile. They depend on the products alone, never on the tile, as
+    /// the sums' bits depend on them.
+    fn depth_parts(&self) -> u32 {
+        let tile = self.0[0].unshared_tile();
+        if self.tiles(tile) * 16 * tile.threads < BUSY_THREADS { DEPTH_PARTS } else { 1 }
+    }
+
+    /// Workgroups of the default tile.
+    fn workgroups(&self, depth_parts: u32) -> u32 {
+        self.tiles(&Tile::candidates(self.columns(), depth_parts)[0])
+    }
+
+    /// Terms of the longest sum.
+    fn terms(&self) -> f64 {
+        f64::from(self.0.iter().map(|product| product.depth).max().unwrap_or(0))
     }
 
     /// Words loaded in the default tiles, as if those on the border were whole.
-    fn loads(&self) -> f64 {
-        let tile = self.default_tile();
-        let steps = f64::from(self.tiles(tile)) * f64::from(self.depth);
-        steps * f64::from(tile.rows() + tile.columns())
+    fn loads(&self, depth_parts: u32) -> f64 {
+        let tile = &Tile::candidates(self.columns(), depth_parts)[0];
+        let steps = self.0.iter().map(|product| f64::from(product.tiles(tile)) * f64::from(product.depth));
+        steps.sum::<f64>() * f64::from(tile.rows() + tile.columns())
     }
 }
 
 impl Shape {
-    /// A variant for each candidate tile of a product with so many columns, whose work `tiles` counts.
-    fn variants(&self, columns: u32, tiles: impl Fn(&Tile) -> u32) -> Vec<Variant> {
+    /// A variant for each candidate tile of `products`.
+    fn variants(&self, products: &Products, depth_parts: u32) -> Vec<Variant> {
         // Words of four channels need multiples of them. The few layers that have none, stems mostly, are not worth
         // a choice.
         let vector = self.in_channels.is_multiple_of(4) && self.out_channels.is_multiple_of(4);
         let imports: &[&str] = if vector { &["words_vector"] } else { &[] };
-        let candidates = Tile::candidates(columns);
+        let candidates = Tile::candidates(products.columns(), depth_parts);
         let variant = |tile: &Tile| Variant {
             name: tile.name,
             constants: vec![
@@ -240,10 +287,11 @@ impl Shape {
                 ("COLUMN_GROUPS", f64::from(tile.column_groups)),
                 ("TILE_DEPTH", f64::from(tile.depth)),
                 ("BUFFERS", f64::from(tile.buffers)),
+                ("DEPTH_PARTS", f64::from(depth_parts)),
                 ("POINTWISE", f64::from(u8::from(self.is_pointwise()))),
             ],
             imports,
-            workgroups: tiles(tile),
+            workgroups: products.tiles(tile),
         };
         candidates[..if vector { candidates.len() } else { 1 }].iter().map(variant).collect()
     }
@@ -284,6 +332,11 @@ macro_rules! shape_params {
                     batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding,
                     $($field),*
                 }
+            }
+
+            /// The same with so many parts of a workgroup, 1 or 4, as a product of another size has them.
+            pub fn with_depth_parts(self, depth_parts: u32) -> Self {
+                Self { depth_parts, ..self }
             }
 
             fn shape(&self) -> Shape {
@@ -329,13 +382,15 @@ shape_params! {
         store: u32,
         /// Factor of the branch at the end of a residual block.
         scale: f32,
+        /// Parts of a workgroup that share the depth of a tile, 1 or 4: the shader's `DEPTH_PARTS`.
+        depth_parts: u32,
     }
 }
 
 impl Forward {
     /// Of that shape, with the statistics of its output.
     pub fn training(shape: &Shape, load: Load) -> Self {
-        Self::with(shape, load as u32, 0, 0.0)
+        Self::of(shape, load, 0, 0.0)
     }
 
     /// Of that shape, its output behind its norm.
@@ -345,27 +400,33 @@ impl Forward {
             Store::Rectified => (2, 0.0),
             Store::Residual(scale) => (3, scale),
         };
-        Self::with(shape, Load::Plain as u32, store, scale)
+        Self::of(shape, Load::Plain, store, scale)
     }
 
-    fn product(&self) -> Product {
+    fn of(shape: &Shape, load: Load, store: u32, scale: f32) -> Self {
+        let kernel = Self::with(shape, load as u32, store, scale, 1);
+        Self { depth_parts: kernel.products().depth_parts(), ..kernel }
+    }
+
+    fn products(&self) -> Products {
         let shape = self.shape();
-        Product { rows: shape.out_pixels(), depth: shape.window(), columns: shape.out_channels }
+        let (rows, depth, columns) = (shape.out_pixels(), shape.window(), shape.out_channels);
+        Products(vec![Product { copies: 1, rows, depth, columns }])
     }
 }
 
 impl Kernel for Forward {
     fn workgroups(&self) -> u32 {
-        self.product().tiles(self.product().default_tile())
+        self.products().workgroups(self.depth_parts)
     }
     fn variants(&self) -> Vec<Variant> {
-        self.shape().variants(self.out_channels, |tile| self.product().tiles(tile))
+        self.shape().variants(&self.products(), self.depth_parts)
     }
     fn cost(&self) -> Cost {
-        let product = self.product();
-        let outputs = f64::from(product.rows) * f64::from(product.columns);
+        let (shape, products) = (self.shape(), self.products());
+        let outputs = f64::from(shape.out_pixels()) * f64::from(shape.out_channels);
         let shortcut = if self.store == 3 { outputs } else { 0.0 };
-        Cost { flop: self.shape().flop(), terms: f64::from(product.depth), loads: product.loads() + shortcut }
+        Cost { flop: shape.flop(), terms: products.terms(), loads: products.loads(self.depth_parts) + shortcut }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([x, w, norm, shortcut], [y, partials]) = bindings.f32();
@@ -401,43 +462,46 @@ shape_params! {
     pub struct InputGradient {
         /// 0: store; 1: add; 2: add where the mask is positive; 3: rectify.
         epilogue: u32,
+        /// Parts of a workgroup that share the depth of a tile, 1 or 4: the shader's `DEPTH_PARTS`.
+        depth_parts: u32,
     }
 }
 
 impl InputGradient {
     /// Of that shape.
     pub fn new(shape: &Shape, epilogue: Epilogue) -> Self {
-        Self::with(shape, epilogue as u32)
+        let kernel = Self::with(shape, epilogue as u32, 1);
+        Self { depth_parts: kernel.products().depth_parts(), ..kernel }
     }
 
     /// The products of the phases, of which there are stride²; [`Shape::flop`] counts no more multiplications than
     /// they have. Phases are padded to the size of the largest.
-    fn products(&self) -> impl Iterator<Item = Product> {
+    fn products(&self) -> Products {
         let Self { stride, padding, in_channels, .. } = *self;
         let rows = self.shape().phase_pixels();
         let taps = move |kernel: u32, phase: u32| kernel.saturating_sub((phase + padding) % stride).div_ceil(stride);
         let (height, width, out_channels) = (self.kernel_height, self.kernel_width, self.out_channels);
-        (0..stride * stride).map(move |phase| {
+        let product = |phase| {
             let depth = taps(height, phase / stride) * taps(width, phase % stride) * out_channels;
-            Product { rows, depth, columns: in_channels }
-        })
+            Product { copies: 1, rows, depth, columns: in_channels }
+        };
+        Products((0..stride * stride).map(product).collect())
     }
 }
 
 impl Kernel for InputGradient {
     fn workgroups(&self) -> u32 {
-        self.products().map(|product| product.tiles(product.default_tile())).sum()
+        self.products().workgroups(self.depth_parts)
     }
     fn variants(&self) -> Vec<Variant> {
-        let tiles = |tile: &Tile| self.products().map(|product| product.tiles(tile)).sum();
-        self.shape().variants(self.in_channels, tiles)
+        self.shape().variants(&self.products(), self.depth_parts)
     }
     fn cost(&self) -> Cost {
         let inputs = f64::from(self.shape().in_pixels()) * f64::from(self.in_channels);
-        let terms = self.products().map(|product| product.depth).max().unwrap_or(0);
-        let loads: f64 = self.products().map(|product| product.loads()).sum();
+        let products = self.products();
         let others = if self.epilogue == Epilogue::Rectify as u32 { 1 } else { self.epilogue };
-        Cost { flop: self.shape().flop(), terms: f64::from(terms), loads: loads + f64::from(others) * inputs }
+        let loads = products.loads(self.depth_parts) + f64::from(others) * inputs;
+        Cost { flop: self.shape().flop(), terms: products.terms(), loads }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([dy, w, addend, mask, x, norm], [dx, partials]) = bindings.f32();
@@ -460,33 +524,35 @@ shape_params! {
         normalized: u32,
         /// Images in a split; the last may have fewer.
         images_per_split: u32,
+        /// Parts of a workgroup that share the depth of a tile, 1 or 4: the shader's `DEPTH_PARTS`.
+        depth_parts: u32,
     }
 }
 
 impl WeightGradient {
     /// Of that shape.
     pub fn new(shape: &Shape, load: Load) -> Self {
-        Self::with(shape, load as u32, shape.images_per_split())
+        let kernel = Self::with(shape, load as u32, shape.images_per_split(), 1);
+        Self { depth_parts: kernel.products().depth_parts(), ..kernel }
     }
 
-    fn product(&self) -> Product {
+    fn products(&self) -> Products {
         let shape = self.shape();
         let depth = self.images_per_split * shape.out_height() * shape.out_width();
-        Product { rows: shape.window(), depth, columns: shape.out_channels }
+        Products(vec![Product { copies: shape.splits(), rows: shape.window(), depth, columns: shape.out_channels }])
     }
 }
 
 impl Kernel for WeightGradient {
     fn workgroups(&self) -> u32 {
-        self.shape().splits() * self.product().tiles(self.product().default_tile())
+        self.products().workgroups(self.depth_parts)
     }
     fn variants(&self) -> Vec<Variant> {
-        self.shape().variants(self.out_channels, |tile| self.shape().splits() * self.product().tiles(tile))
+        self.shape().variants(&self.products(), self.depth_parts)
     }
     fn cost(&self) -> Cost {
-        let (shape, product) = (self.shape(), self.product());
-        let splits = f64::from(shape.splits());
-        Cost { flop: shape.flop(), terms: f64::from(product.depth), loads: splits * product.loads() }
+        let products = self.products();
+        Cost { flop: self.shape().flop(), terms: products.terms(), loads: products.loads(self.depth_parts) }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([x, dy, norm], [partials]) = bindings.f32();

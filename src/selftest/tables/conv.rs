@@ -168,47 +168,59 @@ pub fn rows() -> Vec<Row> {
     let mut draw = Draw::new(1);
     let mut rows = vec![];
     let stores = [Store::Normalized, Store::Rectified, Store::Residual(0.7)].into_iter().cycle();
-    for ((shape, why), store) in SHAPES.iter().zip(stores) {
+    for (index, ((shape, why), store)) in SHAPES.iter().zip(stores).enumerate() {
+        // Small products share the depth, large ones don't; here each shape has both ways in some of its rows.
+        let parts = |row: usize| [1, 4][(index + row) % 2];
         let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
         let norm = draw.norm(shape.in_channels as usize);
-        rows.push(forward_row(why, shape, &x, &w));
-        rows.push(normalized_forward_row(why, shape, &x, &w, &norm));
-        rows.push(inference_row(why, &mut draw, shape, store, &x, &w));
-        for epilogue in [Epilogue::Store, Epilogue::Add, Epilogue::AddMasked] {
-            rows.push(input_gradient_row(why, &mut draw, shape, epilogue, &dy, &w));
+        rows.push(forward_row(why, shape, parts(0), &x, &w));
+        rows.push(normalized_forward_row(why, shape, parts(1), &x, &w, &norm));
+        rows.push(inference_row(why, &mut draw, shape, store, parts(1), &x, &w));
+        for (row, epilogue) in [Epilogue::Store, Epilogue::Add, Epilogue::AddMasked].into_iter().enumerate() {
+            rows.push(input_gradient_row(why, &mut draw, shape, epilogue, parts(row), &dy, &w));
         }
-        rows.push(rectified_input_gradient_row(why, shape, &dy, &w, &x, &norm));
+        rows.push(rectified_input_gradient_row(why, shape, parts(1), &dy, &w, &x, &norm));
         let images = shape.images_per_split() as usize;
-        let row = |load, norm: &[f64], x: &[Sum], read: &[f64]| {
+        let row = |load, parts, norm: &[f64], x: &[Sum], read: &[f64]| {
             let partials = weight_gradient(shape, images, x, &dy);
-            Row::new(why, WeightGradient::new(shape, load)).read(read).read(&dy).read(norm).write(partials)
+            let kernel = WeightGradient::new(shape, load).with_depth_parts(parts);
+            Row::new(why, kernel).read(read).read(&dy).read(norm).write(partials)
         };
-        rows.push(row(Load::Plain, &unused(norm.len()), &plain(&x), &x));
-        rows.push(row(Load::Normalized, &norm, &rectified(&x, &norm), &x));
+        rows.push(row(Load::Plain, parts(0), &unused(norm.len()), &plain(&x), &x));
+        rows.push(row(Load::Normalized, parts(1), &norm, &rectified(&x, &norm), &x));
         let partials = draw.signed(shape.partial_words());
         let dw = weight_gradient_sum(&partials, shape.weight_words());
         rows.push(Row::new(why, WeightGradientSum::new(shape)).read(&partials).write(dw));
     }
     let pointwise = |pixels: u32, channels: u32| shape(1, [1, pixels], [channels; 2], [1, 1], 1, 0);
     let far = draw.between(998.27, 1001.73, 1100);
-    rows.push(forward_row("mean 1000, deviation 1: E[y^2] - E[y]^2 would cancel", &pointwise(1100, 1), &far, &[1.0]));
+    rows.push(forward_row("mean 1000, deviation 1: E[y^2] - E[y]^2 would cancel", &pointwise(1100, 1), 1, &far, &[1.0]));
     let dead: Vec<f64> = (0..140).flat_map(|_| [0.0, draw.signed(1)[0]]).collect();
     let identity = [1.0, 0.0, 0.0, 1.0];
-    rows.push(forward_row("a dead channel: its variance is exactly 0", &pointwise(140, 2), &dead, &identity));
+    rows.push(forward_row("a dead channel: its variance is exactly 0", &pointwise(140, 2), 1, &dead, &identity));
     let why = "NaN, which no ReLU may hide";
     let (broken, norm) = (vec![0.5, f64::NAN, -0.5], draw.norm(1));
-    rows.push(normalized_forward_row(why, &pointwise(3, 1), &broken, &[1.0], &norm));
-    rows.push(inference_row(why, &mut draw, &pointwise(3, 1), Store::Rectified, &broken, &[1.0]));
+    rows.push(normalized_forward_row(why, &pointwise(3, 1), 1, &broken, &[1.0], &norm));
+    rows.push(inference_row(why, &mut draw, &pointwise(3, 1), Store::Rectified, 1, &broken, &[1.0]));
     rows
 }
 
-fn forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64]) -> Row {
-    let row = Row::new(why, Forward::training(shape, Load::Plain)).read(x).read(w);
+fn forward_row(why: &'static str, shape: &Shape, depth_parts: u32, x: &[f64], w: &[f64]) -> Row {
+    let kernel = Forward::training(shape, Load::Plain).with_depth_parts(depth_parts);
+    let row = Row::new(why, kernel).read(x).read(w);
     training_row(row.read(&unused(4 * shape.in_channels as usize)), shape, forward(shape, &plain(x), w))
 }
 
-fn normalized_forward_row(why: &'static str, shape: &Shape, x: &[f64], w: &[f64], norm: &[f64]) -> Row {
-    let row = Row::new(why, Forward::training(shape, Load::Normalized)).read(x).read(w).read(norm);
+fn normalized_forward_row(
+    why: &'static str,
+    shape: &Shape,
+    depth_parts: u32,
+    x: &[f64],
+    w: &[f64],
+    norm: &[f64],
+) -> Row {
+    let kernel = Forward::training(shape, Load::Normalized).with_depth_parts(depth_parts);
+    let row = Row::new(why, kernel).read(x).read(w).read(norm);
     training_row(row, shape, forward(shape, &rectified(x, norm), w))
 }
 
@@ -219,7 +231,15 @@ fn training_row(row: Row, shape: &Shape, y: Vec<Sum>) -> Row {
 }
 
 /// Makes no statistics.
-fn inference_row(why: &'static str, draw: &mut Draw, shape: &Shape, store: Store, x: &[f64], w: &[f64]) -> Row {
+fn inference_row(
+    why: &'static str,
+    draw: &mut Draw,
+    shape: &Shape,
+    store: Store,
+    depth_parts: u32,
+    x: &[f64],
+    w: &[f64],
+) -> Row {
     let norm = draw.norm(shape.out_channels as usize);
     let (scale, shortcut) = match store {
         Store::Residual(scale) => (scale, draw.signed(outputs(shape))),
@@ -232,7 +252,8 @@ fn inference_row(why: &'static str, draw: &mut Draw, shape: &Shape, store: Store
     if store != Store::Normalized {
         y = y.into_iter().map(Sum::relu).collect();
     }
-    let row = Row::new(why, Forward::inference(shape, store)).read(x).read(w).read(&norm).read(&shortcut);
+    let kernel = Forward::inference(shape, store).with_depth_parts(depth_parts);
+    let row = Row::new(why, kernel).read(x).read(w).read(&norm).read(&shortcut);
     row.write(y).update(&[1u32; 5][..], vec![1u32; 5])
 }
 
@@ -241,6 +262,7 @@ fn input_gradient_row(
     draw: &mut Draw,
     shape: &Shape,
     epilogue: Epilogue,
+    depth_parts: u32,
     dy: &[f64],
     w: &[f64],
 ) -> Row {
@@ -257,13 +279,15 @@ fn input_gradient_row(
             _ => {}
         }
     }
-    let row = Row::new(why, InputGradient::new(shape, epilogue)).read(dy).read(w).read(&added).read(&mask);
+    let kernel = InputGradient::new(shape, epilogue).with_depth_parts(depth_parts);
+    let row = Row::new(why, kernel).read(dy).read(w).read(&added).read(&mask);
     row.read(&unused(dx.len())).read(&unused(4)).write(dx).update(&[1u32; 5][..], vec![1u32; 5])
 }
 
 fn rectified_input_gradient_row(
     why: &'static str,
     shape: &Shape,
+    depth_parts: u32,
     dy: &[f64],
     w: &[f64],
     x: &[f64],
@@ -292,7 +316,8 @@ fn rectified_input_gradient_row(
             Sum { value: sum.value, magnitude: sum.magnitude + errors.magnitude, terms: sum.terms + errors.terms }
         }));
     }
-    let row = Row::new(why, InputGradient::new(shape, Epilogue::Rectify)).read(dy).read(w);
+    let kernel = InputGradient::new(shape, Epilogue::Rectify).with_depth_parts(depth_parts);
+    let row = Row::new(why, kernel).read(dy).read(w);
     let row = row.read(&unused(4)).read(&unused(4)).read(x).read(norm);
     row.write(dx).write(partials)
 }
@@ -331,13 +356,15 @@ mod tests {
         for (kernel, padding) in [(1, 0), (3, 1)] {
             for (i, o) in pixels(100, 100) {
                 let shape = shape(2, [8, 8], [i + 1, o + 1], [kernel; 2], 1, padding);
-                let kernels: [&dyn Kernel; 3] = [
-                    &Forward::training(&shape, Load::Plain),
-                    &InputGradient::new(&shape, Epilogue::Store),
-                    &WeightGradient::new(&shape, Load::Plain),
-                ];
-                for variant in kernels.into_iter().flat_map(variants) {
-                    assert!(tables.contains(&variant), "no row runs {variant}");
+                for depth_parts in [1, 4] {
+                    let kernels: [&dyn Kernel; 3] = [
+                        &Forward::training(&shape, Load::Plain).with_depth_parts(depth_parts),
+                        &InputGradient::new(&shape, Epilogue::Store).with_depth_parts(depth_parts),
+                        &WeightGradient::new(&shape, Load::Plain).with_depth_parts(depth_parts),
+                    ];
+                    for variant in kernels.into_iter().flat_map(variants) {
+                        assert!(tables.contains(&variant), "no row runs {variant}");
+                    }
                 }
             }
         }

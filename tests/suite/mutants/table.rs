@@ -47,10 +47,15 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "batch_norm_residual",
         "the ReLU hides NaN",
-        "return select(x, Word(), x < Word());",
+        "return select(x, Word(), bitcast<Bits>(x) - Bits(0x80000001u) <= Bits(0x7f7fffffu));",
         "return max(x, Word());",
     ),
-    mutant("batch_norm_apply", "the ReLU hides NaN", "return select(x, Word(), x < Word());", "return max(x, Word());"),
+    mutant(
+        "batch_norm_apply",
+        "the ReLU hides NaN",
+        "return select(x, Word(), bitcast<Bits>(x) - Bits(0x80000001u) <= Bits(0x7f7fffffu));",
+        "return max(x, Word());",
+    ),
     mutant("batch_norm_residual", "no ReLU", "relu(fma(", "(fma("),
     mutant("batch_norm_backward_reduce", "a mask of 0 lets gradients through", "mask[i] > 0.0", "mask[i] >= 0.0"),
     mutant("batch_norm_backward_reduce", "the branch's factor is forgotten", "p.scale * dy[i]", "dy[i]"),
@@ -105,8 +110,8 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "conv_forward",
         "a window over the side's edge sees the next row",
-        "at.x >= p.height || at.y >= p.width",
-        "at.x >= p.height",
+        "(at.x < p.height) & (at.y < p.width)",
+        "(at.x < p.height)",
     ),
     mutant(
         "conv_forward",
@@ -130,9 +135,23 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "conv_forward",
         "each tile's last step is left out",
-        "step < TILE_DEPTH; step++",
-        "step < TILE_DEPTH - 1u; step++",
+        "turn < TILE_DEPTH / DEPTH_PARTS; turn++",
+        "turn < TILE_DEPTH / DEPTH_PARTS - 1u; turn++",
     ),
+    mutant(
+        "conv_forward",
+        "the last part's sums are left out",
+        "part < DEPTH_PARTS",
+        "part + 1u < max(2u, DEPTH_PARTS)",
+    ),
+    mutant("conv_forward", "parts share their first steps", "+ 4u * local.z +", "+"),
+    mutant(
+        "conv_input_gradient",
+        "the next rows are stored before the last ones are read",
+        "let sum = mine + left[at];\n    workgroupBarrier();",
+        "let sum = mine + left[at];",
+    ),
+    mutant("conv_weight_gradient", "all parts store", "if local.z > 0u {", "if local.z > 7u {"),
     mutant(
         "conv_forward",
         "tiles are multiplied before all threads have stored them",
@@ -149,8 +168,8 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "conv_weight_gradient",
         "the last steps are left out where they do not fill a tile",
-        "(tile.depth + 15u) / 16u * 16u",
-        "tile.depth / 16u * 16u",
+        "(tile.depth + whole - 1u) / whole * whole",
+        "tile.depth / whole * whole",
     ),
     mutant(
         "conv_forward",
@@ -177,7 +196,7 @@ pub const MUTANTS: &[Mutant] = &[
         "group / COLUMNS * 4u * COLUMNS + group % COLUMNS",
     ),
     mutant("conv_forward", "the fourth step is the third", "cursor_next(tile, third)", "third"),
-    mutant("conv_forward", "steps of a row taken for rows of a step", "return transpose(Quad(", "return (Quad("),
+    mutant("conv_forward", "steps of a row taken for rows of a step", "return transpose(rows);", "return rows;"),
     mutant("conv_input_gradient", "phases ignore the padding", "(phase + p.padding) % p.stride", "phase % p.stride"),
     mutant(
         "conv_input_gradient",
@@ -212,7 +231,12 @@ pub const MUTANTS: &[Mutant] = &[
         "p.batch / p.images_per_split",
     ),
     mutant("conv_weight_gradient", "stride 1", "vec2<i32>(cursor.at * p.stride)", "vec2<i32>(cursor.at)"),
-    mutant("conv_weight_gradient", "the next image's pixels are this one's", "next.image += 1u;", ""),
+    mutant(
+        "conv_weight_gradient",
+        "the next image's pixels are this one's",
+        "cursor.image + 1u, ends",
+        "cursor.image, ends",
+    ),
     mutant("conv_weight_gradient", "no padding", " - i32(p.padding)", ""),
     mutant(
         "conv_weight_gradient",
@@ -247,14 +271,8 @@ pub const MUTANTS: &[Mutant] = &[
         "    workgroupBarrier();\n    return sum;",
         "    return sum;",
     ),
-    mutant(
-        "conv_forward",
-        "the padding is normalised too",
-        "return Word();\n    }\n    let pixel",
-        "if p.load == 0u { return Word(); } \
-         return relu(normalized(Word(), norm_of(cursor.channel, p.in_channels)));\n    }\n    let pixel",
-    ),
-    mutant("conv_forward", "no ReLU behind the norm", "relu(normalized(word", "(normalized(word"),
+    mutant("conv_forward", "the padding is normalised too", "select(Word(), second, b.inside)", "second"),
+    mutant("conv_forward", "no ReLU behind the norm", "relu(normalized(third", "(normalized(third"),
     mutant(
         "conv_forward",
         "statistics always",
@@ -271,12 +289,12 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("conv_forward", "a ReLU behind every norm", "p.store >= RECTIFIED", "p.store != STATISTICS"),
     mutant("conv_forward", "a ReLU only behind the sum", "p.store >= RECTIFIED", "p.store > RECTIFIED"),
     mutant("conv_forward", "the output's ReLU hides NaN", "relu(value)", "max(value, Word())"),
-    mutant("conv_weight_gradient", "the input is never normalised", "p.normalized == 0u", "p.normalized != 7u"),
+    mutant("conv_weight_gradient", "the input is never normalised", "p.normalized != 0u", "p.normalized == 7u"),
     mutant(
         "conv_weight_gradient",
         "the norm of another channel",
-        "p.in_channels + channel, channel);\n}",
-        "p.in_channels + channel, channel / 2u);\n}",
+        "norm_of(channel, p.in_channels)",
+        "norm_of(channel / 2u, p.in_channels)",
     ),
     mutant(
         "conv_input_gradient",
@@ -394,7 +412,8 @@ pub const MUTANTS: &[Mutant] = &[
         "kx + 1u < end_tap(left, p.width)",
     ),
     mutant("relu", "NaN becomes 0", "y[i] = relu(x[i])", "y[i] = select(0.0, x[i], x[i] > 0.0)"),
-    mutant("relu", "leaky", "select(x, Word(), x < Word())", "select(x, 0.01 * x, x < Word())"),
+    mutant("relu", "leaky", "select(x, Word(), bitcast", "select(x, 0.01 * x, bitcast"),
+    mutant("relu", "negative NaN becomes 0", "0x7f7fffffu", "0x7fffffffu"),
     mutant("relu", "one element too many", "i < p.elements", "i < p.elements + 1u"),
     mutant(
         "relu",
