@@ -20,8 +20,8 @@ use super::metrics_file::{Metric, read_metrics, read_timing};
 const FILE: &str = "events.out.tfevents.sdgpu";
 
 /// Writes the metrics of the run in `folder` as scalars into an event file: training loss, accuracy, learning rate,
-/// share of the blocks run and gradient of the first convolution, where it was recorded, and loss and accuracy of every evaluation of the step's own weights. The time of a step is
-/// that of the run's begin and of the steps since then.
+/// share of the blocks run and gradient of the first convolution, where it was recorded; and loss and accuracy of every
+/// evaluation of the step's own weights. The time of a step is that of the run's begin and of the steps since then.
 pub fn write_tensorboard(folder: &Path) -> Result<(), RunError> {
     let config = folder.join(RunConfig::FILE);
     let begun = fs::metadata(&config).and_then(|file| file.modified()).map_err(read_error(&config))?;
