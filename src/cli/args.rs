@@ -162,6 +162,10 @@ pub struct TrainingArgs {
     /// Steps between tests on all test images on the way; nothing is chosen by them [default: 0, none]
     #[arg(long, value_name = "N")]
     pub test_every: Option<u64>,
+    /// Training batches from which batch norm's running statistics are re-estimated for each evaluation [default: 0,
+    /// none]
+    #[arg(long, value_name = "N")]
+    pub bn_recalibrate: Option<u64>,
     /// adam or sgd
     #[arg(long, value_parser = named::<OptimizerKind>)]
     pub optimizer: Option<OptimizerKind>,
@@ -225,6 +229,8 @@ pub struct TrainingArgs {
 pub enum Record {
     /// Initial weights, and per step what is needed to replay it elsewhere.
     Trace,
+    /// In the metrics of each step, the mean absolute gradient of the first convolution.
+    Gradients,
 }
 
 /// Flags of the choice between variants of shaders.
@@ -241,9 +247,10 @@ pub struct TuneArgs {
 /// Flags of what a run leaves and how it is guarded, whatever it computes.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// trace: initial weights, and batch, gates and dropout seed of each step, to replay the run elsewhere
-    #[arg(long, value_parser = named::<Record>)]
-    pub record: Option<Record>,
+    /// trace: initial weights, and batch, gates and dropout seed of each step, to replay the run elsewhere; gradients:
+    /// the mean absolute gradient of the first convolution of each step, in the metrics
+    #[arg(long, value_name = "trace,gradients", value_delimiter = ',', value_parser = named::<Record>)]
+    pub record: Vec<Record>,
     /// Whether to measure.
     #[command(flatten)]
     pub tune: TuneArgs,
@@ -268,6 +275,13 @@ pub struct RunArgs {
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl RunArgs {
+    /// Whether `what` is to be recorded.
+    pub fn records(&self, what: Record) -> bool {
+        self.record.contains(&what)
+    }
 }
 
 /// Flags of `sdgpu train`.

@@ -41,6 +41,9 @@ pub struct RunConfig {
     pub init_weights: Option<String>,
     /// Whether what is needed to replay the run is recorded.
     pub trace: bool,
+    /// Whether the metrics tell the mean absolute gradient of the first convolution.
+    #[serde(default)]
+    pub record_gradients: bool,
     /// How often a checkpoint is made.
     pub checkpoint_every: Every,
     /// How many of the last checkpoints stay.

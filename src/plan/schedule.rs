@@ -29,9 +29,14 @@ impl Plan {
         forward.chain(backward)
     }
 
-    /// Finite check, optimiser and running statistics.
+    /// Finite check, record of gradients, optimiser and running statistics.
     pub fn schedule_update(&self) -> Vec<Dispatch> {
         self.update.iter().map(|template| self.resolve(template, None, ImageFile::Train)).collect()
+    }
+
+    /// The statistics of every batch norm on a training batch, written as those of the batch.
+    pub fn schedule_recalibration(&self) -> Vec<Dispatch> {
+        self.recalibration.iter().map(|template| self.resolve(template, None, ImageFile::Train)).collect()
     }
 
     /// One evaluation batch of images in `file`.

@@ -64,16 +64,20 @@ pub struct Report {
     pub images: u32,
     /// Nothing that the device checked was NaN or infinite.
     pub finite: bool,
+    /// Mean absolute gradient of the first convolution's weights, of the loss alone, if the plan records it; of a step.
+    pub first_gradient: Option<f64>,
 }
 
 impl Report {
-    fn new(words: &[u32]) -> Self {
+    fn new(words: &[u32], records_gradients: bool) -> Self {
         let loss = f32::from_bits(words[report::LOSS]);
+        let first_gradient = f32::from_bits(words[report::FIRST_GRADIENT]);
         Self {
             loss_sum: f64::from(loss),
             correct: words[report::CORRECT],
             images: words[report::IMAGES],
             finite: words[report::NOT_FINITE] == 0 && loss.is_finite(),
+            first_gradient: records_gradients.then_some(first_gradient.into()),
         }
     }
 }
@@ -88,6 +92,7 @@ impl Engine {
             // Bypasses run only for dropped blocks.
             dispatches.extend(plan.schedule(&Gates(vec![false; blocks])));
             dispatches.extend(plan.schedule_update());
+            dispatches.extend(plan.schedule_recalibration());
         }
         dispatches
     }
@@ -165,7 +170,7 @@ impl Engine {
 
     /// The report of a step or of an evaluation batch, waiting for it if need be.
     pub fn report(&mut self, ticket: Ticket) -> Result<Report, DeviceError> {
-        Ok(Report::new(&self.device.collect(ticket)?))
+        Ok(Report::new(&self.device.collect(ticket)?, self.plan.records_gradients))
     }
 
     /// Forgets what a step has left behind that was not finite and was not applied: the report's word that stops all
@@ -174,7 +179,7 @@ impl Engine {
         let gradients = self.plan.parameters.iter().filter_map(|planned| planned.gradient);
         let chunks: BTreeSet<ValueId> = gradients.map(|gradient| self.place(gradient).0).collect();
         for chunk in chunks {
-            self.device.write(chunk, &vec![0; self.plan.values[chunk.index()].words])?;
+            self.device.write(chunk, &vec![0; self.words(chunk)])?;
         }
         self.device.write(self.plan.interface.report, &[0; report::WORDS])
     }
@@ -217,7 +222,7 @@ impl Engine {
         let planned = self.plan.parameters.iter().filter_map(|planned| Some((planned, value(planned)?)));
         for ((planned, value), tensor) in planned.zip(&tensors.0) {
             let (chunk, offset) = self.place(value);
-            let words = self.plan.values[chunk.index()].words;
+            let words = self.words(chunk);
             let memory = planned.parameter.kind.to_memory(&tensor.values);
             let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; words]);
             chunk[offset..][..memory.len()].copy_from_slice(bytemuck::cast_slice(&memory));
@@ -243,10 +248,15 @@ impl Engine {
     }
 
     /// The flat buffer that a parameter is part of, and its first word there.
-    fn place(&self, value: ValueId) -> (ValueId, usize) {
+    pub(super) fn place(&self, value: ValueId) -> (ValueId, usize) {
         match self.plan.values[value.index()].place {
             Place::Part { of, offset } => (of, offset),
             _ => (value, 0),
         }
+    }
+
+    /// The size of a value.
+    pub(super) fn words(&self, value: ValueId) -> usize {
+        self.plan.values[value.index()].words
     }
 }
