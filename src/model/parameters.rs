@@ -61,22 +61,32 @@ impl ParameterKind {
 
     /// `values` from the order of files, `[out, in, taps]`, to the order of memory, `[taps, in, out]`.
     pub fn to_memory(self, values: &[f32]) -> Vec<f32> {
-        let [out, inputs, taps] = self.axes();
-        let place = |index: usize| {
-            let (tap, input, o) = (index / (inputs * out), index / out % inputs, index % out);
-            (o * inputs + input) * taps + tap
-        };
-        (0..values.len()).map(|index| values[place(index)]).collect()
+        let mut reordered = vec![0.0; values.len()];
+        self.for_each_place(|file, memory| reordered[memory] = values[file]);
+        reordered
     }
 
     /// `values` from the order of memory to the order of files.
     pub fn to_file(self, values: &[f32]) -> Vec<f32> {
+        let mut reordered = vec![0.0; values.len()];
+        self.for_each_place(|file, memory| reordered[file] = values[memory]);
+        reordered
+    }
+
+    /// Calls `each` with the place of every element in files and in memory: a few outputs at a time, so that the lines of
+    /// the cache that one order touches are still there when it comes back to them.
+    fn for_each_place(self, mut each: impl FnMut(usize, usize)) {
+        const OUTPUTS: usize = 16;
         let [out, inputs, taps] = self.axes();
-        let place = |index: usize| {
-            let (o, input, tap) = (index / (inputs * taps), index / taps % inputs, index % taps);
-            (tap * inputs + input) * out + o
-        };
-        (0..values.len()).map(|index| values[place(index)]).collect()
+        for first in (0..out).step_by(OUTPUTS) {
+            for input in 0..inputs {
+                for tap in 0..taps {
+                    for o in first..out.min(first + OUTPUTS) {
+                        each((o * inputs + input) * taps + tap, (tap * inputs + input) * out + o);
+                    }
+                }
+            }
+        }
     }
 
     /// Sizes out, in, and of the filter; vectors are `[out]`.
@@ -152,11 +162,11 @@ mod tests {
 
     #[test]
     fn orders_of_file_and_memory_are_inverse() {
-        let kind = ParameterKind::ConvWeight { out_channels: 3, in_channels: 2, kernel: 2 };
-        let file: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        let kind = ParameterKind::ConvWeight { out_channels: 33, in_channels: 2, kernel: 2 };
+        let file: Vec<f32> = (0..264).map(|i| i as f32).collect();
         let memory = kind.to_memory(&file);
-        // Element [tap 1, in 1, out 2] of memory is element [2, 1, 0, 1] of the file.
-        assert_eq!(memory[(2 + 1) * 3 + 2], file[(2 * 2 + 1) * 4 + 1]);
+        // Element [tap 1, in 1, out 18] of memory is element [18, 1, 0, 1] of the file.
+        assert_eq!(memory[(2 + 1) * 33 + 18], file[(18 * 2 + 1) * 4 + 1]);
         assert_eq!(kind.to_file(&memory), file);
     }
 }
