@@ -15,3 +15,4 @@ mod plan;
 mod recovery;
 mod selftest;
 mod shaders;
+mod statistics;

@@ -10,10 +10,8 @@ use super::runs::{Series, SeriesRun};
 use crate::data::DataSet;
 use crate::train::{Model, TrainOptions};
 
-mod paired;
 mod table;
 
-pub use paired::{deviation, mean};
 use table::Net;
 
 /// Trains both nets with each seed, one after the other, and says how they differ.
