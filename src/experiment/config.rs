@@ -41,6 +41,9 @@ pub struct RunConfig {
     pub init_weights: Option<String>,
     /// Whether what is needed to replay the run is recorded.
     pub trace: bool,
+    /// The command that began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// How often a checkpoint is made.
     pub checkpoint_every: Every,
     /// How many of the last checkpoints stay.

@@ -1,0 +1,158 @@
+//! Gates: which blocks ran in the first steps, and how often each ran in all.
+
+use std::fmt::Write;
+
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use super::{Drawn, Figure, cell, legend, shown};
+use crate::report::chart::{Axis, BarCode, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
+use crate::report::study::{Net, Study};
+use crate::report::words::counted;
+
+/// Nets whose bar codes are drawn.
+const BAR_CODES: usize = 4;
+
+/// A bar code of each net with stochastic depth, and the empirical against the intended survival rate.
+pub fn draw(study: &Study) -> Drawn {
+    let nets: Vec<(usize, &Net)> = shown(study).filter(|(_, net)| !net.is_plain()).collect();
+    if nets.is_empty() {
+        return Err("Gates: every block of every net ran in every step.".into());
+    }
+    let mut panels = Vec::new();
+    for &(series, net) in nets.iter().take(BAR_CODES) {
+        let run = net.first();
+        let name = if nets.len() > 1 { format!("{}, ", net.name) } else { String::new() };
+        panels.push(Panel::BarCode(BarCode {
+            title: format!("{name}seed {}: a bar where the block ran", run.seed()),
+            columns: "training step".into(),
+            rows: "block, from the input down".into(),
+            series,
+            bars: run.gates.first.clone(),
+        }));
+    }
+    let mut csv = "net,block,intended,ran,steps,low,high\n".to_string();
+    let mut text = Vec::new();
+    let (mut layers, mut intended_layers) = (Vec::new(), Vec::new());
+    for &(series, net) in &nets {
+        let (rates, z) = (Rate::of(net), simultaneous_quantile(net.survival().len()));
+        let mut points = Vec::new();
+        for (block, rate) in (1u32..).zip(&rates) {
+            let (low, high) = rate.interval(z);
+            let percent = |share: f64| 100.0 * share;
+            points.push(Point {
+                x: block.into(),
+                y: percent(rate.share()),
+                interval: Some((percent(low), percent(high))),
+            });
+            let Rate { intended, ran, steps } = rate;
+            let _ = writeln!(csv, "{},{block},{intended:.6},{ran},{steps},{low:.6},{high:.6}", cell(&net.name));
+        }
+        let line = (1u32..).zip(&rates).map(|(block, rate)| (block.into(), 100.0 * rate.intended)).collect();
+        intended_layers.push(Layer::Line { series, stroke: Stroke::Dashed, points: line });
+        layers.push(Layer::Points { series, points });
+        text.push(verdict(net, &rates, z));
+    }
+    intended_layers.extend(layers);
+    panels.push(Panel::Plot(Plot {
+        title: "how often each block ran".into(),
+        x: Axis::tight("block, from the input to the output"),
+        y: Axis::round("survival rate (%)"),
+        layers: intended_layers,
+    }));
+    let mut keys = legend(nets.iter().copied());
+    let grey = |sign, name: &str| Key { series: 7, sign, name: name.into() };
+    keys.push(grey(Sign::Line(Stroke::Dashed), "intended"));
+    keys.push(grey(Sign::Mark(crate::report::chart::Shape::Dot), "empirical, with its interval"));
+    if nets.len() > BAR_CODES {
+        text.push(format!("Of {} nets, the first {BAR_CODES} have their bar codes drawn.", nets.len()));
+    }
+    Ok(Figure {
+        name: "gates",
+        title: "Gates: which blocks ran in the first steps, and how often each ran in all".into(),
+        text,
+        drawing: Drawing { legend: keys, panels },
+        table: None,
+        csv,
+    })
+}
+
+/// How often a block ran, in all runs of a net.
+struct Rate {
+    intended: f64,
+    ran: u64,
+    steps: u64,
+}
+
+impl Rate {
+    /// Of each block of `net`.
+    fn of(net: &Net) -> Vec<Self> {
+        let steps = net.runs.iter().map(|run| run.gates.steps).sum();
+        let rate = |(block, &intended): (usize, &f64)| {
+            let ran = net.runs.iter().filter_map(|run| run.gates.ran.get(block)).sum();
+            Self { intended, ran, steps }
+        };
+        net.survival().iter().enumerate().map(rate).collect()
+    }
+
+    fn share(&self) -> f64 {
+        self.ran as f64 / self.steps as f64
+    }
+
+    /// Wilson's score interval, `z` standard errors to each side (Wilson 1927).
+    fn interval(&self, z: f64) -> (f64, f64) {
+        let (share, count, square) = (self.share(), self.steps as f64, z * z);
+        let middle = (share + square / (2.0 * count)) / (1.0 + square / count);
+        let half = z / (1.0 + square / count) * (share * (1.0 - share) / count + square / (4.0 * count * count)).sqrt();
+        ((middle - half).max(0.0), (middle + half).min(1.0))
+    }
+
+    fn is_as_intended(&self, z: f64) -> bool {
+        let (low, high) = self.interval(z);
+        low - 1e-12 <= self.intended && self.intended <= high + 1e-12
+    }
+}
+
+/// Quantile of the normal distribution for `count` intervals that hold all together with 95 % (Bonferroni).
+fn simultaneous_quantile(count: usize) -> f64 {
+    Normal::new(0.0, 1.0).map_or(f64::NAN, |normal| normal.inverse_cdf(1.0 - 0.025 / count.max(1) as f64))
+}
+
+fn verdict(net: &Net, rates: &[Rate], z: f64) -> String {
+    let outside: Vec<usize> = (1..).zip(rates).filter(|(_, rate)| !rate.is_as_intended(z)).map(|(l, _)| l).collect();
+    let (ran, intended) = rates.iter().fold((0.0, 0.0), |sum, rate| (sum.0 + rate.share(), sum.1 + rate.intended));
+    let steps = rates.first().map_or(0, |rate| rate.steps);
+    let found = match outside.as_slice() {
+        [] => "every block's interval holds its intended rate".to_string(),
+        [block] => format!("the interval of block {block} leaves its intended rate out"),
+        blocks => {
+            format!("the intervals of {} leave their intended rates out", counted(blocks.len(), "block", "blocks"))
+        }
+    };
+    format!(
+        "{}: in {}, {} of {} blocks ran in a step on average, where {} were intended; {found} (Wilson's intervals, \
+         95 % for all {} blocks together).",
+        net.name,
+        counted(steps as usize, "step", "steps"),
+        number(ran, 2),
+        rates.len(),
+        number(intended, 2),
+        rates.len(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against the formula, computed apart.
+    #[test]
+    fn intervals_are_wilsons() {
+        let rate = Rate { intended: 0.8, ran: 45, steps: 60 };
+        let z = simultaneous_quantile(1);
+        assert!((z - 1.959_964).abs() < 1e-5, "{z}");
+        let (low, high) = rate.interval(z);
+        assert!((low - 0.6277).abs() < 1e-4 && (high - 0.8422).abs() < 1e-4, "{low} {high}");
+        assert!(rate.is_as_intended(z) && !Rate { intended: 0.9, ..rate }.is_as_intended(z));
+        assert!(Rate { intended: 1.0, ran: 60, steps: 60 }.is_as_intended(z));
+    }
+}
