@@ -3,7 +3,7 @@
 //   w -= a * m / (sqrt(v) * b + epsilon)
 // gradients, parameters, first_moment, second_moment: [words]; group_of: [words / 64], group of each granule
 // control: header and one row per group (shared/update), with a = rate / (1 - beta1^t), b = 1 / sqrt(1 - beta2^t)
-// report: [4], word 3 nonzero once a value was not finite: then nothing changes
+// report: [5], word 3 nonzero once a value was not finite: then nothing changes
 // Grid: one thread per word. Twin: kernels/adam.rs
 //!import grid
 //!import control

@@ -1,6 +1,6 @@
 // batch_norm_commit: running += momentum * (batch - running), for every batch norm of the net at once.
 // batch, running: [words], means and variances alike; group_of: [words / 64], parameter group of each granule
-// control: header and one row per group (shared/update); report: [4], word 3 nonzero once a value was not finite
+// control: header and one row per group (shared/update); report: [5], word 3 nonzero once a value was not finite
 // A dropped block's statistics stay as they are; so do all after a value that is not finite.
 // Grid: one thread per word. Twin: kernels/batch_norm.rs
 //!import grid

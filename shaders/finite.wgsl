@@ -1,5 +1,5 @@
 // finite: sets report[REPORT_NOT_FINITE] to 1 if any value is NaN or infinite, and leaves it otherwise
-// values: [words]; report: [4]
+// values: [words]; report: [5]
 // Grid: one thread per word. Twin: kernels/finite.rs
 //!import grid
 //!import finite

@@ -3,7 +3,7 @@
 //   w -= rate * (g + momentum * buffer if nesterov, else buffer)
 // gradients, parameters, momentum_buffer: [words]; group_of: [words / 64], parameter group of each granule
 // control: header and one row per group (shared/update), with the rate as first coefficient
-// report: [4], word 3 nonzero once a value was not finite: then nothing changes
+// report: [5], word 3 nonzero once a value was not finite: then nothing changes
 // Grid: one thread per word. Twin: kernels/sgd.rs
 //!import grid
 //!import control

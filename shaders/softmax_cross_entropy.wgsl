@@ -3,7 +3,7 @@
 //   loss = -sum(target * log(softmax(logits))), dlogits = (softmax(logits) - target) / valid
 // logits, dlogits: [batch, classes]; labels: of every image of the data set; indices: [batch], the batch's images
 // control: word 0 = valid, the number of rows that count; the rows behind them get dlogits 0
-// report: [4] = sum of losses (f32 bits), rows whose first largest logit is the label's, valid, and 1 if a logit or the
+// report: [5] = sum of losses (f32 bits), rows whose first largest logit is the label's, valid, and 1 if a logit or the
 // sum of losses is not finite, else as it was. A logit that is not finite makes the sum NaN.
 // Grid: one workgroup, one thread per row. Twin: kernels/softmax_cross_entropy.rs
 //!import grid

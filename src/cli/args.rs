@@ -228,6 +228,8 @@ pub struct TrainingArgs {
 pub enum Record {
     /// Initial weights, and per step what is needed to replay it elsewhere.
     Trace,
+    /// In the metrics of each step, the mean absolute gradient of the first convolution.
+    Gradients,
 }
 
 /// Flags of the choice between variants of shaders.
@@ -244,9 +246,10 @@ pub struct TuneArgs {
 /// Flags of what a run leaves and how it is guarded, whatever it computes.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// trace: initial weights, and batch, gates and dropout seed of each step, to replay the run elsewhere
-    #[arg(long, value_parser = named::<Record>)]
-    pub record: Option<Record>,
+    /// trace: initial weights, and batch, gates and dropout seed of each step, to replay the run elsewhere; gradients:
+    /// the mean absolute gradient of the first convolution of each step, in the metrics
+    #[arg(long, value_name = "trace,gradients", value_delimiter = ',', value_parser = named::<Record>)]
+    pub record: Vec<Record>,
     /// Whether to measure.
     #[command(flatten)]
     pub tune: TuneArgs,
@@ -274,6 +277,13 @@ pub struct RunArgs {
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl RunArgs {
+    /// Whether `what` is to be recorded.
+    pub fn records(&self, what: Record) -> bool {
+        self.record.contains(&what)
+    }
 }
 
 /// Flags of `sdgpu train`.

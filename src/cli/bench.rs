@@ -137,7 +137,7 @@ fn stepper(
     data: &DataSet,
 ) -> anyhow::Result<Stepper> {
     let net = options.net(data.train.channels, data.classes)?;
-    let plan = plan(&net, options, data, device.limits())?;
+    let plan = plan(&net, options, data, device.limits(), false)?;
     let console = Console::new(args.json, false);
     tune(args.tune, &mut |text| console.line(text), device.as_mut(), &plan)?;
     let mut engine = Engine::new(device, plan, options.eval_batch, data)?;
@@ -151,7 +151,7 @@ fn figures(args: &BenchArgs, data: &DataSet) -> anyhow::Result<()> {
     let described = options.net(data.train.channels, data.classes)?;
     let Chosen { mut device, note } = open(args)?;
     // What does not fit is refused before anything is measured.
-    plan(&described, &options, data, device.limits())?;
+    plan(&described, &options, data, device.limits(), false)?;
     let console = Console::new(args.json, false);
     show_device(console, device.as_ref(), note.as_deref());
     let origin = Origin::new(device.as_ref());
@@ -303,7 +303,7 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
     let console = Console::new(args.json, false);
     let Chosen { device, note } = open(args)?;
     for options in &settings {
-        plan(&options.net(data.train.channels, data.classes)?, options, data, device.limits())?;
+        plan(&options.net(data.train.channels, data.classes)?, options, data, device.limits(), false)?;
     }
     args.svg.as_deref().map_or(Ok(()), check_writable)?;
     show_device(console, device.as_ref(), note.as_deref());

@@ -123,6 +123,7 @@ mod tests {
             accuracy: step as f64 / steps as f64,
             lr: 0.1,
             gates: "11".into(),
+            first_gradient: None,
         };
         let evaluation = |split: &str, step, accuracy| Metric::Eval {
             split: split.into(),

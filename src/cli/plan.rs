@@ -16,7 +16,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let options = resolve(&args.model, &data)?;
     let net = options.net(data.train.channels, data.classes)?;
     let device = open_device(&args.model.training.device, args.model.training.backend, TuneArgs::default())?.device;
-    let plan = plan(&net, &options, &data, device.limits())?;
+    let plan = plan(&net, &options, &data, device.limits(), false)?;
     let blocks = plan.blocks.len();
     let gates = args.gates.clone().unwrap_or_else(|| Gates::all(blocks));
     if gates.0.len() != blocks {

@@ -37,13 +37,16 @@ impl From<&DeviceInfo> for DeviceEntry {
 pub struct RunConfig {
     /// Version of sdgpu.
     pub version: String,
+    /// The command that began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// The file of weights that the run began with, if any.
     pub init_weights: Option<String>,
     /// Whether what is needed to replay the run is recorded.
     pub trace: bool,
-    /// The command that began it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
+    /// Whether the metrics tell the mean absolute gradient of the first convolution.
+    #[serde(default)]
+    pub record_gradients: bool,
     /// How often a checkpoint is made.
     pub checkpoint_every: Every,
     /// How many of the last checkpoints stay.

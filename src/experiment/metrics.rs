@@ -20,6 +20,9 @@ enum MetricsLine<'a> {
         /// The update was left out, because a value was not finite.
         #[serde(skip_serializing_if = "is_false")]
         left_out: bool,
+        /// Not there where it is not recorded.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        first_gradient: Option<f64>,
     },
     Eval {
         split: &'a str,
@@ -82,9 +85,9 @@ impl<W: Write> JsonLines<W> {
 
 impl<W: Write> Observer for JsonLines<W> {
     fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        let &StepRecord { step, epoch, loss, accuracy, lr, left_out, .. } = record;
+        let &StepRecord { step, epoch, loss, accuracy, lr, left_out, first_gradient, .. } = record;
         let gates = &record.gates.to_string();
-        self.write(&MetricsLine::Train { step, epoch, loss, accuracy, lr, gates, left_out })
+        self.write(&MetricsLine::Train { step, epoch, loss, accuracy, lr, gates, left_out, first_gradient })
     }
 
     fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {

@@ -29,6 +29,9 @@ pub enum Metric {
         lr: f64,
         /// One `1` or `0` for each block.
         gates: String,
+        /// Mean absolute gradient of the first convolution; `None` if it was not recorded, or not finite.
+        #[serde(default)]
+        first_gradient: Option<f64>,
     },
     /// An evaluation.
     Eval {
@@ -119,7 +122,8 @@ fn stream_lines<T: DeserializeOwned>(
 const SPLITS: [&str; 3] = ["validation", "test-batch", "test"];
 
 /// Writes `metrics.csv` into the run directory `folder`: a row for each step, with empty cells where there was no
-/// evaluation or a number was not finite. Tests of the best weights are in `metrics.jsonl` alone.
+/// evaluation or a number was not finite. Tests of the best weights are in `metrics.jsonl` alone. The last column is
+/// there if gradients were recorded.
 pub fn write_metrics_csv(folder: &Path) -> Result<(), RunError> {
     let path = folder.join("metrics.csv");
     durable::write(&path, csv(&read_metrics(folder)?).as_bytes()).map_err(write_error(&path))
@@ -132,11 +136,15 @@ fn csv(metrics: &[Metric]) -> String {
         // Writing to a string does not fail, here and below.
         let _ = write!(text, ",{name}_loss,{name}_accuracy");
     }
+    let recorded = metrics.iter().any(|metric| matches!(metric, Metric::Train { first_gradient: Some(_), .. }));
+    if recorded {
+        text.push_str(",first_gradient");
+    }
     text.push('\n');
     let mut rest = metrics;
     while let [first, behind @ ..] = rest {
         rest = behind;
-        let Metric::Train { step, epoch, loss, accuracy, lr, gates } = first else { continue };
+        let Metric::Train { step, epoch, loss, accuracy, lr, gates, first_gradient } = first else { continue };
         let blocks_run = gates.matches('1').count();
         let number = |x: &Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
         let _ = write!(text, "{step},{epoch},{},{accuracy},{lr},{blocks_run},{}", number(loss), gates.len());
@@ -150,6 +158,9 @@ fn csv(metrics: &[Metric]) -> String {
                 _ => None,
             });
             let _ = write!(text, ",{}", cells.as_deref().unwrap_or(","));
+        }
+        if recorded {
+            let _ = write!(text, ",{}", number(first_gradient));
         }
         text.push('\n');
     }
@@ -190,6 +201,19 @@ mod tests {
             2,0,,0.5,0.1,3,3,,,,,,\n\
             3,1,1.5,1,0.01,0,3,,,,,,0.875\n";
         assert_eq!(fs::read_to_string(folder.path().join("metrics.csv")).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_recorded_gradient_has_a_column() {
+        let lines = concat!(
+            r#"{"kind":"train","step":1,"epoch":0,"loss":2,"accuracy":0,"lr":1,"gates":"1","first_gradient":0.125}"#,
+            "\n",
+            r#"{"kind":"train","step":2,"epoch":0,"loss":2,"accuracy":0,"lr":1,"gates":"1","first_gradient":null}"#,
+        );
+        let metrics: Vec<Metric> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let table = csv(&metrics);
+        let last: Vec<_> = table.lines().map(|row| row.split(',').skip(13).collect::<Vec<_>>()).collect();
+        assert_eq!(last, [["first_gradient"], ["0.125"], [""]]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Planned {
     pub init_weights: Option<String>,
     /// Whether a trace is recorded.
     pub trace: bool,
+    /// Whether the gradient of the first convolution is recorded.
+    pub record_gradients: bool,
 }
 
 /// How far a run of a series is.
@@ -59,23 +61,36 @@ impl Planned {
     /// The first setting of `found`, but for those in `varied`, that is not as planned: its name, what it is, and what
     /// it would have to be.
     fn difference(&self, found: &RunConfig, varied: &[&str]) -> Option<(String, String, String)> {
-        let rest = |sha: &str, init: &Option<String>, trace: bool| {
-            let rest = [("data-sha256", sha.into()), ("init-weights", init.clone().into()), ("trace", trace.into())];
-            rest.map(|(name, value): (&str, Value)| (name.to_string(), value))
-        };
-        let all = |settings: &TrainOptions, rest: [(String, Value); 3]| -> Map<String, Value> {
-            let settings = match serde_json::to_value(settings) {
-                Ok(Value::Object(settings)) => settings,
-                _ => Map::new(),
-            };
-            settings.into_iter().chain(rest).collect()
-        };
-        let has = all(&found.settings, rest(&found.data_sha256, &found.init_weights, found.trace));
-        let wanted = all(&self.settings, rest(&self.data_sha256, &self.init_weights, self.trace));
+        let (has, wanted) = (Self::of(found).named(), self.named());
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), Into::into);
         let differs =
             wanted.iter().find(|(name, value)| !varied.contains(&name.as_str()) && has.get(*name) != Some(value));
         differs.map(|(name, value)| (name.clone(), has.get(name).map(text).unwrap_or_default(), text(value)))
+    }
+
+    /// What was planned of a run with these settings.
+    fn of(config: &RunConfig) -> Self {
+        Self {
+            settings: config.settings.clone(),
+            data_sha256: config.data_sha256.clone(),
+            init_weights: config.init_weights.clone(),
+            trace: config.trace,
+            record_gradients: config.record_gradients,
+        }
+    }
+
+    /// All of it, by the names that `config.toml` uses.
+    fn named(&self) -> Map<String, Value> {
+        let Self { settings, data_sha256, init_weights, trace, record_gradients } = self;
+        let mut named = match serde_json::to_value(settings) {
+            Ok(Value::Object(settings)) => settings,
+            _ => Map::new(),
+        };
+        named.insert("data-sha256".into(), data_sha256.clone().into());
+        named.insert("init-weights".into(), init_weights.clone().into());
+        named.insert("trace".into(), (*trace).into());
+        named.insert("record-gradients".into(), (*record_gradients).into());
+        named
     }
 }
 

@@ -19,9 +19,9 @@ use super::metrics_file::{Metric, read_metrics, read_timing};
 /// In the run directory. TensorBoard takes every file whose name contains `tfevents`.
 const FILE: &str = "events.out.tfevents.sdgpu";
 
-/// Writes the metrics of the run in `folder` as scalars into an event file: training loss, accuracy, learning rate and
-/// share of the blocks run, and loss and accuracy of every evaluation of the step's own weights. The time of a step is
-/// that of the run's begin and of the steps since then.
+/// Writes the metrics of the run in `folder` as scalars into an event file: training loss, accuracy, learning rate,
+/// share of the blocks run and gradient of the first convolution, where it was recorded; and loss and accuracy of every
+/// evaluation of the step's own weights. The time of a step is that of the run's begin and of the steps since then.
 pub fn write_tensorboard(folder: &Path) -> Result<(), RunError> {
     let config = folder.join(RunConfig::FILE);
     let begun = fs::metadata(&config).and_then(|file| file.modified()).map_err(read_error(&config))?;
@@ -43,10 +43,16 @@ pub fn write_tensorboard(folder: &Path) -> Result<(), RunError> {
 /// The names and values under which a metric is shown.
 fn scalars(metric: &Metric) -> Vec<(String, f64)> {
     let named = match metric {
-        Metric::Train { loss, accuracy, lr, gates, .. } => {
+        Metric::Train { loss, accuracy, lr, gates, first_gradient, .. } => {
             let blocks_run = gates.matches('1').count() as f64 / gates.len().max(1) as f64;
-            let rest = [("accuracy", Some(*accuracy)), ("lr", Some(*lr)), ("blocks_run", Some(blocks_run))];
-            [("loss", *loss)].into_iter().chain(rest).map(|(name, x)| (format!("train/{name}"), x)).collect()
+            let named = [
+                ("loss", *loss),
+                ("accuracy", Some(*accuracy)),
+                ("lr", Some(*lr)),
+                ("blocks_run", Some(blocks_run)),
+                ("first_gradient", *first_gradient),
+            ];
+            named.map(|(name, x)| (format!("train/{name}"), x)).to_vec()
         }
         Metric::Eval { weights: Some(_), .. } => Vec::new(),
         Metric::Eval { split, loss, accuracy, .. } => {

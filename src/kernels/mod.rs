@@ -16,6 +16,7 @@ pub mod batch_norm;
 pub mod conv;
 pub mod dropout;
 pub mod finite;
+pub mod first_gradient;
 pub mod gather;
 mod lanes;
 pub mod linear;
@@ -55,6 +56,7 @@ pub const ALL: &[&Shader] = &[
     &dropout::DROPOUT,
     &softmax_cross_entropy::SOFTMAX_CROSS_ENTROPY,
     &finite::FINITE,
+    &first_gradient::FIRST_GRADIENT,
     &adam::ADAM,
     &sgd::SGD,
     &gather::GATHER,

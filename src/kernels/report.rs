@@ -10,8 +10,10 @@ pub const CORRECT: usize = 1;
 pub const IMAGES: usize = 2;
 /// Nonzero once a value was not finite. It stops all updates until the host clears it.
 pub const NOT_FINITE: usize = 3;
+/// Mean of |gradient| of the first convolution's weights, f32 bits; 0 where it is not recorded.
+pub const FIRST_GRADIENT: usize = 4;
 /// Number of words.
-pub const WORDS: usize = 4;
+pub const WORDS: usize = 5;
 
 /// The words that are no f32.
-pub(crate) const INTEGERS: Range<usize> = CORRECT..WORDS;
+pub(crate) const INTEGERS: Range<usize> = CORRECT..FIRST_GRADIENT;

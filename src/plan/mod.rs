@@ -180,7 +180,7 @@ pub struct Interface {
     pub eval_indices: ValueId,
     /// What a step needs to know: see [`crate::kernels::update`].
     pub control: ValueId,
-    /// What a step reports: sum of losses (f32 bits), correct predictions, images, and whether a value was not finite.
+    /// What a step reports: see [`crate::kernels::report`].
     pub report: ValueId,
     /// Logits of an evaluation batch.
     pub eval_logits: ValueId,
@@ -204,7 +204,7 @@ pub struct Plan {
     pub storage: Storage,
     /// The training step in segments; empty in a plan for inference.
     pub segments: Vec<Segment>,
-    /// Finite check, optimiser and running statistics, after the segments.
+    /// Finite check, record of gradients, optimiser and running statistics, after the segments.
     pub update: Vec<Template>,
     /// One evaluation batch.
     pub inference: Vec<Template>,
@@ -218,6 +218,8 @@ pub struct Plan {
     pub group_tables: Vec<(ValueId, Vec<u32>)>,
     /// Sizes of the data that lies on the device.
     pub data: DataSizes,
+    /// Whether a step reports the mean absolute gradient of the first convolution's weights.
+    pub records_gradients: bool,
     /// Survival probability of each block.
     pub survival: Vec<f64>,
     /// How the gates are drawn by systematic sampling.

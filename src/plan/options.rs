@@ -58,6 +58,8 @@ pub struct TrainingOptions {
     pub optimizer: Optimizer,
     /// Share of the target spread over all classes (PyTorch's label smoothing).
     pub label_smoothing: f32,
+    /// Whether each step reports the mean absolute gradient of the first convolution's weights.
+    pub record_gradients: bool,
 }
 
 /// Sizes of the data set that lies on the device.

@@ -29,7 +29,7 @@ impl Plan {
         forward.chain(backward)
     }
 
-    /// Finite check, optimiser and running statistics.
+    /// Finite check, record of gradients, optimiser and running statistics.
     pub fn schedule_update(&self) -> Vec<Dispatch> {
         self.update.iter().map(|template| self.resolve(template, None, ImageFile::Train)).collect()
     }

@@ -30,7 +30,7 @@ impl Flop {
             train: data.train.len(),
             test: data.test.len(),
         };
-        let plan = Plan::new(&net, &settings.plan(&net, sizes, ROOMY).ok()?).ok()?;
+        let plan = Plan::new(&net, &settings.plan(&net, sizes, ROOMY, false).ok()?).ok()?;
         let blocks = plan.blocks.len();
         let all_gates = plan.step_flop(&Gates::all(blocks));
         // What a dropped block leaves out does not depend on the others.

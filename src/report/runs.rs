@@ -127,13 +127,13 @@ impl Run {
     fn take(&mut self, metric: Metric) -> Result<(), String> {
         let last = self.steps.last().map_or(0, |step| step.step);
         match metric {
-            Metric::Train { step, epoch, loss, gates, .. } => {
+            Metric::Train { step, epoch, loss, gates, first_gradient, .. } => {
                 if step != last + 1 {
                     return Err(format!("step {step} follows step {last}"));
                 }
                 self.gates.take(&gates)?;
-                let (first_gradient, clock) = (f64::NAN, f64::NAN);
-                self.steps.push(Step { step, epoch, loss: loss.unwrap_or(f64::NAN), first_gradient, clock });
+                let [loss, first_gradient] = [loss, first_gradient].map(|figure| figure.unwrap_or(f64::NAN));
+                self.steps.push(Step { step, epoch, loss, first_gradient, clock: f64::NAN });
             }
             // The best weights are those of an evaluation that is there already.
             Metric::Eval { weights: Some(_), .. } => {}

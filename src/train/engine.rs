@@ -64,16 +64,20 @@ pub struct Report {
     pub images: u32,
     /// Nothing that the device checked was NaN or infinite.
     pub finite: bool,
+    /// Mean absolute gradient of the first convolution's weights, of the loss alone, if the plan records it; of a step.
+    pub first_gradient: Option<f64>,
 }
 
 impl Report {
-    fn new(words: &[u32]) -> Self {
+    fn new(words: &[u32], records_gradients: bool) -> Self {
         let loss = f32::from_bits(words[report::LOSS]);
+        let first_gradient = f32::from_bits(words[report::FIRST_GRADIENT]);
         Self {
             loss_sum: f64::from(loss),
             correct: words[report::CORRECT],
             images: words[report::IMAGES],
             finite: words[report::NOT_FINITE] == 0 && loss.is_finite(),
+            first_gradient: records_gradients.then_some(first_gradient.into()),
         }
     }
 }
@@ -165,7 +169,7 @@ impl Engine {
 
     /// The report of a step or of an evaluation batch, waiting for it if need be.
     pub fn report(&mut self, ticket: Ticket) -> Result<Report, DeviceError> {
-        Ok(Report::new(&self.device.collect(ticket)?))
+        Ok(Report::new(&self.device.collect(ticket)?, self.plan.records_gradients))
     }
 
     /// Forgets what a step has left behind that was not finite and was not applied: the report's word that stops all

@@ -234,14 +234,21 @@ impl TrainOptions {
         })
     }
 
-    /// What the plan of `net` is made for.
-    pub fn plan(&self, net: &ResNet, data: DataSizes, limits: Limits) -> Result<PlanOptions, OptionError> {
+    /// What the plan of `net` is made for; with `record_gradients`, each step reports that of the first convolution.
+    pub fn plan(
+        &self,
+        net: &ResNet,
+        data: DataSizes,
+        limits: Limits,
+        record_gradients: bool,
+    ) -> Result<PlanOptions, OptionError> {
         Ok(PlanOptions {
             data,
             training: Some(TrainingOptions {
                 batch: self.batch_size,
                 optimizer: self.optimizer(),
                 label_smoothing: self.label_smoothing,
+                record_gradients,
             }),
             eval_batch: self.eval_batch,
             survival: self.survival_probabilities(net.blocks.len())?,

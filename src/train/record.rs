@@ -33,6 +33,8 @@ pub struct StepRecord {
     pub images: u32,
     /// Whether its update was left out, because a value was not finite.
     pub left_out: bool,
+    /// Mean absolute gradient of the first convolution's weights, of the loss alone, if it is recorded.
+    pub first_gradient: Option<f64>,
 }
 
 /// A step whose loss or gradient was not finite, after which the run goes on.

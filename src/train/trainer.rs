@@ -328,6 +328,7 @@ impl<'a> Trainer<'a> {
             time,
             images: report.images,
             left_out: !report.finite,
+            first_gradient: report.first_gradient,
         })?;
         Ok(())
     }

@@ -112,6 +112,7 @@ fn config() -> Vec<u8> {
         version: "0.1.0".into(),
         init_weights: Some("weights/last.safetensors".into()),
         trace: true,
+        record_gradients: true,
         checkpoint_every: Every::Steps(500),
         keep_checkpoints: 2,
         data_sha256: "0".repeat(64),

@@ -210,7 +210,12 @@ fn check(case: &Case, device: Box<dyn Device>) {
     let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
     let options = PlanOptions {
         data: DataSizes { height: size, width: size, train: BATCH as usize, test: BATCH as usize },
-        training: Some(TrainingOptions { batch: BATCH, optimizer, label_smoothing: case.label_smoothing }),
+        training: Some(TrainingOptions {
+            batch: BATCH,
+            optimizer,
+            label_smoothing: case.label_smoothing,
+            record_gradients: true,
+        }),
         eval_batch: BATCH,
         survival: vec![case.survival; net.blocks.len()],
         branch_scale: case.scale,
@@ -225,6 +230,11 @@ fn check(case: &Case, device: Box<dyn Device>) {
     let ticket = engine.submit(&step).expect("a step");
     let report = engine.report(ticket).expect("a report");
     let gradients = engine.gradients().expect("gradients");
+
+    let first = gradients.0.iter().find(|tensor| tensor.name == "conv1.weight").expect("the first convolution");
+    let mean = first.values.iter().map(|g| f64::from(g.abs())).sum::<f64>() / first.values.len() as f64;
+    let recorded = report.first_gradient.expect("a recorded gradient");
+    assert!(mean > 0.0 && (recorded - mean).abs() <= 1e-6 * mean, "first gradient {recorded}, not {mean}");
 
     let normalization = data.normalization();
     let (mean, scale) = (f64::from(normalization[0]), f64::from(normalization[1]));

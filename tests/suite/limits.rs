@@ -50,7 +50,12 @@ fn train(limits: &str, data: &DataSet) -> Result<([bool; 2], Outcome), PlanError
         &net,
         &PlanOptions {
             data: DataSizes { height: 9, width: 9, train: data.train.len(), test: data.test.len() },
-            training: Some(TrainingOptions { batch: BATCH, optimizer: ADAM, label_smoothing: 0.0 }),
+            training: Some(TrainingOptions {
+                batch: BATCH,
+                optimizer: ADAM,
+                label_smoothing: 0.0,
+                record_gradients: false,
+            }),
             eval_batch: EVAL_BATCH,
             survival: vec![0.5; net.blocks.len()],
             branch_scale: BranchScale::Eval,

@@ -128,7 +128,7 @@ fn stepper(arch: &str, [drift, tax, hiccup]: [f64; 3]) -> Stepper {
     let device = MadeUp { cpu: CpuDevice::new().expect("the CPU device"), drift, tax, hiccup, timed: 0, longest: 0 };
     let net = ResNet::named(arch, 1, 3).expect("a net");
     let sizes = DataSizes { height: 9, width: 9, train: 8, test: 8 };
-    let plan = Plan::new(&net, &options.plan(&net, sizes, device.limits()).expect("options")).expect("a plan");
+    let plan = Plan::new(&net, &options.plan(&net, sizes, device.limits(), false).expect("options")).expect("a plan");
     let mut engine = Engine::new(Box::new(device), plan, 4, &data).expect("an engine");
     engine.load(&Weights::initial(&net, Init::KaimingNormal, 0)).expect("weights");
     Stepper::new(engine, &options).expect("a stepper")

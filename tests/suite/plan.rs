@@ -19,7 +19,7 @@ const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30, to
 fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
     PlanOptions {
         data: DataSizes { height: size, width: size, train: 20, test: 10 },
-        training: Some(TrainingOptions { batch, optimizer: ADAM, label_smoothing: 0.0 }),
+        training: Some(TrainingOptions { batch, optimizer: ADAM, label_smoothing: 0.0, record_gradients: false }),
         eval_batch: 4,
         survival: probabilities(Rule::Linear, 1.0, 0.5, net.blocks.len()).expect("probabilities"),
         branch_scale: BranchScale::Eval,
@@ -128,6 +128,25 @@ fn dispatch_lists_are_the_recorded_ones() {
     let bottleneck = plan(&net, 28, 4);
     let dropped = bottleneck.schedule(&dropping(5, &[0, 1, 2]));
     expect_file!["../golden/bottleneck_drop_0_1_2.txt"].assert_eq(&listing(&bottleneck, &dropped));
+}
+
+#[test]
+fn a_recorded_gradient_costs_one_dispatch_before_the_update() {
+    let net = ResNet::named("resnet8", 1, 10).expect("a net");
+    let mut options = options(&net, 9, 4, ROOMY);
+    let plain = Plan::new(&net, &options).expect("a plan");
+    options.training.as_mut().expect("training").record_gradients = true;
+    let recording = Plan::new(&net, &options).expect("a plan");
+    let (without, with) = (plain.schedule_update(), recording.schedule_update());
+    let at = with.iter().position(|dispatch| dispatch.label.as_ref() == "first gradient").expect("the record");
+    assert_eq!(
+        listing(&recording, &with[at..=at]),
+        "first gradient [first_gradient]\n    conv1.weight gradient\n    -> report\n"
+    );
+    assert!(with[at + 1].label.starts_with("adam"), "{}", with[at + 1].label);
+    let rest = [&with[..at], &with[at + 1..]].concat();
+    assert_eq!(listing(&recording, &rest), listing(&plain, &without));
+    assert_eq!(recording.storage, plain.storage);
 }
 
 /// A dropped block leaves no trace: what is left is exactly the rest, in the same order.

@@ -224,7 +224,7 @@ fn net(options: &TrainOptions) -> ResNet {
 fn plan(options: &TrainOptions, limits: Limits) -> Plan {
     let sizes = DataSizes { height: 6, width: 6, train: 28, test: 8 };
     let net = net(options);
-    Plan::new(&net, &options.plan(&net, sizes, limits).expect("options")).expect("a plan")
+    Plan::new(&net, &options.plan(&net, sizes, limits, false).expect("options")).expect("a plan")
 }
 
 /// Trains under `options` from `from`, or the begin, on the devices that `open` opens, where the `faults` strike, one

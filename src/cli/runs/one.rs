@@ -53,6 +53,8 @@ pub struct Job {
     pub init: Option<PathBuf>,
     /// Whether a trace is recorded.
     pub trace: bool,
+    /// Whether the gradient of the first convolution is recorded.
+    pub record_gradients: bool,
     /// How often a checkpoint is made.
     pub checkpoint_every: Every,
     /// How many of them stay.
@@ -132,13 +134,13 @@ impl fmt::Display for Halted {
 
 /// Does `job`, and tells `display` of it. Nothing is left behind if the run does not start.
 pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow::Result<Finished> {
-    let Job { settings, begin, init, trace, checkpoint_every, keep_checkpoints, .. } = job;
+    let Job { settings, begin, init, trace, record_gradients, checkpoint_every, keep_checkpoints, .. } = job;
     let net = settings.net(site.data.train.channels, site.data.classes)?;
     let initial = initial_weights(init.as_deref(), &settings, &net)?;
 
     let mut chosen = open_device_with(&site.device, site.backend, site.tune, site.threads)?;
     let limits = chosen.device.limits();
-    let planned = plan(&net, &settings, site.data, limits)?;
+    let planned = plan(&net, &settings, site.data, limits, record_gradients)?;
     let entry = DeviceEntry::from(chosen.device.info());
     let before = match &begin {
         Begin::Stopped(stopped) if stopped.config.device == entry => Some(stopped.config.tuning.clone()),
@@ -152,9 +154,10 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
     chosen.device.set_tuning(&tuning);
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
+        command: Some(typed()),
         init_weights: init.as_deref().map(absolute),
         trace,
-        command: Some(typed()),
+        record_gradients,
         checkpoint_every,
         keep_checkpoints,
         data_sha256: site.data_sha256.clone(),
@@ -183,7 +186,7 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
         DeviceError::OutOfMemory { had_words, .. } => {
             // Planned again for what there was, to say what would fit.
             let limits = Limits { total_words: had_words, ..limits };
-            plan(&net, &settings, site.data, limits).err().unwrap_or_else(|| error.into())
+            plan(&net, &settings, site.data, limits, record_gradients).err().unwrap_or_else(|| error.into())
         }
         error => error.into(),
     })?;
@@ -255,13 +258,19 @@ fn initial_weights(init: Option<&Path>, options: &TrainOptions, net: &ResNet) ->
     Ok(weights.fit(net).map_err(|error| RunError::File { path: path.into(), error: error.into() })?)
 }
 
-/// The plan of `net` within `limits`.
-pub fn plan(net: &ResNet, options: &TrainOptions, data: &DataSet, limits: Limits) -> anyhow::Result<Plan> {
+/// The plan of `net` within `limits`; with `record_gradients`, each step reports that of the first convolution.
+pub fn plan(
+    net: &ResNet,
+    options: &TrainOptions,
+    data: &DataSet,
+    limits: Limits,
+    record_gradients: bool,
+) -> anyhow::Result<Plan> {
     let sizes = DataSizes {
         height: data.train.height,
         width: data.train.width,
         train: data.train.len(),
         test: data.test.len(),
     };
-    Ok(Plan::new(net, &options.plan(net, sizes, limits)?)?)
+    Ok(Plan::new(net, &options.plan(net, sizes, limits, record_gradients)?)?)
 }

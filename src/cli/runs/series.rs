@@ -64,7 +64,8 @@ impl<'a> Series<'a> {
             settings: run.settings.clone(),
             data_sha256: data_sha256.clone(),
             init_weights: args.init.as_deref().map(absolute),
-            trace: args.record == Some(Record::Trace),
+            trace: args.records(Record::Trace),
+            record_gradients: args.records(Record::Gradients),
         };
         let all: Vec<Planned> = runs.iter().map(planned).collect();
         if out.symlink_metadata().is_ok() && !out.is_dir() {
@@ -79,7 +80,7 @@ impl<'a> Series<'a> {
         let mut words = 0;
         for SeriesRun { settings, .. } in &runs {
             let net = settings.net(data.train.channels, data.classes)?;
-            let plan = plan(&net, settings, data, limits)?;
+            let plan = plan(&net, settings, data, limits, args.records(Record::Gradients))?;
             // On the host: weights and moments, as they are handed out and as they are written, twice each.
             words = words.max(plan.storage.buffers.iter().sum::<usize>() + 12 * net.parameter_count());
         }
@@ -194,7 +195,8 @@ impl<'a> Series<'a> {
                 None => Begin::New(Some(folder)),
             },
             init: self.args.init.clone(),
-            trace: self.args.record == Some(Record::Trace),
+            trace: self.args.records(Record::Trace),
+            record_gradients: self.args.records(Record::Gradients),
             checkpoint_every: every,
             keep_checkpoints: self.args.keep_checkpoints.unwrap_or(KEEP_CHECKPOINTS) as usize,
             profile: None,

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::args::TrainArgs;
+use super::args::{Record, TrainArgs};
 use super::console::Console;
 use super::report::write_into;
 use super::resolve::resolve;
@@ -38,9 +38,11 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let checkpoint_every = checkpoint_every(args.run.checkpoint_every, before, settings.on_nan)?;
     let steps = profiled_steps(args, settings.steps)?;
     let profile = args.profile.clone().map(|path| Profiled { path, steps: steps.clone() });
-    let init = match &stopped {
-        Some(stopped) => stopped.config.init_weights.clone().map(Into::into),
-        None => args.run.init.clone(),
+    let (init, trace, record_gradients) = match &stopped {
+        Some(StoppedRun { config, .. }) => {
+            (config.init_weights.clone().map(Into::into), config.trace, config.record_gradients)
+        }
+        None => (args.run.init.clone(), args.run.records(Record::Trace), args.run.records(Record::Gradients)),
     };
     let (device, backend) = device_flags(args, stopped.as_ref());
     let site = Site {
@@ -56,7 +58,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let job = Job {
         settings,
         init,
-        trace: args.run.record.is_some(),
+        trace,
+        record_gradients,
         checkpoint_every,
         keep_checkpoints: args.run.keep_checkpoints.unwrap_or(KEEP_CHECKPOINTS) as usize,
         profile,

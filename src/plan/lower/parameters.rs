@@ -3,7 +3,7 @@
 use super::{Builder, limit_words, push};
 use crate::dispatch::ValueId;
 use crate::kernels::update::GRANULE;
-use crate::kernels::{adam, batch_norm, finite, sgd};
+use crate::kernels::{adam, batch_norm, finite, first_gradient, sgd};
 use crate::model::parameters::Parameter;
 use crate::plan::{Interface, Optimizer, ParameterValue, Place, Template};
 
@@ -53,7 +53,17 @@ impl Builder<'_> {
         self.parameter_list = parameters.iter().map(|parameter| self.parameters[&parameter.name].clone()).collect();
         // Every check comes before every update, so that nothing moves if anything is not finite.
         self.update = checks;
+        self.record_gradients(interface);
         self.update.extend(updates);
+    }
+
+    /// What a step reports of its gradients, if anything.
+    fn record_gradients(&mut self, interface: &Interface) {
+        if self.options.training.as_ref().is_some_and(|training| training.record_gradients) {
+            let gradient = self.gradient(&self.net.stem.name, ".weight");
+            let kernel = first_gradient::FirstGradient::new(self.values[gradient.index()].words as u32);
+            push(&mut self.update, "first gradient", kernel, [gradient], [interface.report]);
+        }
     }
 
     /// The flat buffers of a chunk, and each parameter's place in them.

@@ -23,6 +23,7 @@ families! {
     conv,
     dropout,
     finite,
+    first_gradient,
     gather,
     linear,
     pool,

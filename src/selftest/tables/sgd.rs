@@ -45,7 +45,7 @@ pub fn rows() -> Vec<Row> {
             after.iter_mut().zip(moved).for_each(|(after, moved)| after.push(moved));
         }
         let row = Row::new(why, Sgd::new(words as u32, momentum, nesterov, weight_decay));
-        let row = row.read(&gradients).read(&group_of).read(&control(&GROUPS)).read(&vec![0, 0, 0, stop]);
+        let row = row.read(&gradients).read(&group_of).read(&control(&GROUPS)).read(&vec![0, 0, 0, stop, 0]);
         rows.push(before.into_iter().zip(after).fold(row, |row, (before, after)| row.update(&before, after)));
     }
     rows

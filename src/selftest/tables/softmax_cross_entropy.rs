@@ -108,13 +108,13 @@ fn row(why: &'static str, draw: &mut Draw, case: &Case, logits: Vec<f64>) -> Row
             finite = false;
         }
     }
-    let report: [Word; 4] = match finite {
-        true => [losses.into(), correct.into(), (valid as u32).into(), reported.into()],
-        false => [Word::Nan, Word::Any, (valid as u32).into(), 1.into()],
+    let report: [Word; 5] = match finite {
+        true => [losses.into(), correct.into(), (valid as u32).into(), reported.into(), 7.into()],
+        false => [Word::Nan, Word::Any, (valid as u32).into(), 1.into(), 7.into()],
     };
     let kernel = SoftmaxCrossEntropy::new(batch as u32, classes as u32, smoothing);
     let row = Row::new(why, kernel).read(&logits).read(&labels).read(&indices).read(&vec![valid as u32, 0, 0, 0]);
-    row.write(dlogits).update(&vec![7, 7, 7, reported], report.to_vec())
+    row.write(dlogits).update(&vec![7, 7, 7, reported, 7], report.to_vec())
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ const REPRODUCED: [&str; 5] =
 /// A run of 60 steps that leaves all that can be compared.
 fn long(workspace: &Workspace, out: &str) -> Command {
     let train = TRAIN.replace("--epochs 2", "--epochs 10");
-    workspace.command(&format!("{train} --record trace --quiet --checkpoint-every 3 --test-every 4 --out {out}"))
+    workspace
+        .command(&format!("{train} --record trace,gradients --quiet --checkpoint-every 3 --test-every 4 --out {out}"))
 }
 
 fn resume(workspace: &Workspace, run: &str) -> Command {
@@ -111,8 +112,9 @@ fn killed_at_any_instant() {
 fn killed_on_the_gpu() {
     let workspace = Workspace::with_tiny();
     let train = TRAIN.replace("--device cpu", "--device gpu");
-    let begin =
-        |out: &str| workspace.command(&format!("{train} --record trace --quiet --checkpoint-every 2 --out {out}"));
+    let begin = |out: &str| {
+        workspace.command(&format!("{train} --record trace,gradients --quiet --checkpoint-every 2 --out {out}"))
+    };
     // Twice, as the first one compiles what the driver keeps.
     workspace.run(&mut begin("first"));
     let begun = Instant::now();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sdgpu::experiment::RunConfig;
+use sdgpu::experiment::{Metric, RunConfig, read_metrics};
 use sdgpu::model::init::Init;
 use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
@@ -67,12 +67,12 @@ fn run_directory_holds_what_is_promised() {
 
     // Unknown and missing settings would be errors.
     let config = config(&workspace, "run");
-    let RunConfig { version, init_weights, trace, checkpoint_every, keep_checkpoints, .. } = config;
+    let RunConfig { version, init_weights, trace, record_gradients, checkpoint_every, keep_checkpoints, .. } = config;
     let RunConfig { data_sha256, device, settings, tuning, .. } = config;
     assert!(tuning.is_empty());
     assert_eq!((checkpoint_every.to_string().as_str(), keep_checkpoints, data_sha256.len()), ("5m", 2, 64));
     assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
-    assert_eq!((init_weights, trace), (None, false));
+    assert_eq!((init_weights, trace, record_gradients), (None, false, false));
     assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));
     assert_eq!((settings.steps, settings.batch_size, settings.validation, settings.eval_every), (12, 8, 5, 2));
 
@@ -301,6 +301,40 @@ fn trace_holds_what_a_replay_needs() {
     let initial = config(&workspace, "b").init_weights.unwrap();
     assert!(initial.ends_with("initial.safetensors") && Path::new(&initial).is_absolute(), "{initial}");
     assert!(config(&workspace, "a").trace && !config(&workspace, "b").trace);
+}
+
+#[test]
+fn recorded_gradients_change_nothing_else() {
+    let workspace = Workspace::with_tiny();
+    for (device, runs) in [("cpu", ["a", "b"]), ("gpu", ["c", "d"])] {
+        let train = TRAIN.replace("--device cpu", &format!("--device {device}"));
+        workspace.sdgpu(&format!("{train} --record gradients --csv --tensorboard --out {}", runs[0]));
+        workspace.sdgpu(&format!("{train} --out {}", runs[1]));
+        let [mut recorded, plain] = runs.map(|run| workspace.json(&format!("{run}/metrics.jsonl")));
+        let take = |line: &mut Value| line.as_object_mut().unwrap().remove("first_gradient");
+        let gradients: Vec<f64> = recorded.iter_mut().filter_map(take).map(|x| x.as_f64().unwrap()).collect();
+        assert_eq!(recorded, plain);
+        let distinct: BTreeSet<u64> = gradients.iter().map(|gradient| gradient.to_bits()).collect();
+        assert_eq!((gradients.len(), distinct.len()), (12, 12), "{gradients:?}");
+        assert!(gradients.iter().all(|&gradient| gradient > 0.0 && gradient < 10.0), "{gradients:?}");
+        let [with, without] = runs.map(|run| weights(&workspace, &format!("{run}/weights/last.safetensors")));
+        assert!(with == without, "{device}: other weights");
+        assert_eq!(runs.map(|run| config(&workspace, run).record_gradients), [true, false]);
+
+        let metrics = read_metrics(&workspace.path(runs[0])).unwrap();
+        let told = metrics.iter().filter_map(|metric| match metric {
+            Metric::Train { first_gradient, .. } => *first_gradient,
+            Metric::Eval { .. } => None,
+        });
+        assert!(told.eq(gradients.iter().copied()));
+        let table = workspace.text(&format!("{}/metrics.csv", runs[0]));
+        let column: Vec<&str> = table.lines().map(|row| row.rsplit(',').next().unwrap()).collect();
+        assert_eq!(column[0], "first_gradient");
+        assert!(column[1..].iter().map(|cell| cell.parse::<f64>().unwrap()).eq(gradients.iter().copied()));
+        let events = workspace.read(&format!("{}/events.out.tfevents.sdgpu", runs[0]));
+        let name = b"train/first_gradient";
+        assert_eq!(events.windows(name.len()).filter(|window| window == name).count(), 12);
+    }
 }
 
 #[test]

@@ -151,6 +151,7 @@ fn runs_of_other_settings_are_refused() {
     );
     refuse(&compare("--out c --survival-last .25"), "stochastic-seed0 holds a run with survival-last = 0.5, not 0.25");
     refuse(&compare("--out c --record trace"), "holds a run with trace = false, not true");
+    refuse(&compare("--out c --record gradients"), "holds a run with record-gradients = false, not true");
     // Also where only runs of other seeds are there.
     refuse(&compare("--out c --seed 7 --lr 0.25"), "holds a run with lr = 0.005, not 0.25");
     refuse(&sweep("--out c"), "holds a run with model = resnet, not stochastic");

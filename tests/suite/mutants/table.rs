@@ -339,6 +339,10 @@ pub const MUTANTS: &[Mutant] = &[
         "if !is_finite(values[i]) {",
         "if i == 0u { atomicStore(&report[REPORT_NOT_FINITE], 0u); } if !is_finite(values[i]) {",
     ),
+    mutant("first_gradient", "the mean of the gradient, not of its magnitude", "abs(gradient[i])", "gradient[i]"),
+    mutant("first_gradient", "the sum, not the mean", "lanes[0] / f32(p.words)", "lanes[0]"),
+    mutant("first_gradient", "only as many words as lanes", "i < p.words", "i < min(p.words, LANES)"),
+    mutant("first_gradient", "the tree leaves out its last step", "half > 0u", "half > 1u"),
     mutant("gather", "bytes highest first", "8u * (at % 4u)", "8u * (3u - at % 4u)"),
     mutant(
         "gather",

@@ -38,6 +38,7 @@ families! {
     conv,
     dropout,
     finite,
+    first_gradient,
     gather,
     linear,
     pool,

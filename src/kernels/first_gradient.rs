@@ -1,0 +1,52 @@
+//! How large the gradient is that arrives at the first convolution: it shrinks on its way back through a deep net.
+
+use std::ops::Range;
+
+use super::{params, report, shader};
+use crate::dispatch::{Bindings, Cost, Kernel, WORKGROUP};
+
+shader! { FIRST_GRADIENT: "first_gradient", reads: 1, writes: 1, params: FirstGradient }
+
+params! {
+    /// `gradient -> report`: sets word 4 of the report to the mean of |gradient|, as f32 bits.
+    ///
+    /// Against the step, it is the figure on vanishing gradients of Huang et al. 2016.
+    pub struct FirstGradient {
+        /// Number of weights.
+        words: u32,
+    }
+}
+
+impl FirstGradient {
+    /// Of a gradient of `words` words.
+    pub fn new(words: u32) -> Self {
+        Self { words }
+    }
+}
+
+impl Kernel for FirstGradient {
+    fn workgroups(&self) -> u32 {
+        1
+    }
+    fn cost(&self) -> Cost {
+        let words = f64::from(self.words);
+        Cost { flop: words, terms: words, loads: words }
+    }
+    fn integers(&self, _: usize) -> Range<usize> {
+        report::INTEGERS
+    }
+    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+        let ([gradient], [report]) = bindings.f32();
+        let mut lanes = [0.0; WORKGROUP as usize];
+        for words in gradient.chunks(lanes.len()) {
+            lanes.iter_mut().zip(words).for_each(|(lane, word)| *lane += word.abs());
+        }
+        let mut half = lanes.len() / 2;
+        while half > 0 {
+            let (sums, others) = lanes.split_at_mut(half);
+            sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += *other);
+            half /= 2;
+        }
+        report[report::FIRST_GRADIENT] = lanes[0] / self.words as f32;
+    }
+}
