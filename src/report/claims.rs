@@ -115,7 +115,8 @@ impl Findings {
         [ratio, difference, difference_beyond_sampling]: [Estimate; 3],
         trends: [Trend; 2],
     ) -> Self {
-        let corrected = holm([ratio.p_value, trends[0].in_all.p_value, trends[1].in_all.p_value]);
+        let mut corrected = [ratio.p_value, trends[0].in_all.p_value, trends[1].in_all.p_value];
+        holm(&mut corrected);
         Self { basis, variance, ratio, difference, difference_beyond_sampling, trends, corrected }
     }
 

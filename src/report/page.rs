@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use super::chart::{NARROW, STYLE, WIDE, escape, number};
-use super::estimate::Estimate;
+use super::comparison::{Compared, Measure};
 use super::figures::{Drawn, Figure, Table};
 use super::paired::{deviation, mean};
 use super::runs::Run;
 use super::study::{Net, Study};
-use super::words::{counted, difference, listed};
+use super::words::{counted, listed};
 
 /// What the page looks like around the drawings.
 const PAGE_STYLE: &str = "\
@@ -124,11 +124,12 @@ fn results(html: &mut String, study: &Study) {
     if study.nets.iter().any(|net| net.runs.len() > 1) {
         paragraph(html, "Means and standard deviations over the seeds, of the last weights on all test images.");
     }
-    for pair in study.pairs() {
-        let accuracy = |run: &Run| run.summary.as_ref().map(|summary| 100.0 * summary.test.accuracy);
-        let (estimate, seeds): (Option<Estimate>, usize) = pair.difference(accuracy);
-        paragraph(html, &difference(&pair, "test accuracy", "points", estimate, seeds));
-    }
+    let compared = Compared {
+        what: "test accuracy",
+        measure: Measure::Difference("points"),
+        figure: &|run| run.summary.as_ref().map(|summary| 100.0 * summary.test.accuracy),
+    };
+    compared.sentences(study).iter().for_each(|sentence| paragraph(html, sentence));
 }
 
 fn settings(html: &mut String, study: &Study) {

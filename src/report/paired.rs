@@ -26,19 +26,18 @@ pub fn mean_difference(differences: &[f64]) -> Option<Estimate> {
     Estimate::student(mean(differences), standard_error, count - 1)
 }
 
-/// Holm's correction of the p values of several comparisons, in their order: of the m values, the one with rank k (from
-/// 0) becomes (m - k) times itself, no less than those of lower ranks, at most 1. To call what stays at or below 0.05 a
-/// difference keeps the chance of any false one at 0.05 (Holm, "A simple sequentially rejective multiple test
-/// procedure", 1979).
-pub fn holm<const COUNT: usize>(p_values: [f64; COUNT]) -> [f64; COUNT] {
-    let mut order: [usize; COUNT] = std::array::from_fn(|index| index);
+/// Holm's correction of the p values of several comparisons: of the m values, the one with rank k (from 0) becomes
+/// (m - k) times itself, no less than those of lower ranks, at most 1. To call what stays at or below 0.05 a difference
+/// keeps the chance of any false one at 0.05 (Holm, "A simple sequentially rejective multiple test procedure", 1979).
+pub fn holm(p_values: &mut [f64]) {
+    let count = p_values.len();
+    let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
-    let (mut corrected, mut largest) = ([0.0; COUNT], 0f64);
+    let mut largest = 0f64;
     for (rank, index) in order.into_iter().enumerate() {
-        largest = largest.max((COUNT - rank) as f64 * p_values[index]).min(1.0);
-        corrected[index] = largest;
+        largest = largest.max((count - rank) as f64 * p_values[index]).min(1.0);
+        p_values[index] = largest;
     }
-    corrected
 }
 
 #[cfg(test)]
@@ -61,7 +60,8 @@ mod tests {
     proptest! {
         #[test]
         fn holms_correction_lies_between_none_and_bonferronis(p_values in prop::array::uniform6(0.0..1.0)) {
-            let corrected = holm(p_values);
+            let mut corrected = p_values;
+            holm(&mut corrected);
             for (a, corrected_a) in p_values.iter().zip(corrected) {
                 prop_assert!(*a <= corrected_a && corrected_a <= (6.0 * a).min(1.0));
                 for (b, corrected_b) in p_values.iter().zip(corrected) {

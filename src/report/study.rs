@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::estimate::Estimate;
-use super::paired::mean_difference;
 use super::runs::Run;
 use crate::data::DataSet;
 use crate::model::survival::Rule;
@@ -119,14 +117,6 @@ impl Pair<'_> {
     pub fn runs(&self) -> impl Iterator<Item = (&Run, &Run)> {
         let twin = |run: &Run| self.stochastic.runs.iter().find(|other| other.seed() == run.seed());
         self.plain.runs.iter().filter_map(move |run| Some((run, twin(run)?)))
-    }
-
-    /// The mean of `figure` over the pairs of runs, stochastic - plain, with its interval; and the number of pairs.
-    /// The interval is `None` with fewer than two.
-    pub fn difference(&self, figure: impl Fn(&Run) -> Option<f64>) -> (Option<Estimate>, usize) {
-        let differences: Vec<f64> =
-            self.runs().filter_map(|(plain, stochastic)| Some(figure(stochastic)? - figure(plain)?)).collect();
-        (mean_difference(&differences), differences.len())
     }
 }
 

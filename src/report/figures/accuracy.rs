@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Panel, Plot, Stroke};
-use crate::report::curves::{Curve, late_mean, layers, of_evaluations, smooth, spread};
+use crate::report::comparison::{Compared, Measure};
+use crate::report::curves::{Curve, Spread, late_mean, layers, of_evaluations, smooth, spread};
 use crate::report::runs::Run;
 use crate::report::study::{Net, Study};
-use crate::report::words::difference;
 
 /// Accuracy in percent, raw, of the evaluations that the figure is about.
 fn raw(run: &Run) -> Curve {
@@ -37,7 +37,7 @@ pub fn draw(study: &Study) -> Drawn {
         let half = net.first().config.settings.steps / 2;
         for (panel, from) in [(&mut whole, 0), (&mut late, half)] {
             let of = |spreads: &[_], stroke| {
-                let begin = spreads.partition_point(|spread: &crate::report::curves::Spread| spread.step <= from);
+                let begin = spreads.partition_point(|spread: &Spread| spread.step <= from);
                 layers(series, stroke, &spreads[begin..], net.runs.len(), |step| step as f64)
             };
             panel.extend(of(&curves, Stroke::Faint).into_iter().map(|layer| (0, layer)));
@@ -69,10 +69,12 @@ pub fn draw(study: &Study) -> Drawn {
         if first.runs.len() > 1 { ", mean over the seeds" } else { "" },
         lines_and_bands(study)
     )];
-    text.extend(study.pairs().iter().filter(|pair| drawn(pair.plain) && drawn(pair.stochastic)).map(|pair| {
-        let (estimate, seeds) = pair.difference(|run| late_mean(run, &raw(run)));
-        difference(pair, "accuracy, mean over the second half of the run", "points", estimate, seeds)
-    }));
+    let compared = Compared {
+        what: "accuracy, mean over the second half of the run",
+        measure: Measure::Difference("points"),
+        figure: &|run| late_mean(run, &raw(run)),
+    };
+    text.extend(compared.sentences(study));
     Ok(Figure {
         name: "accuracy",
         title: format!("{title}, after {}", every(settings.eval_every)),

@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use super::{Drawn, Figure, Table, cell, legend, shown};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Mark, Panel, Plot, Shape, Sign, Strips, Stroke, number};
+use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, spread};
 use crate::report::estimate::Estimate;
 use crate::report::flop::Flop;
 use crate::report::paired::{mean, mean_difference};
 use crate::report::runs::Run;
 use crate::report::study::{Net, Study};
-use crate::report::words::difference;
 
 /// Windows of the curve of images per second.
 const WINDOWS: usize = 60;
@@ -152,10 +152,8 @@ pub fn draw(study: &Study) -> Drawn {
          head and down-sampling shortcuts always run."
             .to_string(),
     ];
-    for pair in study.pairs() {
-        let (estimate, seeds) = pair.difference(milliseconds);
-        text.push(difference(&pair, "time per training step", "ms", estimate, seeds));
-    }
+    let compared = Compared { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };
+    text.extend(compared.sentences(study));
     if let Some(reason) = study.runs().find_map(|run| study.data_of(run).err()) {
         text.push(format!("Operations could not be counted for all runs: {reason}."));
     }

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
+use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, Spread, layers, of_evaluations, smooth, spread};
 use crate::report::runs::{Evaluation, Run};
 use crate::report::study::{Net, Study};
-use crate::report::words::difference;
 
 /// The evaluations of a kind.
 struct Kind {
@@ -94,11 +94,12 @@ pub fn draw(study: &Study) -> Drawn {
          Time is that of the training steps, evaluations apart. {}",
         lines_and_bands(study)
     ));
-    for pair in study.pairs() {
-        let error = |run: &Run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy));
-        let (estimate, seeds) = pair.difference(error);
-        text.push(difference(&pair, "test error at the end", "points", estimate, seeds));
-    }
+    let compared = Compared {
+        what: "test error at the end",
+        measure: Measure::Difference("points"),
+        figure: &|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)),
+    };
+    text.extend(compared.sentences(study));
     let what = kind.map_or(String::new(), |kind| format!(", {} loss and {} error", kind.name, kind.name));
     Ok(Figure {
         name: "learning",

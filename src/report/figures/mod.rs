@@ -3,7 +3,11 @@
 mod accuracy;
 mod cost;
 mod gates;
+mod gradient;
 mod learning;
+mod mistakes;
+mod survival;
+mod variance;
 
 use super::chart::{COLOURS, Drawing, Key, Sign};
 use super::study::{Net, Study};
@@ -40,7 +44,16 @@ pub type Drawn = Result<Figure, String>;
 
 /// All figures of `study`, in their order.
 pub fn all(study: &Study) -> Vec<Drawn> {
-    let makers: [fn(&Study) -> Drawn; 4] = [accuracy::draw, learning::draw, gates::draw, cost::draw];
+    let makers: [fn(&Study) -> Drawn; 8] = [
+        accuracy::draw,
+        learning::draw,
+        variance::draw,
+        gates::draw,
+        gradient::draw,
+        survival::draw,
+        cost::draw,
+        mistakes::draw,
+    ];
     makers.into_iter().map(|draw| draw(study)).collect()
 }
 

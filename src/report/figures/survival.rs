@@ -1,0 +1,193 @@
+//! The paper's figures on the survival probability: error against p_L for each rule, and over p_L and depth.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::{Drawn, Figure, Table, cell};
+use crate::model::survival::Rule;
+use crate::report::chart::{Axis, Cell, Cells, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
+use crate::report::comparison::{Compared, Measure};
+use crate::report::paired::{mean, mean_difference};
+use crate::report::study::{Net, Study};
+use crate::report::words::{p_value, signed};
+
+/// A net as a cell of a sweep.
+struct Swept<'a> {
+    net: &'a Net,
+    arch: &'a str,
+    /// `None` where every block survives, whatever the rule.
+    rule: Option<Rule>,
+    last: f64,
+    /// Test error in percent of each run that has ended.
+    errors: Vec<f64>,
+}
+
+impl<'a> Swept<'a> {
+    fn of(net: &'a Net) -> Option<Self> {
+        let (rule, last) = net.rule();
+        let errors = net.each(|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)));
+        let arch = &net.first().config.settings.arch;
+        (!errors.is_empty()).then_some(Self { net, arch, rule, last, errors })
+    }
+
+    fn has_rule(&self, rule: Rule) -> bool {
+        self.rule.is_none_or(|own| own == rule)
+    }
+}
+
+/// Error against p_L for each net and rule; heat maps where there are several nets or rules.
+pub fn draw(study: &Study) -> Drawn {
+    let swept: Vec<Swept> = study.nets.iter().filter_map(Swept::of).collect();
+    let lasts = distinct(swept.iter().map(|cell| cell.last), f64::total_cmp);
+    let mut rules: Vec<Rule> = Vec::new();
+    for rule in swept.iter().filter_map(|cell| cell.rule) {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    let of_stochastic: BTreeSet<u64> = swept.iter().filter(|c| c.rule.is_some()).map(|c| c.last.to_bits()).collect();
+    if of_stochastic.len() < 2 {
+        return Err("Error against p_L: it takes nets of two survival probabilities that have ended.".into());
+    }
+    let mut archs: Vec<&str> = Vec::new();
+    for cell in &swept {
+        if !archs.contains(&cell.arch) {
+            archs.push(cell.arch);
+        }
+    }
+    let mut panels: Vec<Panel> = archs.iter().map(|arch| against_last(&swept, arch, &rules)).collect();
+    if archs.len() > 1 || rules.len() > 1 {
+        panels.push(Panel::Cells(heat_map(&swept, &archs, &rules, &lasts)));
+    }
+    let keys = rules.iter().enumerate().map(|(series, rule)| Key {
+        series: SERIES[series % SERIES.len()],
+        sign: Sign::Line(Stroke::Strong),
+        name: format!("{} rule", rule.name()),
+    });
+    let compared = Compared {
+        what: "test error",
+        measure: Measure::Difference("points"),
+        figure: &|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)),
+    };
+    let table = differences(study, &compared);
+    let mut text = vec![
+        "Each point is the mean over the seeds, its bar Student\u{2019}s 95 % interval; with one seed there is none. At \
+         p_L = 1 every block survives, whatever the rule."
+            .to_string(),
+    ];
+    if !table.rows.is_empty() {
+        text.push(
+            "The table holds each net with stochastic depth against the net without that is equal in everything else, \
+             in pairs of runs that share a seed; p values are corrected for all of its comparisons (Holm)."
+                .into(),
+        );
+    }
+    Ok(Figure {
+        name: "survival",
+        title: "Test error against the survival probability of the last block".into(),
+        text,
+        drawing: Drawing { legend: keys.collect(), panels },
+        csv: csv(&swept),
+        table: Some(table).filter(|table| !table.rows.is_empty()),
+    })
+}
+
+/// Colours of the rules: others than those of the first nets.
+const SERIES: [usize; 3] = [2, 3, 4];
+
+fn distinct<T: PartialEq>(values: impl Iterator<Item = T>, order: impl Fn(&T, &T) -> std::cmp::Ordering) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_by(order);
+    values.dedup();
+    values
+}
+
+fn against_last(swept: &[Swept], arch: &str, rules: &[Rule]) -> Panel {
+    let (mut lines, mut dots) = (Vec::new(), Vec::new());
+    for (index, &rule) in rules.iter().enumerate() {
+        let series = SERIES[index % SERIES.len()];
+        let mut points: Vec<Point> = swept
+            .iter()
+            .filter(|cell| cell.arch == arch && cell.has_rule(rule))
+            .map(|cell| Point {
+                x: cell.last,
+                y: mean(&cell.errors),
+                interval: mean_difference(&cell.errors).map(|estimate| (estimate.low, estimate.high)),
+            })
+            .collect();
+        points.sort_by(|a, b| a.x.total_cmp(&b.x));
+        let line = points.iter().map(|point| (point.x, point.y)).collect();
+        lines.push(Layer::Line { series, stroke: Stroke::Strong, points: line });
+        dots.push(Layer::Points { series, points });
+    }
+    lines.extend(dots);
+    Panel::Plot(Plot {
+        title: arch.into(),
+        x: Axis::tight("survival probability of the last block, p_L"),
+        y: Axis::round("test error (%)"),
+        layers: lines,
+    })
+}
+
+/// Mean error by net and rule, downward, and p_L; the darker, the higher.
+fn heat_map(swept: &[Swept], archs: &[&str], rules: &[Rule], lasts: &[f64]) -> Cells {
+    let means = swept.iter().map(|cell| mean(&cell.errors));
+    let (least, most) = means.fold((f64::INFINITY, 0f64), |(least, most), error| (least.min(error), most.max(error)));
+    let rows: Vec<(&str, Rule)> = archs.iter().flat_map(|&arch| rules.iter().map(move |&rule| (arch, rule))).collect();
+    let at = |(arch, rule): (&str, Rule), last: f64| {
+        let cell = swept.iter().find(|cell| cell.arch == arch && cell.has_rule(rule) && cell.last == last)?;
+        let error = mean(&cell.errors);
+        let shade = if most > least { (error - least) / (most - least) } else { 0.5 };
+        Some(Cell { shade: 0.06 + 0.94 * shade, series: 1, text: number(error, 2) })
+    };
+    let name = |&(arch, rule): &(&str, Rule)| match (archs.len(), rules.len()) {
+        (_, 1) => arch.to_string(),
+        (1, _) => rule.name().to_string(),
+        _ => format!("{arch} {}", rule.name()),
+    };
+    Cells {
+        title: "mean test error (%)".into(),
+        columns: "p_L".into(),
+        rows: String::new(),
+        column_names: lasts.iter().map(f64::to_string).collect(),
+        row_names: rows.iter().map(name).collect(),
+        cells: rows.iter().map(|&row| lasts.iter().map(|&last| at(row, last)).collect()).collect(),
+    }
+}
+
+fn differences(study: &Study, compared: &Compared) -> Table {
+    let comparisons = compared.over(study);
+    let count = comparisons.iter().filter(|comparison| comparison.estimate.is_some()).count();
+    let head = ["net with stochastic depth", "seeds", "difference (points)", "95 % interval", "p, corrected", "shows"];
+    let row = |comparison: &crate::report::comparison::Comparison| {
+        let dash = || "\u{2013}".to_string();
+        let estimate = comparison.estimate;
+        vec![
+            comparison.pair.stochastic.name.clone(),
+            comparison.seeds.to_string(),
+            estimate.map_or_else(dash, |estimate| signed(estimate.value, 2)),
+            estimate
+                .map_or_else(dash, |estimate| format!("{} to {}", signed(estimate.low, 2), signed(estimate.high, 2))),
+            estimate.map_or_else(dash, |_| {
+                p_value(comparison.corrected, count.min(1)).replace("p = ", "").replace("p ", "")
+            }),
+            compared.verdict(comparison),
+        ]
+    };
+    Table { head: head.map(String::from).into(), rows: comparisons.iter().map(row).collect() }
+}
+
+fn csv(swept: &[Swept]) -> String {
+    let mut text = "net,arch,rule,p_L,seed,test_error\n".to_string();
+    for of in swept {
+        let rule = of.rule.map_or("any", Rule::name);
+        for run in &of.net.runs {
+            if let Some(summary) = &run.summary {
+                let error = 100.0 * (1.0 - summary.test.accuracy);
+                let (name, arch, last) = (cell(&of.net.name), of.arch, of.last);
+                let _ = writeln!(text, "{name},{arch},{rule},{last},{},{error:.4}", run.seed());
+            }
+        }
+    }
+    text
+}
