@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 # Colour scheme and width in pixels of each screenshot.
 VIEWS = [(scheme, width) for scheme in ("light", "dark") for width in (1100, 400)]
@@ -53,9 +54,8 @@ class Browser:
                 return message["result"]
             self.events.append(message)
 
-    def wait(self, event):
-        while not any(message.get("method") == event for message in self.events):
-            self.events.append(self.read())
+    def value(self, session, expression):
+        return self.call("Runtime.evaluate", session, expression=expression)["result"]["value"]
 
     def read(self):
         while b"\0" not in self.unread:
@@ -79,15 +79,19 @@ def look(browser, page, scheme, width, shot):
                  mobile=False)
     browser.events.clear()
     browser.call("Page.navigate", session, url=page)
-    browser.wait("Page.loadEventFired")
-    expression = "document.documentElement.scrollWidth + ' ' + document.documentElement.scrollHeight"
-    size = browser.call("Runtime.evaluate", session, expression=expression)["result"]["value"]
-    shown_width, shown_height = map(int, size.split())
+    # Not the load event: a late one can be of the empty page before.
+    while browser.value(session, "document.readyState + ' ' + document.URL") != f"complete {page}":
+        time.sleep(0.05)
+    shown_width, shown_height = (
+        browser.value(session, f"document.documentElement.{size}") for size in ("scrollWidth", "scrollHeight")
+    )
     clip = {"x": 0, "y": 0, "width": width, "height": shown_height, "scale": 1}
     picture = browser.call("Page.captureScreenshot", session, captureBeyondViewport=True, clip=clip)["data"]
     shot.write_bytes(base64.b64decode(picture))
 
     faults = []
+    if browser.value(session, "document.querySelectorAll('figure svg').length") == 0:
+        faults.append("the page has no figure")
     if shown_width > width:
         faults.append(f"the page is {shown_width} pixels wide")
     for event in browser.events:
@@ -107,7 +111,7 @@ def look(browser, page, scheme, width, shot):
 
 def main():
     program, page, folder = sys.argv[1:]
-    page = pathlib.Path(page).resolve()
+    page = pathlib.Path(page).resolve(strict=True)
     faults = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(program, profile)

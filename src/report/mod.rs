@@ -24,6 +24,7 @@ mod png;
 pub mod runs;
 pub mod smoothing;
 pub mod study;
+mod table;
 pub mod variance;
 mod words;
 

@@ -1,14 +1,16 @@
 //! The page: one HTML file that needs nothing else, no network and no script.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::chart::{NARROW, STYLE, WIDE, escape, number};
 use super::comparison::{Compared, Measure};
-use super::figures::{Drawn, Figure, Table};
+use super::figures::{Drawn, Figure};
 use super::paired::{deviation, mean};
 use super::runs::Run;
 use super::study::{Net, Study};
-use super::words::{counted, listed};
+use super::table::{NONE, Table};
+use super::words::{counted, listed, seeds};
 
 /// What the page looks like around the drawings.
 const PAGE_STYLE: &str = "\
@@ -63,9 +65,8 @@ pub fn page(study: &Study, figures: &[Drawn]) -> String {
 
 fn title(study: &Study) -> String {
     let mut archs: Vec<String> = study.runs().map(|run| run.config.settings.arch.clone()).collect();
-    archs.dedup();
-    archs.sort();
-    archs.dedup();
+    let mut known = HashSet::new();
+    archs.retain(|arch| known.insert(arch.clone()));
     let plain = study.nets.iter().any(Net::is_plain);
     let stochastic = study.nets.iter().any(|net| !net.is_plain());
     let depth = match (plain, stochastic) {
@@ -103,16 +104,16 @@ fn results(html: &mut String, study: &Study) {
             net.each(|run| run.summary.as_ref().and_then(figure))
         };
         let spread = |values: Vec<f64>, decimals: usize, unit: &str| match values.is_empty() {
-            true => "\u{2013}".to_string(),
+            true => NONE.to_string(),
             false => {
                 let spread = deviation(&values)
                     .map_or(String::new(), |deviation| format!(" \u{b1} {}", number(deviation, decimals)));
                 format!("{}{spread}{unit}", number(mean(&values), decimals))
             }
         };
-        vec![
+        [
             net.name.clone(),
-            listed(&net.runs.iter().map(|run| run.seed().to_string()).collect::<Vec<_>>()),
+            seeds(net.runs.iter().map(Run::seed)),
             spread(each(&|run| Some(100.0 * run.test.accuracy)), 2, " %"),
             spread(each(&|run| run.test.loss), 4, ""),
             spread(each(&|run| Some(100.0 * run.best.as_ref()?.accuracy)), 2, " %"),
@@ -120,7 +121,7 @@ fn results(html: &mut String, study: &Study) {
             spread(each(&|run| Some(run.step_seconds)), 1, " s"),
         ]
     };
-    table(html, &Table { head: head.map(String::from).into(), rows: study.nets.iter().map(row).collect() });
+    table(html, &Table::new(head, study.nets.iter().map(row)).dense());
     if study.nets.iter().any(|net| net.runs.len() > 1) {
         paragraph(html, "Means and standard deviations over the seeds, of the last weights on all test images.");
     }
@@ -129,7 +130,9 @@ fn results(html: &mut String, study: &Study) {
         measure: Measure::Difference("points"),
         figure: &|run| run.summary.as_ref().map(|summary| 100.0 * summary.test.accuracy),
     };
-    compared.sentences(study).iter().for_each(|sentence| paragraph(html, sentence));
+    let (sentences, of_pairs) = compared.tell(study);
+    sentences.iter().for_each(|sentence| paragraph(html, sentence));
+    of_pairs.iter().for_each(|of_pairs| table(html, of_pairs));
 }
 
 fn settings(html: &mut String, study: &Study) {
@@ -141,7 +144,7 @@ fn settings(html: &mut String, study: &Study) {
         paragraph(html, "The settings in which the nets differ; a dash where a setting means nothing.");
         let head: Vec<String> = [String::from("net")].into_iter().chain(differing.iter().cloned()).collect();
         let value = |net: &Net, name: &String| {
-            net.settings.get(name).map_or("\u{2013}".into(), |value| match name.as_str() {
+            net.settings.get(name).map_or(NONE.into(), |value| match name.as_str() {
                 // The whole checksum says no more.
                 "data-sha256" => value.chars().take(8).collect(),
                 _ => value.clone(),
@@ -155,14 +158,14 @@ fn settings(html: &mut String, study: &Study) {
     let mut shared: Vec<(&String, &String)> = shared.collect();
     shared.sort();
     shared.dedup();
-    let rows = shared.into_iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
+    let rows = shared.into_iter().map(|(name, value)| [name.clone(), value.clone()]);
     html.push_str("<details><summary>Settings that all share</summary>\n");
-    table(html, &Table { head: ["setting", "value"].map(String::from).into(), rows });
+    table(html, &Table::new(["setting", "value"], rows));
     html.push_str("</details>\n");
 }
 
 fn draw(html: &mut String, study: &Study, figure: &Figure, number: usize) {
-    let Figure { name, title, text, drawing, table: of_figure, csv } = figure;
+    let Figure { name, title, text, drawing, tables, csv } = figure;
     let _ = write!(
         html,
         "<figure id=\"{name}\">\n{}{}<figcaption>\n<p><b>Figure {number}. {}.</b> ",
@@ -173,9 +176,7 @@ fn draw(html: &mut String, study: &Study, figure: &Figure, number: usize) {
     let (first, others) = text.split_first().map_or(("", &[][..]), |(first, others)| (first.as_str(), others));
     let _ = writeln!(html, "{}</p>", escape(first));
     others.iter().for_each(|sentence| paragraph(html, sentence));
-    if let Some(of_figure) = of_figure {
-        table(html, of_figure);
-    }
+    tables.iter().for_each(|of_figure| table(html, of_figure));
     let _ = writeln!(
         html,
         "<p class=\"command\">{} <a download=\"{name}.csv\" href=\"data:text/csv;charset=utf-8,{}\">Data as \

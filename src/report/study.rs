@@ -222,12 +222,12 @@ fn name(nets: &mut [Net]) {
             false => all.contains(name) && name != "arch",
         };
         let others = net.settings.iter().filter(|(name, _)| tells(name)).map(|(name, value)| match name.as_str() {
-            "survival-last" => format!("p_L = {value}"),
+            "survival-last" => format!("p_L={value}"),
             "survival" | "gate-sampling" => value.clone(),
             // A checksum says no more than that it is another.
             "data-sha256" => format!("data {}", value.chars().take(8).collect::<String>()),
             name => format!("{name} {value}"),
         });
-        net.name = arch.into_iter().chain([model.to_string()]).chain(others).collect::<Vec<_>>().join(", ");
+        net.name = arch.into_iter().chain([model.to_string()]).chain(others).collect::<Vec<_>>().join(" ");
     }
 }

@@ -13,6 +13,7 @@ mod measure;
 mod mutants;
 mod plan;
 mod recovery;
+mod report;
 mod selftest;
 mod shaders;
 mod statistics;

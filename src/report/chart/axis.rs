@@ -29,27 +29,34 @@ pub struct Axis {
     pub scale: Scale,
     /// From where to where.
     pub ends: Ends,
+    /// Whether ticks between whole numbers make no sense.
+    pub whole: bool,
 }
 
 impl Axis {
     /// Linear, with round ends.
     pub fn round(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: Scale::Linear, ends: Ends::Round }
+        Self { label: label.into(), scale: Scale::Linear, ends: Ends::Round, whole: false }
     }
 
     /// Linear, as long as its values.
     pub fn tight(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: Scale::Linear, ends: Ends::Tight }
+        Self { label: label.into(), scale: Scale::Linear, ends: Ends::Tight, whole: false }
     }
 
     /// Logarithmic, with round ends.
     pub fn log(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: Scale::Log, ends: Ends::Round }
+        Self { label: label.into(), scale: Scale::Log, ends: Ends::Round, whole: false }
     }
 
     /// Linear, from `low` to `high`.
     pub fn fixed(label: impl Into<String>, low: f64, high: f64) -> Self {
-        Self { label: label.into(), scale: Scale::Linear, ends: Ends::Fixed(low, high) }
+        Self { label: label.into(), scale: Scale::Linear, ends: Ends::Fixed(low, high), whole: false }
+    }
+
+    /// The same, of whole numbers.
+    pub fn whole(self) -> Self {
+        Self { whole: true, ..self }
     }
 
     /// Fits the axis around `values`, with about `count` ticks; `None` if none of them can be shown.
@@ -61,13 +68,30 @@ impl Axis {
         }
         Some(match (self.scale, self.ends) {
             (Scale::Log, _) => log_axis(low, high),
-            (Scale::Linear, Ends::Fixed(low, high)) => linear_axis(low, high, count, false),
-            (Scale::Linear, ends) => {
+            (Scale::Linear, Ends::Fixed(low, high)) => self.linear(low, high, count),
+            (Scale::Linear, _) => {
                 // A flat line has room above and below it.
                 let room = if high > low { 0.0 } else { 0.05 * low.abs().max(1e-3) };
-                linear_axis(low - room, high + room, count, ends == Ends::Round)
+                self.linear(low - room, high + room, count)
             }
         })
+    }
+
+    fn linear(&self, low: f64, high: f64, count: usize) -> Fitted {
+        let step = round_step((high - low) / count.max(1) as f64).max(if self.whole { 1.0 } else { 0.0 });
+        let slack = 1e-9;
+        let round = self.ends == Ends::Round;
+        let (first, last) = match round {
+            true => ((low / step + slack).floor(), (high / step - slack).ceil()),
+            false => ((low / step - slack).ceil(), (high / step + slack).floor()),
+        };
+        let decimals = (-step.log10() - slack).ceil().clamp(0.0, 12.0) as usize;
+        let at = |index: i64| (first + index as f64) * step;
+        let ticks: Vec<(f64, String)> = (0..=(last - first).clamp(0.0, 100.0) as i64)
+            .map(|index| (at(index), number(at(index), decimals)))
+            .collect();
+        let (low, high) = if round { (first * step, last * step) } else { (low, high) };
+        Fitted { low, high, scale: Scale::Linear, ticks }
     }
 }
 
@@ -88,22 +112,6 @@ impl Fitted {
         let share = (place(value) - place(self.low)) / (place(self.high) - place(self.low));
         share.is_finite().then(|| share.clamp(0.0, 1.0))
     }
-}
-
-fn linear_axis(low: f64, high: f64, count: usize, round: bool) -> Fitted {
-    let step = round_step((high - low) / count.max(1) as f64);
-    let (first, last) = ((low / step).ceil(), (high / step).floor());
-    let slack = 1e-9;
-    let (first, last) = match round {
-        true => ((low / step + slack).floor(), (high / step - slack).ceil()),
-        false => (first, last),
-    };
-    let decimals = (-step.log10() - slack).ceil().clamp(0.0, 12.0) as usize;
-    let at = |index: i64| (first + index as f64) * step;
-    let ticks: Vec<(f64, String)> =
-        (0..=(last - first).clamp(0.0, 100.0) as i64).map(|index| (at(index), number(at(index), decimals))).collect();
-    let (low, high) = if round { (first * step, last * step) } else { (low, high) };
-    Fitted { low, high, scale: Scale::Linear, ticks }
 }
 
 /// The least of 1, 2 and 5 times a power of ten that is not below `step`.
@@ -179,6 +187,7 @@ mod tests {
         assert_eq!(names(&round, &[0.0, 1.0], 5), "0.0 0.2 0.4 0.6 0.8 1.0");
         assert_eq!(names(&Axis::tight(""), &[1.0, 1718.0], 5), "500 1,000 1,500");
         assert_eq!(names(&Axis::fixed("", 0.0, 100.0), &[3.0], 5), "0 20 40 60 80 100");
+        assert_eq!(names(&Axis::tight("").whole(), &[1.0, 3.0], 7), "1 2 3");
         assert_eq!(names(&Axis::log(""), &[3e-5, 0.02], 5), "10\u{207b}\u{2075} 10\u{207b}\u{2074} 0.001 0.01 0.1");
         assert_eq!(names(&Axis::log(""), &[0.15, 3.0], 5), "0.1 0.2 0.5 1 2 5");
     }

@@ -67,8 +67,9 @@ pub struct Plot {
     pub layers: Vec<Layer>,
 }
 
-/// Space above the plot area, with the title and the name of the y axis, and below it.
-const HEAD: f64 = 44.0;
+/// Space above the plot area for a title and for the name of the y axis, and below it.
+const TITLE: f64 = 18.0;
+const HEAD: f64 = 26.0;
 const FOOT: f64 = 40.0;
 /// Space to the right, for half of the last tick's name.
 const RIGHT: f64 = 14.0;
@@ -80,7 +81,11 @@ const CLOSEST: f64 = 0.75;
 impl Plot {
     /// Height at `width`.
     pub fn height(&self, width: f64) -> f64 {
-        HEAD + FOOT + (0.5 * width).clamp(170.0, 230.0)
+        self.head() + FOOT + (0.5 * width).clamp(170.0, 230.0)
+    }
+
+    fn head(&self) -> f64 {
+        if self.title.is_empty() { HEAD } else { TITLE + HEAD }
     }
 
     /// Draws it `width` wide.
@@ -94,11 +99,11 @@ impl Plot {
             self.y.fit(ys.into_iter(), if height > 260.0 { 5 } else { 4 }),
             self.x.fit(xs.into_iter(), if width > 400.0 { 7 } else { 4 }),
         ) else {
-            svg.text((0.0, HEAD), Anchor::Start, MUTED, "nothing to show");
+            svg.text((0.0, self.head()), Anchor::Start, MUTED, "nothing to show");
             return;
         };
         let left = y.ticks.iter().map(|(_, name)| text_width(name)).fold(0.0, f64::max) + GAP;
-        let area = Area { left, right: width - RIGHT, top: HEAD, bottom: height - FOOT, x, y };
+        let area = Area { left, right: width - RIGHT, top: self.head(), bottom: height - FOOT, x, y };
         area.axes(svg, self);
         self.layers.iter().for_each(|layer| area.layer(svg, layer));
     }

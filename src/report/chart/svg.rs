@@ -141,9 +141,9 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// About how wide `text` is at a font size of 12 pixels, in pixels.
+/// About how wide `text` is at a font size of 12 pixels, in pixels: in wide fonts, so that nothing is cut off in any.
 pub fn text_width(text: &str) -> f64 {
-    const OF_A_LETTER: f64 = 6.4;
+    const OF_A_LETTER: f64 = 7.4;
     OF_A_LETTER * text.chars().count() as f64
 }
 

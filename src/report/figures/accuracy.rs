@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
-use crate::report::chart::{Axis, Drawing, Panel, Plot, Stroke};
+use crate::report::chart::{Axis, Drawing, Layer, Panel, Plot, Point, Stroke};
 use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, Spread, late_mean, layers, of_evaluations, smooth, spread};
 use crate::report::runs::Run;
@@ -34,6 +34,9 @@ pub fn draw(study: &Study) -> Drawn {
         let curves: Vec<Curve> = net.runs.iter().map(raw).collect();
         let smoothed: Vec<Curve> = curves.iter().map(|curve| smooth(curve)).collect();
         let (curves, smoothed) = (spread(&curves), spread(&smoothed));
+        let tests: Vec<Curve> =
+            net.runs.iter().map(|run| of_evaluations(&run.tests, |test| 100.0 * test.accuracy)).collect();
+        let whole_tests = spread(&tests);
         let half = net.first().config.settings.steps / 2;
         for (panel, from) in [(&mut whole, 0), (&mut late, half)] {
             let of = |spreads: &[_], stroke| {
@@ -42,6 +45,11 @@ pub fn draw(study: &Study) -> Drawn {
             };
             panel.extend(of(&curves, Stroke::Faint).into_iter().map(|layer| (0, layer)));
             panel.extend(of(&smoothed, Stroke::Strong).into_iter().map(|layer| (1, layer)));
+            panel.extend((is_on_test && whole_tests.len() > 1).then(|| {
+                let tests = whole_tests.iter().filter(|spread| spread.step > from);
+                let point = |spread: &Spread| Point { x: spread.step as f64, y: spread.mean, interval: None };
+                (2, Layer::Points { series, points: tests.map(point).collect() })
+            }));
         }
         for (raw, smooth) in sampled(&curves.iter().zip(&smoothed).collect::<Vec<_>>()) {
             let _ = writeln!(
@@ -60,13 +68,20 @@ pub fn draw(study: &Study) -> Drawn {
         // Faint lines lie below all others.
         layers.sort_by_key(|&(height, _)| height);
         let layers = layers.into_iter().map(|(_, layer)| layer).collect();
-        Panel::Plot(Plot { title: title.into(), x: Axis::tight("training step"), y: Axis::round(label), layers })
+        Panel::Plot(Plot {
+            title: title.into(),
+            x: Axis::tight("training step").whole(),
+            y: Axis::round(label),
+            layers,
+        })
     };
     let panels = vec![panel("the whole run", whole), panel("its second half", late)];
+    let has_tests = nets.iter().any(|(_, net)| net.runs.iter().all(|run| run.tests.len() > 1));
     let mut text = vec![format!(
         "Faint: each evaluation{}. Strong: the exponentially weighted mean with a span of 20 evaluations, as the \
-         notebook draws it. {}",
+         notebook draws it. {}{}",
         if first.runs.len() > 1 { ", mean over the seeds" } else { "" },
+        if is_on_test && has_tests { "Dots: tests on all test images. " } else { "" },
         lines_and_bands(study)
     )];
     let compared = Compared {
@@ -74,13 +89,14 @@ pub fn draw(study: &Study) -> Drawn {
         measure: Measure::Difference("points"),
         figure: &|run| late_mean(run, &raw(run)),
     };
-    text.extend(compared.sentences(study));
+    let (sentences, table) = compared.tell(study);
+    text.extend(sentences);
     Ok(Figure {
         name: "accuracy",
         title: format!("{title}, after {}", every(settings.eval_every)),
         text,
         drawing: Drawing { legend: legend(nets.iter().copied()), panels },
-        table: None,
+        tables: table.into_iter().collect(),
         csv,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, Table, cell, legend, shown};
+use super::{Drawn, Figure, cell, legend, shown};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Mark, Panel, Plot, Shape, Sign, Strips, Stroke, number};
 use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, spread};
@@ -11,6 +11,7 @@ use crate::report::flop::Flop;
 use crate::report::paired::{mean, mean_difference};
 use crate::report::runs::Run;
 use crate::report::study::{Net, Study};
+use crate::report::table::{NONE, Table};
 
 /// Windows of the curve of images per second.
 const WINDOWS: usize = 60;
@@ -55,26 +56,27 @@ impl<'a> Cost<'a> {
             marks.extend([mark(promised, Shape::Ring, None), mark(done, Shape::Tick, None)]);
         }
         if !self.saved.is_empty() {
-            let interval = mean_difference(&self.saved).map(|estimate| (estimate.low, estimate.high));
-            marks.push(mark(mean(&self.saved), Shape::Dot, interval));
+            let ends =
+                self.saved.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+            marks.push(mark(mean(&self.saved), Shape::Dot, Some(ends)));
         }
         marks
     }
 
-    fn row(&self) -> Vec<String> {
+    fn row(&self) -> [String; 9] {
         let summaries = |figure: fn(&Run) -> Option<f64>| {
             let values = self.net.each(figure);
             (!values.is_empty()).then(|| mean(&values))
         };
         let or_dash = |figure: Option<f64>, decimals: usize, unit: &str| {
-            figure.map_or("\u{2013}".into(), |figure| format!("{}{unit}", number(figure, decimals)))
+            figure.map_or(NONE.into(), |figure| format!("{}{unit}", number(figure, decimals)))
         };
         let saved = (!self.saved.is_empty()).then(|| mean(&self.saved));
         let interval = mean_difference(&self.saved).map_or(String::new(), |Estimate { low, high, .. }| {
             format!(" ({} to {})", number(low, 1), number(high, 1))
         });
         let flop_saved = self.flop_saved();
-        vec![
+        [
             self.net.name.clone(),
             self.net.runs.len().to_string(),
             or_dash(summaries(|run| Some(100.0 * run.summary.as_ref()?.blocks_run)), 1, " %"),
@@ -126,7 +128,7 @@ pub fn draw(study: &Study) -> Drawn {
     if !layers.is_empty() {
         panels.push(Panel::Plot(Plot {
             title: "along the run".into(),
-            x: Axis::tight("training step"),
+            x: Axis::tight("training step").whole(),
             y: Axis::round("training images per second"),
             layers,
         }));
@@ -145,15 +147,16 @@ pub fn draw(study: &Study) -> Drawn {
         "ms a step",
         "images/s",
     ];
-    let table = Table { head: head.map(String::from).into(), rows: costs.iter().map(Cost::row).collect() };
+    let table = Table::new(head, costs.iter().map(Cost::row)).dense();
     let mut text = vec![
         "Promised is what the survival probabilities leave out of a step's operations on average; left out is what \
-         the drawn gates did. Time saved is held against steps with all gates on, measured along the same run. Stem, \
+         the drawn gates did. Time saved is held against steps with all gates on, measured along the same run; its bar reaches from the lowest run to the highest. Stem, \
          head and down-sampling shortcuts always run."
             .to_string(),
     ];
     let compared = Compared { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };
-    text.extend(compared.sentences(study));
+    let (sentences, compared) = compared.tell(study);
+    text.extend(sentences);
     if let Some(reason) = study.runs().find_map(|run| study.data_of(run).err()) {
         text.push(format!("Operations could not be counted for all runs: {reason}."));
     }
@@ -163,7 +166,7 @@ pub fn draw(study: &Study) -> Drawn {
         text,
         drawing: Drawing { legend: keys, panels },
         csv: csv(&costs, &speeds),
-        table: Some(table),
+        tables: [table].into_iter().chain(compared).collect(),
     })
 }
 

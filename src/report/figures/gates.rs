@@ -53,9 +53,10 @@ pub fn draw(study: &Study) -> Drawn {
         text.push(verdict(net, &rates, z));
     }
     intended_layers.extend(layers);
+    let blocks = nets.iter().map(|(_, net)| net.survival().len()).max().unwrap_or(0);
     panels.push(Panel::Plot(Plot {
         title: "how often each block ran".into(),
-        x: Axis::tight("block, from the input to the output"),
+        x: Axis::fixed("block, from the input to the output", 0.5, blocks as f64 + 0.5).whole(),
         y: Axis::round("survival rate (%)"),
         layers: intended_layers,
     }));
@@ -71,7 +72,7 @@ pub fn draw(study: &Study) -> Drawn {
         title: "Gates: which blocks ran in the first steps, and how often each ran in all".into(),
         text,
         drawing: Drawing { legend: keys, panels },
-        table: None,
+        tables: Vec::new(),
         csv,
     })
 }

@@ -46,7 +46,8 @@ pub fn draw(study: &Study) -> Drawn {
          not keep the gradient from the stem, which is always there. {}",
         lines_and_bands(study)
     )];
-    text.extend(compared.sentences(study));
+    let (sentences, table) = compared.tell(study);
+    text.extend(sentences);
     Ok(Figure {
         name: "gradient",
         title: "Mean absolute gradient of the first convolution\u{2019}s weights in each training step".into(),
@@ -55,12 +56,12 @@ pub fn draw(study: &Study) -> Drawn {
             legend: legend(nets.iter().copied()),
             panels: vec![Panel::Plot(Plot {
                 title: String::new(),
-                x: Axis::tight("training step"),
+                x: Axis::tight("training step").whole(),
                 y: Axis::log("mean absolute gradient"),
                 layers: faint,
             })],
         },
-        table: None,
+        tables: table.into_iter().collect(),
         csv,
     })
 }

@@ -99,14 +99,15 @@ pub fn draw(study: &Study) -> Drawn {
         measure: Measure::Difference("points"),
         figure: &|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)),
     };
-    text.extend(compared.sentences(study));
+    let (sentences, table) = compared.tell(study);
+    text.extend(sentences);
     let what = kind.map_or(String::new(), |kind| format!(", {} loss and {} error", kind.name, kind.name));
     Ok(Figure {
         name: "learning",
         title: format!("Training loss{what}, against {by_step}s and against wall time"),
         text,
         drawing: Drawing { legend: keys, panels },
-        table: None,
+        tables: table.into_iter().collect(),
         csv,
     })
 }

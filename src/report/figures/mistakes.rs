@@ -64,7 +64,7 @@ pub fn draw(study: &Study) -> Drawn {
         title: "What is taken for what, and the mistakes that the nets were surest of".into(),
         text,
         drawing: Drawing { legend: [(7, "right"), (1, "wrong")].map(key).into(), panels },
-        table: None,
+        tables: Vec::new(),
         csv,
     })
 }

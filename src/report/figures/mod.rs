@@ -11,16 +11,8 @@ mod variance;
 
 use super::chart::{COLOURS, Drawing, Key, Sign};
 use super::study::{Net, Study};
+use super::table::Table;
 use super::words::{counted, listed};
-
-/// Head and rows of a table: the first column has names, the others have figures.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    /// Names of the columns.
-    pub head: Vec<String>,
-    /// As long as the head.
-    pub rows: Vec<Vec<String>>,
-}
 
 /// A figure.
 #[derive(Clone, Debug)]
@@ -34,7 +26,7 @@ pub struct Figure {
     /// What is drawn.
     pub drawing: Drawing,
     /// What belongs to it in figures.
-    pub table: Option<Table>,
+    pub tables: Vec<Table>,
     /// Its data, as a CSV file.
     pub csv: String,
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::{Drawn, Figure, Table, cell};
+use super::{Drawn, Figure, cell};
 use crate::model::survival::Rule;
 use crate::report::chart::{Axis, Cell, Cells, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
 use crate::report::comparison::{Compared, Measure};
-use crate::report::paired::{mean, mean_difference};
+use crate::report::paired::mean;
 use crate::report::study::{Net, Study};
-use crate::report::words::{p_value, signed};
 
 /// A net as a cell of a sweep.
 struct Swept<'a> {
@@ -28,6 +27,11 @@ impl<'a> Swept<'a> {
         let errors = net.each(|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)));
         let arch = &net.first().config.settings.arch;
         (!errors.is_empty()).then_some(Self { net, arch, rule, last, errors })
+    }
+
+    /// The lowest error and the highest.
+    fn ends(&self) -> (f64, f64) {
+        self.errors.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)))
     }
 
     fn has_rule(&self, rule: Rule) -> bool {
@@ -69,26 +73,20 @@ pub fn draw(study: &Study) -> Drawn {
         measure: Measure::Difference("points"),
         figure: &|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)),
     };
-    let table = differences(study, &compared);
+    let (sentences, table) = compared.tell(study);
     let mut text = vec![
-        "Each point is the mean over the seeds, its bar Student\u{2019}s 95 % interval; with one seed there is none. At \
-         p_L = 1 every block survives, whatever the rule."
+        "Each point is the mean over the seeds, its bar reaches from the lowest run to the highest. At p_L = 1 every \
+         block survives, whatever the rule."
             .to_string(),
     ];
-    if !table.rows.is_empty() {
-        text.push(
-            "The table holds each net with stochastic depth against the net without that is equal in everything else, \
-             in pairs of runs that share a seed; p values are corrected for all of its comparisons (Holm)."
-                .into(),
-        );
-    }
+    text.extend(sentences);
     Ok(Figure {
         name: "survival",
         title: "Test error against the survival probability of the last block".into(),
         text,
         drawing: Drawing { legend: keys.collect(), panels },
         csv: csv(&swept),
-        table: Some(table).filter(|table| !table.rows.is_empty()),
+        tables: table.into_iter().collect(),
     })
 }
 
@@ -109,11 +107,7 @@ fn against_last(swept: &[Swept], arch: &str, rules: &[Rule]) -> Panel {
         let mut points: Vec<Point> = swept
             .iter()
             .filter(|cell| cell.arch == arch && cell.has_rule(rule))
-            .map(|cell| Point {
-                x: cell.last,
-                y: mean(&cell.errors),
-                interval: mean_difference(&cell.errors).map(|estimate| (estimate.low, estimate.high)),
-            })
+            .map(|cell| Point { x: cell.last, y: mean(&cell.errors), interval: Some(cell.ends()) })
             .collect();
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
         let line = points.iter().map(|point| (point.x, point.y)).collect();
@@ -153,28 +147,6 @@ fn heat_map(swept: &[Swept], archs: &[&str], rules: &[Rule], lasts: &[f64]) -> C
         row_names: rows.iter().map(name).collect(),
         cells: rows.iter().map(|&row| lasts.iter().map(|&last| at(row, last)).collect()).collect(),
     }
-}
-
-fn differences(study: &Study, compared: &Compared) -> Table {
-    let comparisons = compared.over(study);
-    let count = comparisons.iter().filter(|comparison| comparison.estimate.is_some()).count();
-    let head = ["net with stochastic depth", "seeds", "difference (points)", "95 % interval", "p, corrected", "shows"];
-    let row = |comparison: &crate::report::comparison::Comparison| {
-        let dash = || "\u{2013}".to_string();
-        let estimate = comparison.estimate;
-        vec![
-            comparison.pair.stochastic.name.clone(),
-            comparison.seeds.to_string(),
-            estimate.map_or_else(dash, |estimate| signed(estimate.value, 2)),
-            estimate
-                .map_or_else(dash, |estimate| format!("{} to {}", signed(estimate.low, 2), signed(estimate.high, 2))),
-            estimate.map_or_else(dash, |_| {
-                p_value(comparison.corrected, count.min(1)).replace("p = ", "").replace("p ", "")
-            }),
-            compared.verdict(comparison),
-        ]
-    };
-    Table { head: head.map(String::from).into(), rows: comparisons.iter().map(row).collect() }
 }
 
 fn csv(swept: &[Swept]) -> String {

@@ -9,6 +9,7 @@ use crate::report::curves::{Spread, layers, spread};
 use crate::report::runs::{Evaluation, Run};
 use crate::report::study::{Pair, Study};
 use crate::report::variance::{Sample, Variance, Window};
+use crate::report::words::typeset;
 
 /// Pairs of nets that are drawn.
 const PAIRS: usize = 3;
@@ -62,7 +63,7 @@ pub fn draw(study: &Study) -> Drawn {
     let panel = |title: &str, layers: Vec<Layer>| {
         Panel::Plot(Plot {
             title: title.into(),
-            x: Axis::tight("training step, middle of the window"),
+            x: Axis::tight("training step, middle of the window").whole(),
             y: Axis::round("variance (points\u{b2})"),
             layers,
         })
@@ -79,11 +80,13 @@ pub fn draw(study: &Study) -> Drawn {
             .to_string(),
     ];
     for (pair, claims) in &judged {
-        text.extend(claims.answers().map(|answer| format!("{} {}", answer.question, answer.sentences.join(" "))));
+        text.extend(
+            claims.answers().map(|answer| typeset(&format!("{} {}", answer.question, answer.sentences.join(" ")))),
+        );
         // On all test images, nothing is left to the draw.
         if let Ok(whole) = judge(pair, Tested::OnAll) {
             let answers = whole.answers().map(|answer| answer.sentences.join(" "));
-            text.push(format!("Tested on all test images instead: {}", answers.join(" ")));
+            text.push(typeset(&format!("Tested on all test images instead: {}", answers.join(" "))));
         }
     }
     Ok(Figure {
@@ -91,7 +94,7 @@ pub fn draw(study: &Study) -> Drawn {
         title: "Variance of the test accuracy from step to step, over the run".into(),
         text,
         drawing: Drawing { legend: keys, panels: vec![panel("in all", in_all), panel("beyond sampling", beyond)] },
-        table: None,
+        tables: Vec::new(),
         csv,
     })
 }
