@@ -227,7 +227,7 @@ fn two_nets_are_compared_in_every_figure() {
             "Gradient of the first convolution, mean over the second half of the run, stochastic / plain: ",
             // Gates of one in four steps are off; the survival rates are 5/6, 2/3 and 1/2.
             "<td>0\u{2013}4</td>",
-            "the intervals of 3 blocks leave their intended rates out",
+            "<td>block 1, block 2 and block 3</td>",
             "data:image/png;base64,",
             "Made by <code>sdgpu compare --seeds 2 'a &lt;b&gt;'</code>.",
             "Error against p_L: it takes nets of two survival probabilities",

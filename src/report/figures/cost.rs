@@ -150,8 +150,8 @@ pub fn draw(study: &Study) -> Drawn {
     let table = Table::new(head, costs.iter().map(Cost::row)).dense();
     let mut text = vec![
         "Promised is what the survival probabilities leave out of a step's operations on average; left out is what \
-         the drawn gates did. Time saved is held against steps with all gates on, measured along the same run; its bar reaches from the lowest run to the highest. Stem, \
-         head and down-sampling shortcuts always run."
+         the drawn gates did. Time saved is held against steps with all gates on, measured along the same run; its \
+         bar reaches from the lowest run to the highest. Stem, head and down-sampling shortcuts always run."
             .to_string(),
     ];
     let compared = Compared { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };

@@ -7,7 +7,8 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use super::{Drawn, Figure, cell, legend, shown};
 use crate::report::chart::{Axis, BarCode, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
 use crate::report::study::{Net, Study};
-use crate::report::words::counted;
+use crate::report::table::Table;
+use crate::report::words::listed;
 
 /// Nets whose bar codes are drawn.
 const BAR_CODES: usize = 4;
@@ -31,10 +32,15 @@ pub fn draw(study: &Study) -> Drawn {
         }));
     }
     let mut csv = "net,block,intended,ran,steps,low,high\n".to_string();
-    let mut text = Vec::new();
+    let mut text = vec![
+        "The empirical rates have Wilson\u{2019}s intervals, 95 % for all blocks of all nets together (Bonferroni)."
+            .to_string(),
+    ];
     let (mut layers, mut intended_layers) = (Vec::new(), Vec::new());
+    let z = simultaneous_quantile(nets.iter().map(|(_, net)| net.survival().len()).sum());
+    let mut rows = Vec::new();
     for &(series, net) in &nets {
-        let (rates, z) = (Rate::of(net), simultaneous_quantile(net.survival().len()));
+        let rates = Rate::of(net);
         let mut points = Vec::new();
         for (block, rate) in (1u32..).zip(&rates) {
             let (low, high) = rate.interval(z);
@@ -50,7 +56,7 @@ pub fn draw(study: &Study) -> Drawn {
         let line = (1u32..).zip(&rates).map(|(block, rate)| (block.into(), 100.0 * rate.intended)).collect();
         intended_layers.push(Layer::Line { series, stroke: Stroke::Dashed, points: line });
         layers.push(Layer::Points { series, points });
-        text.push(verdict(net, &rates, z));
+        rows.push(verdict(net, &rates, z));
     }
     intended_layers.extend(layers);
     let blocks = nets.iter().map(|(_, net)| net.survival().len()).max().unwrap_or(0);
@@ -72,7 +78,10 @@ pub fn draw(study: &Study) -> Drawn {
         title: "Gates: which blocks ran in the first steps, and how often each ran in all".into(),
         text,
         drawing: Drawing { legend: keys, panels },
-        tables: Vec::new(),
+        tables: vec![Table::new(
+            ["net", "steps", "blocks run in a step", "intended", "of", "intervals that leave the intended rate out"],
+            rows.into_iter(),
+        )],
         csv,
     })
 }
@@ -118,27 +127,21 @@ fn simultaneous_quantile(count: usize) -> f64 {
     Normal::new(0.0, 1.0).map_or(f64::NAN, |normal| normal.inverse_cdf(1.0 - 0.025 / count.max(1) as f64))
 }
 
-fn verdict(net: &Net, rates: &[Rate], z: f64) -> String {
-    let outside: Vec<usize> = (1..).zip(rates).filter(|(_, rate)| !rate.is_as_intended(z)).map(|(l, _)| l).collect();
+/// A row about the blocks of `net` together.
+fn verdict(net: &Net, rates: &[Rate], z: f64) -> [String; 6] {
+    let outside: Vec<String> = (1..)
+        .zip(rates)
+        .filter(|(_, rate)| !rate.is_as_intended(z))
+        .map(|(block, _)| format!("block {block}"))
+        .collect();
     let (ran, intended) = rates.iter().fold((0.0, 0.0), |sum, rate| (sum.0 + rate.share(), sum.1 + rate.intended));
-    let steps = rates.first().map_or(0, |rate| rate.steps);
-    let found = match outside.as_slice() {
-        [] => "every block's interval holds its intended rate".to_string(),
-        [block] => format!("the interval of block {block} leaves its intended rate out"),
-        blocks => {
-            format!("the intervals of {} leave their intended rates out", counted(blocks.len(), "block", "blocks"))
-        }
+    let outside = match outside.len() {
+        0 => "none".to_string(),
+        1..=3 => listed(&outside),
+        count => format!("{count} of {}", rates.len()),
     };
-    format!(
-        "{}: in {}, {} of {} blocks ran in a step on average, where {} were intended; {found} (Wilson's intervals, \
-         95 % for all {} blocks together).",
-        net.name,
-        counted(steps as usize, "step", "steps"),
-        number(ran, 2),
-        rates.len(),
-        number(intended, 2),
-        rates.len(),
-    )
+    let steps = rates.first().map_or(0, |rate| rate.steps);
+    [net.name.clone(), number(steps as f64, 0), number(ran, 2), number(intended, 2), rates.len().to_string(), outside]
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
-use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, Spread, layers, of_evaluations, smooth, spread};
 use crate::report::runs::{Evaluation, Run};
 use crate::report::study::{Net, Study};
@@ -94,20 +93,13 @@ pub fn draw(study: &Study) -> Drawn {
          Time is that of the training steps, evaluations apart. {}",
         lines_and_bands(study)
     ));
-    let compared = Compared {
-        what: "test error at the end",
-        measure: Measure::Difference("points"),
-        figure: &|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)),
-    };
-    let (sentences, table) = compared.tell(study);
-    text.extend(sentences);
     let what = kind.map_or(String::new(), |kind| format!(", {} loss and {} error", kind.name, kind.name));
     Ok(Figure {
         name: "learning",
         title: format!("Training loss{what}, against {by_step}s and against wall time"),
         text,
         drawing: Drawing { legend: keys, panels },
-        tables: table.into_iter().collect(),
+        tables: Vec::new(),
         csv,
     })
 }

@@ -6,7 +6,6 @@ use std::fmt::Write;
 use super::{Drawn, Figure, cell};
 use crate::model::survival::Rule;
 use crate::report::chart::{Axis, Cell, Cells, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
-use crate::report::comparison::{Compared, Measure};
 use crate::report::paired::mean;
 use crate::report::study::{Net, Study};
 
@@ -68,25 +67,19 @@ pub fn draw(study: &Study) -> Drawn {
         sign: Sign::Line(Stroke::Strong),
         name: format!("{} rule", rule.name()),
     });
-    let compared = Compared {
-        what: "test error",
-        measure: Measure::Difference("points"),
-        figure: &|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)),
-    };
-    let (sentences, table) = compared.tell(study);
-    let mut text = vec![
+    let text = vec![
         "Each point is the mean over the seeds, its bar reaches from the lowest run to the highest. At p_L = 1 every \
-         block survives, whatever the rule."
+         block survives, whatever the rule. The differences from there, with their intervals, are among the results \
+         above."
             .to_string(),
     ];
-    text.extend(sentences);
     Ok(Figure {
         name: "survival",
         title: "Test error against the survival probability of the last block".into(),
         text,
         drawing: Drawing { legend: keys.collect(), panels },
         csv: csv(&swept),
-        tables: table.into_iter().collect(),
+        tables: Vec::new(),
     })
 }
 
