@@ -70,7 +70,7 @@ pub fn late_mean(run: &Run, curve: &[(u64, f64)]) -> Option<f64> {
     let late: Vec<f64> = curve.iter().filter(|(step, _)| *step > half).map(|&(_, value)| value).collect();
     let mean = late.iter().sum::<f64>() / late.len() as f64;
     // Not of a run that has not come that far.
-    let has_ended = curve.last().is_some_and(|(step, _)| 10 * step >= 9 * run.config.settings.steps);
+    let has_ended = curve.last().is_some_and(|(step, _)| *step as f64 >= 0.9 * run.config.settings.steps as f64);
     (has_ended && mean.is_finite()).then_some(mean)
 }
 

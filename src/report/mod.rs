@@ -3,7 +3,7 @@
 //! [`runs`] reads run directories, [`study`] sorts them into nets, `figures` draws them, and `page` puts all on one
 //! page. A report is a pure function of the directories' files.
 //!
-//! The statistics - from [`smoothing`] to [`claims`] - are functions of slices; none of them knows of files or settings.
+//! The statistics, from [`smoothing`] to [`claims`], are functions of slices; none of them knows of files or settings.
 //! Accuracies are shares in [0, 1], and so variances are shares squared; only sentences speak of points (hundredths).
 
 use std::fs;

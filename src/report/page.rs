@@ -24,8 +24,8 @@ figure svg{display:block;width:100%;height:auto}figure svg.narrow{display:none}\
 figcaption{margin-top:.9rem;font-size:.95rem}figcaption b{font-weight:600}\
 .command{color:var(--muted);font-size:.85rem}code{font:.85em ui-monospace,\"SF Mono\",Menlo,Consolas,monospace;\
 overflow-wrap:anywhere}a{color:var(--c0)}\
-.table{overflow-x:auto;margin:.9rem 0}table{border-collapse:collapse;font:13px/1.5 system-ui,-apple-system,\"Segoe UI\",\
-Roboto,\"Helvetica Neue\",Arial,sans-serif;font-variant-numeric:tabular-nums}\
+.table{overflow-x:auto;margin:.9rem 0}\
+table{border-collapse:collapse;font:13px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif;font-variant-numeric:tabular-nums}\
 th,td{padding:.3rem .9rem .3rem 0;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}\
 th{color:var(--muted);font-weight:500;vertical-align:bottom}thead th{border-bottom-color:var(--muted)}\
 th:first-child,td:first-child{text-align:left}\
@@ -220,8 +220,8 @@ fn notes(html: &mut String, study: &Study, left_out: &[&str]) {
     sentences.for_each(|sentence| paragraph(html, &sentence));
     paragraph(
         html,
-        "The runs\u{2019} directories hold all numbers: metrics.jsonl each step and evaluation, timing.jsonl the time of \
-         each step. Long curves are thinned for the drawings, the lowest and the highest point of every stretch kept.",
+        "The runs\u{2019} directories hold all numbers: metrics.jsonl each step and evaluation, timing.jsonl the time \
+         of each step. Long curves are thinned for the drawings, the lowest and the highest point of every stretch kept.",
     );
 }
 

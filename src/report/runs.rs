@@ -144,7 +144,7 @@ impl Run {
                     "test" => &mut self.tests,
                     _ => return Err(format!("{split} is no set of images to evaluate on")),
                 };
-                if step > last || !(0.0..=1.0).contains(&accuracy) {
+                if step == 0 || step > last || !(0.0..=1.0).contains(&accuracy) {
                     return Err(format!("an evaluation at step {step} with accuracy {accuracy} follows step {last}"));
                 }
                 // A test at the end can stand beside one on the way.
@@ -172,6 +172,21 @@ impl Run {
     /// Its seed.
     pub fn seed(&self) -> u64 {
         self.config.settings.seed
+    }
+
+    /// Name and checksum of its data set.
+    pub fn data(&self) -> (String, String) {
+        (self.config.settings.data.clone(), self.config.data_sha256.clone())
+    }
+
+    /// The intended survival probability of each block.
+    pub fn survival(&self) -> Vec<f64> {
+        self.config.settings.survival_probabilities(self.gates.ran.len()).unwrap_or_default()
+    }
+
+    /// Whether no block is ever dropped.
+    pub fn is_plain(&self) -> bool {
+        self.survival().iter().all(|&probability| probability == 1.0)
     }
 
     /// What its directory is called.

@@ -27,8 +27,8 @@ pub struct Study {
     pub nets: Vec<Net>,
     /// What was left out, and why.
     pub notes: Vec<String>,
-    /// The data sets that could be loaded, by the names that settings have for them.
-    data: BTreeMap<String, Result<DataSet, String>>,
+    /// Data sets by the names that settings have for them and by their checksums; or why they could not be loaded.
+    data: BTreeMap<(String, String), Result<DataSet, String>>,
 }
 
 /// Names in `config.toml` of what doesn't make another net: what a run records, how it is guarded, and what its results
@@ -41,20 +41,6 @@ const OF_STOCHASTIC_DEPTH: [&str; 7] =
     ["model", "survival", "survival-first", "survival-last", "gate-sampling", "branch-scale", "dropped-update"];
 
 impl Net {
-    fn new(run: Run) -> Self {
-        let mut settings = BTreeMap::new();
-        if let Ok(Value::Object(config)) = serde_json::to_value(&run.config) {
-            flatten("", config, &mut settings);
-        }
-        settings.retain(|name, _| !APART.iter().any(|apart| name == apart || name.starts_with(&format!("{apart}."))));
-        let mut net = Self { name: String::new(), runs: vec![run], settings };
-        if net.is_plain() {
-            net.settings.retain(|name, _| name == "model" || !OF_STOCHASTIC_DEPTH.contains(&name.as_str()));
-            net.settings.insert("model".into(), Model::Resnet.name().into());
-        }
-        net
-    }
-
     /// A run that stands for all, where one setting is as good as another's.
     pub fn first(&self) -> &Run {
         &self.runs[0]
@@ -62,13 +48,12 @@ impl Net {
 
     /// Whether no block is ever dropped.
     pub fn is_plain(&self) -> bool {
-        self.survival().iter().all(|&probability| probability == 1.0)
+        self.first().is_plain()
     }
 
     /// The intended survival probability of each block.
     pub fn survival(&self) -> Vec<f64> {
-        let run = self.first();
-        run.config.settings.survival_probabilities(run.gates.ran.len()).unwrap_or_default()
+        self.first().survival()
     }
 
     /// Rule and p_L; the rule is `None` where every block survives.
@@ -87,6 +72,21 @@ impl Net {
         let rest = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         rest.filter(|(name, _)| !OF_STOCHASTIC_DEPTH.contains(name)).collect()
     }
+}
+
+/// The settings of `run` that make it a run of its net, by their names.
+fn settings_of(run: &Run) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    if let Ok(Value::Object(config)) = serde_json::to_value(&run.config) {
+        flatten("", config, &mut settings);
+    }
+    let is_apart = |name: &str| APART.iter().any(|apart| name == *apart || name.starts_with(&format!("{apart}.")));
+    settings.retain(|name, _| !is_apart(name));
+    if run.is_plain() {
+        settings.retain(|name, _| !OF_STOCHASTIC_DEPTH.contains(&name.as_str()));
+        settings.insert("model".into(), Model::Resnet.name().into());
+    }
+    settings
 }
 
 /// Puts `config`, whose names are below `prefix`, into `settings` with full names; those of the table `settings` stay
@@ -134,21 +134,17 @@ impl Study {
                 let (done, all) = (run.steps.len(), run.config.settings.steps);
                 notes.push(format!("{} has not ended: {done} of {all} steps are done.", run.name()));
             }
-            let net = Net::new(run);
-            match nets.iter_mut().find(|other| other.settings == net.settings) {
-                None => nets.push(net),
-                Some(same) => {
-                    for run in net.runs {
-                        match same.runs.iter().find(|other| other.seed() == run.seed()) {
-                            // Counted twice, it would make intervals too narrow.
-                            Some(twin) => notes.push(format!(
-                                "{} has the settings and the seed of {}, and is left out.",
-                                run.name(),
-                                twin.name()
-                            )),
-                            None => same.runs.push(run),
-                        }
-                    }
+            let settings = settings_of(&run);
+            let Some(net) = nets.iter_mut().find(|net| net.settings == settings) else {
+                nets.push(Net { name: String::new(), runs: vec![run], settings });
+                continue;
+            };
+            match net.runs.iter().find(|other| other.seed() == run.seed()) {
+                None => net.runs.push(run),
+                // Counted twice, it would make intervals too narrow.
+                Some(twin) => {
+                    let names = (run.name(), twin.name());
+                    notes.push(format!("{} has the settings and the seed of {}, and is left out.", names.0, names.1));
                 }
             }
         }
@@ -157,30 +153,23 @@ impl Study {
         name(&mut nets);
         let mut data = BTreeMap::new();
         for run in nets.iter().flat_map(|net| &net.runs) {
-            let (source, sha256) = (&run.config.settings.data, &run.config.data_sha256);
-            data.entry(source.clone()).or_insert_with(|| load(source, sha256, known));
+            let (source, sha256) = &run.data();
+            data.entry(run.data()).or_insert_with(|| load(source, sha256, known));
         }
         Self { nets, notes, data }
     }
 
     /// The data set of `run`, or why it is not there.
     pub fn data_of(&self, run: &Run) -> Result<&DataSet, &str> {
-        let data = self.data.get(&run.config.settings.data).ok_or("no data set")?;
+        let data = self.data.get(&run.data()).ok_or("no data set")?;
         data.as_ref().map_err(String::as_str)
     }
 
     /// Each net with stochastic depth beside the plain net that is equal in everything else.
     pub fn pairs(&self) -> Vec<Pair<'_>> {
-        let (plain, stochastic): (Vec<&Net>, Vec<&Net>) = self.nets.iter().partition(|net| net.is_plain());
-        let pair = |stochastic: &'_ &'_ Net| -> Option<(usize, usize)> {
-            let place = |net: &Net| self.nets.iter().position(|other| std::ptr::eq(other, net));
-            let plain = plain.iter().find(|plain| plain.rest() == stochastic.rest())?;
-            Some((place(plain)?, place(stochastic)?))
-        };
-        let places = stochastic.iter().filter_map(pair);
-        places
-            .map(|(plain, stochastic)| Pair { plain: &self.nets[plain], stochastic: &self.nets[stochastic] })
-            .collect()
+        let plain = |stochastic: &Net| self.nets.iter().find(|net| net.is_plain() && net.rest() == stochastic.rest());
+        let stochastic = self.nets.iter().filter(|net| !net.is_plain());
+        stochastic.filter_map(|stochastic| Some(Pair { plain: plain(stochastic)?, stochastic })).collect()
     }
 
     /// Names of the settings in which the nets differ.

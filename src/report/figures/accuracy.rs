@@ -9,6 +9,9 @@ use crate::report::curves::{Curve, Spread, late_mean, layers, of_evaluations, sm
 use crate::report::runs::Run;
 use crate::report::study::{Net, Study};
 
+/// Tests on all test images that are drawn.
+const MOST_DOTS: usize = 60;
+
 /// Accuracy in percent, raw, of the evaluations that the figure is about.
 fn raw(run: &Run) -> Curve {
     let on_test = if run.test_batches.is_empty() { &run.validation } else { &run.test_batches };
@@ -46,7 +49,8 @@ pub fn draw(study: &Study) -> Drawn {
             panel.extend(of(&curves, Stroke::Faint).into_iter().map(|layer| (0, layer)));
             panel.extend(of(&smoothed, Stroke::Strong).into_iter().map(|layer| (1, layer)));
             panel.extend((is_on_test && whole_tests.len() > 1).then(|| {
-                let tests = whole_tests.iter().filter(|spread| spread.step > from);
+                let every = whole_tests.len().div_ceil(MOST_DOTS);
+                let tests = whole_tests.iter().step_by(every).filter(|spread| spread.step > from);
                 let point = |spread: &Spread| Point { x: spread.step as f64, y: spread.mean, interval: None };
                 (2, Layer::Points { series, points: tests.map(point).collect() })
             }));

@@ -26,7 +26,7 @@ struct Place<'a> {
     /// Steps in an epoch, if all nets' x is to be epochs.
     epoch: Option<f64>,
     /// Mean wall time by step, in units of the axis.
-    clock: Vec<f64>,
+    clock: Curve,
     net: &'a Net,
 }
 
@@ -49,7 +49,7 @@ pub fn draw(study: &Study) -> Drawn {
             net.runs.iter().map(|run| run.steps.iter().map(|step| (step.step, step.clock)).collect()).collect();
         let place = Place {
             epoch: net.first().steps_per_epoch().filter(|_| by_epoch).map(|steps| steps as f64),
-            clock: spread(&clocks).iter().map(|spread| spread.mean / seconds).collect(),
+            clock: spread(&clocks).iter().map(|spread| (spread.step, spread.mean / seconds)).collect(),
             net,
         };
         let training: Vec<Curve> = net.runs.iter().map(|run| smooth(&run.training_loss())).collect();
@@ -106,8 +106,8 @@ pub fn draw(study: &Study) -> Drawn {
 
 impl Place<'_> {
     fn time(&self, step: u64) -> f64 {
-        // Steps are numbered from 1 without gaps.
-        self.clock.get(step as usize - 1).copied().unwrap_or(f64::NAN)
+        let place = self.clock.binary_search_by_key(&step, |(step, _)| *step);
+        place.map_or(f64::NAN, |place| self.clock[place].1)
     }
 
     /// Adds `spreads` to a panel by steps and to one by wall time.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Drawn, Figure, cell, legend};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
-use crate::report::claims::{self, Claims};
+use crate::report::claims::{self, Basis, Claims};
 use crate::report::curves::{Spread, layers, spread};
 use crate::report::runs::{Evaluation, Run};
 use crate::report::study::{Pair, Study};
@@ -50,10 +50,11 @@ pub fn draw(study: &Study) -> Drawn {
             in_all.extend(layers(series, Stroke::Strong, &of(|variance| variance.in_all), runs, x));
             sampling.extend(layers(series, Stroke::Dashed, &of(|variance| variance.sampling), runs, x));
             beyond.extend(layers(series, Stroke::Strong, &of(Variance::beyond_sampling), runs, x));
-            for ((plain, _), found) in pair.runs().zip(&claims.pairs) {
+            for found in &claims.pairs {
+                let Basis::Tests { seed, .. } = found.findings.basis else { continue };
                 for Window { first, last, accuracy, variance } in &found.windows[side] {
                     let Variance { in_all, sampling } = variance;
-                    let (name, seed) = (cell(&net.name), plain.seed());
+                    let name = cell(&net.name);
                     let _ = writeln!(csv, "{name},{seed},{first},{last},{accuracy:.6},{in_all:e},{sampling:e}");
                 }
             }
@@ -74,8 +75,8 @@ pub fn draw(study: &Study) -> Drawn {
     keys.push(key(Stroke::Dashed, "expected of the draw of test images alone"));
     let mut text = vec![
         "The first fifth of the run is left out; in each of ten windows, what is looked at is the distance of the \
-         accuracy from the window\u{2019}s own line, so that learning counts as no variance. Beyond sampling is what is \
-         left when the part that the draw of test images is expected to have is subtracted; it can be negative by \
+         accuracy from the window\u{2019}s own line, so that learning counts as no variance. Beyond sampling is what \
+         is left when the part that the draw of test images is expected to have is subtracted; it can be negative by \
          chance. Bands reach from the lowest run to the highest."
             .to_string(),
     ];
