@@ -190,8 +190,8 @@ fn log_ratio([baseline, candidate]: [Variance; 2]) -> f64 {
     if baseline.in_all == candidate.in_all { 0.0 } else { (candidate.in_all / baseline.in_all).ln() }
 }
 
-/// Over pairs of runs: paired t of the ratios' logarithms and of the differences, and Student's interval around the mean
-/// of each net's trends.
+/// Over pairs of runs: paired t of the ratios' logarithms and of the differences, and Student's interval around the
+/// mean of each net's trends.
 fn over_runs(pairs: &[PairFindings]) -> Option<Findings> {
     if pairs.len() < RUNS_FOR_A_CLAIM {
         return None;
