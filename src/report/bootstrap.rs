@@ -157,7 +157,8 @@ mod tests {
             let indices = blocks.resample(number);
             prop_assert_eq!(indices.len(), count);
             for block in indices.chunks(blocks.length) {
-                prop_assert!(block.iter().enumerate().all(|(place, &index)| index == block[0] + place && index < count));
+                let is_in_place = |(place, &index): (usize, &usize)| index == block[0] + place && index < count;
+                prop_assert!(block.iter().enumerate().all(is_in_place));
             }
             prop_assert_eq!(indices, blocks.resample(number));
         }

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::bootstrap::{MovingBlocks, block_length};
 use super::estimate::{Estimate, LEVEL};
 use super::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
-use super::variance::{Detrended, Sample, Variance, Window, tests_needed};
+use super::variance::{Detrended, Sample, Variance, WINDOWS, Window, tests_needed};
 
 /// Tests in a window below which nothing is concluded: its variance would have fewer than 3 degrees of freedom.
 const SHORTEST_WINDOW: usize = 5;
@@ -191,8 +191,8 @@ fn log_ratio([baseline, candidate]: [Variance; 2]) -> f64 {
     if baseline.in_all == candidate.in_all { 0.0 } else { (candidate.in_all / baseline.in_all).ln() }
 }
 
-/// Over pairs of runs: paired t of the ratios' logarithms and of the differences, and Student's interval around the mean
-/// of each net's trends.
+/// Over pairs of runs: paired t of the ratios' logarithms and of the differences, and Student's interval around the
+/// mean of each net's trends.
 fn over_runs(pairs: &[PairFindings]) -> Option<Findings> {
     if pairs.len() < RUNS_FOR_A_CLAIM {
         return None;
@@ -312,7 +312,9 @@ impl Claims {
 
     fn on_trend(&self, findings: &Findings, net: usize) -> String {
         let (scope, method) = match findings.basis {
-            Basis::Tests { seed, .. } => (format!("With seed {seed}"), "t on the slope over 10 windows".to_string()),
+            Basis::Tests { seed, .. } => {
+                (format!("With seed {seed}"), format!("t on the slope over {WINDOWS} windows"))
+            }
             Basis::Runs(count) => (format!("Over {count} seeds"), "t on the runs' slopes".to_string()),
         };
         let verdict = match findings.trend(net) {
@@ -455,6 +457,16 @@ mod tests {
         let expected = "A claim about the nets needs 5 seeds or more, and here is 1 seed: the intervals are about \
                         this seed's runs only.";
         assert_eq!(note, expected);
+    }
+
+    #[test]
+    fn four_runs_make_no_claim() {
+        let pairs: Vec<Pair> = (0..4).map(|seed| pair(seed, [0.01, 0.04], |_, _| 0.0)).collect();
+        let claims = claims(&pairs);
+        assert_eq!(claims.over_runs, None);
+        let [larger, shrinks] = claims.answers();
+        assert_eq!([larger.sentences.len(), shrinks.sentences.len()], [5, 9]);
+        assert!(larger.sentences[3].starts_with("With seed 3, ") && larger.sentences[4].contains("here are 4 seeds"));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Estimate {
         Some(Self { value, low: value - half, high: value + half, p_value })
     }
 
-    /// The ratio whose logarithm this is: percentiles and Student's interval go through a monotone function as they are.
+    /// The ratio whose logarithm this is; the ends of an interval go through a monotone function as they are.
     pub fn exp(self) -> Self {
         Self { value: self.value.exp(), low: self.low.exp(), high: self.high.exp(), p_value: self.p_value }
     }

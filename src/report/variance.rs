@@ -175,8 +175,9 @@ mod tests {
         let whole = Detrended::of(&tests(needed as u64), SAMPLE).unwrap();
         assert_eq!((whole.windows.len(), whole.contributions.len()), (WINDOWS, WINDOWS * SHORTEST_WINDOW));
         assert_eq!((whole.windows[0].first, whole.windows[9].last), (9, 38));
-        // What is not varied at all has no variance, not rounding's.
-        assert_eq!(whole.variance().in_all, 0.0);
+        // What lies on a line has no variance, not rounding's.
+        let ramp: Vec<(u64, f64)> = (1..=100).map(|step| (step, 0.1 + step as f64 / 300.0)).collect();
+        assert_eq!(Detrended::of(&ramp, SAMPLE).unwrap().variance().in_all, 0.0);
         // Steps that do not ascend are no run's.
         assert_eq!(Detrended::of(&[(1, 0.5); 100], SAMPLE), None);
     }
@@ -215,11 +216,18 @@ mod tests {
 
         #[test]
         fn windows_are_the_means_of_what_their_tests_add(seed: u64) {
-            let run = Detrended::of(&scattered(0.02, seed), SAMPLE).unwrap();
-            for (window, parts) in run.windows.iter().zip(run.contributions.chunks(80)) {
+            let tests = scattered(0.02, seed);
+            let run = Detrended::of(&tests, SAMPLE).unwrap();
+            for (number, window) in run.windows.iter().enumerate() {
+                let parts = &run.contributions[80 * number..][..80];
                 prop_assert_eq!(window.variance, Variance::mean(parts.iter()));
                 let sampling = SAMPLE.variance(window.accuracy);
                 prop_assert!((window.variance.sampling - sampling).abs() <= 1e-12 * sampling);
+                // Of a parabola, a tangent is off by the square of the distance.
+                for (part, (_, accuracy)) in parts.iter().zip(&tests[200 + 80 * number..]) {
+                    let off = SAMPLE.factor() * (accuracy - window.accuracy).powi(2);
+                    prop_assert!((part.sampling - off - SAMPLE.variance(*accuracy)).abs() <= 1e-12 * sampling);
+                }
             }
         }
     }

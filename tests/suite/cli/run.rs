@@ -82,6 +82,7 @@ fn run_directory_holds_what_is_promised() {
     assert_eq!((checkpoint_every.to_string().as_str(), keep_checkpoints, data_sha256.len()), ("5m", 2, 64));
     assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
     assert_eq!((init_weights, trace, record_gradients), (None, false, false));
+    assert_eq!(command, Some(format!("sdgpu {TRAIN} --out run")));
     assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));
     assert_eq!((settings.steps, settings.batch_size, settings.validation, settings.eval_every), (12, 8, 5, 2));
 
