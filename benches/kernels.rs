@@ -36,7 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
     let options = PlanOptions {
         data: DataSizes { height: 28, width: 28, train: batch as usize, test: 1 },
-        training: Some(TrainingOptions { batch, optimizer, label_smoothing: 0.0, record_gradients: false }),
+        training: Some(TrainingOptions {
+            batch,
+            optimizer,
+            label_smoothing: 0.0,
+            record_gradients: false,
+            recalibration: false,
+        }),
         eval_batch: 1,
         survival: vec![1.0; blocks],
         branch_scale: BranchScale::Eval,

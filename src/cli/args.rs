@@ -165,6 +165,10 @@ pub struct TrainingArgs {
     /// Steps between tests on all test images on the way; nothing is chosen by them [default: 0, none]
     #[arg(long, value_name = "N")]
     pub test_every: Option<u64>,
+    /// Training batches from which batch norm's running statistics are re-estimated for each evaluation [default: 0,
+    /// none]
+    #[arg(long, value_name = "N")]
+    pub bn_recalibrate: Option<u64>,
     /// adam or sgd
     #[arg(long, value_parser = named::<OptimizerKind>)]
     pub optimizer: Option<OptimizerKind>,

@@ -35,6 +35,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
         eval_batch: 100,
         evaluate_on: EvaluateOn::Validation,
         test_every: 0,
+        bn_recalibrate: 0,
         optimizer: OptimizerKind::Adam,
         lr: 5e-3,
         momentum: 0.9,
@@ -136,6 +137,7 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions>
     }
     set(&mut options.eval_every, args.eval_every);
     set(&mut options.test_every, args.test_every);
+    set(&mut options.bn_recalibrate, args.bn_recalibrate);
     options.warmup_steps = args.warmup_steps.unwrap_or(options.warmup_steps.min(options.steps / 2));
     let evaluated = data.test.len().max(options.validation) as u32;
     options.eval_batch = args.eval_batch.unwrap_or(options.eval_batch.min(evaluated));

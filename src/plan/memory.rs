@@ -1,9 +1,9 @@
 //! The memory plan: where every value lies, computed before the first step.
 //!
 //! The time line runs through everything that can ever be encoded: all segments forward (a block's sum and its bypass
-//! alike), all segments backward, then an evaluation batch. A pooled value lives from the first dispatch that may
-//! write it to the last that may read it, under *any* gates: an operand of the trunk uses every value it can stand
-//! for. Values whose lives do not overlap may share a buffer.
+//! alike), all segments backward, the update, a recalibration, then an evaluation batch. A pooled value lives from the
+//! first dispatch that may write it to the last that may read it, under *any* gates: an operand of the trunk uses every
+//! value it can stand for. Values whose lives do not overlap may share a buffer.
 
 use super::{Operand, Place, Plan, Template};
 use crate::dispatch::{Region, Storage, ValueId};
@@ -62,7 +62,7 @@ pub(super) fn assign(plan: &mut Plan) {
 pub(super) fn time_line(plan: &Plan) -> impl Iterator<Item = &Template> {
     let forward = plan.segments.iter().flat_map(|segment| &segment.forward);
     let backward = plan.segments.iter().rev().flat_map(|segment| &segment.backward);
-    forward.chain(backward).chain(&plan.update).chain(&plan.inference)
+    forward.chain(backward).chain(&plan.update).chain(&plan.recalibration).chain(&plan.inference)
 }
 
 fn lifetimes(plan: &Plan) -> Vec<Option<Lifetime>> {

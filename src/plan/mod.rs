@@ -206,6 +206,9 @@ pub struct Plan {
     pub segments: Vec<Segment>,
     /// Finite check, record of gradients, optimiser and running statistics, after the segments.
     pub update: Vec<Template>,
+    /// The statistics of every batch norm on a training batch, with all blocks as in inference. Empty where the plan
+    /// was made without.
+    pub recalibration: Vec<Template>,
     /// One evaluation batch.
     pub inference: Vec<Template>,
     /// The residual blocks.

@@ -60,6 +60,8 @@ pub struct TrainingOptions {
     pub label_smoothing: f32,
     /// Whether each step reports the mean absolute gradient of the first convolution's weights.
     pub record_gradients: bool,
+    /// Whether running statistics can be re-estimated from training batches.
+    pub recalibration: bool,
 }
 
 /// Sizes of the data set that lies on the device.

@@ -34,6 +34,11 @@ impl Plan {
         self.update.iter().map(|template| self.resolve(template, None, ImageFile::Train)).collect()
     }
 
+    /// The statistics of every batch norm on a training batch, written as those of the batch.
+    pub fn schedule_recalibration(&self) -> Vec<Dispatch> {
+        self.recalibration.iter().map(|template| self.resolve(template, None, ImageFile::Train)).collect()
+    }
+
     /// One evaluation batch of images in `file`.
     pub fn schedule_inference(&self, file: ImageFile) -> Vec<Dispatch> {
         self.inference.iter().map(|template| self.resolve(template, None, file)).collect()

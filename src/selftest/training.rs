@@ -225,7 +225,13 @@ fn plan(data: &DataSet, setting: &Setting, net: &ResNet, limits: Limits) -> Resu
     let Setting { optimizer, label_smoothing, .. } = *setting;
     let options = PlanOptions {
         data: DataSizes { height, width, train: data.train.len(), test: data.test.len() },
-        training: Some(TrainingOptions { batch: BATCH, optimizer, label_smoothing, record_gradients: false }),
+        training: Some(TrainingOptions {
+            batch: BATCH,
+            optimizer,
+            label_smoothing,
+            record_gradients: false,
+            recalibration: false,
+        }),
         eval_batch: BATCH,
         survival: vec![setting.survival; net.blocks.len()],
         branch_scale: BranchScale::Eval,

@@ -92,6 +92,7 @@ impl Engine {
             // Bypasses run only for dropped blocks.
             dispatches.extend(plan.schedule(&Gates(vec![false; blocks])));
             dispatches.extend(plan.schedule_update());
+            dispatches.extend(plan.schedule_recalibration());
         }
         dispatches
     }
@@ -178,7 +179,7 @@ impl Engine {
         let gradients = self.plan.parameters.iter().filter_map(|planned| planned.gradient);
         let chunks: BTreeSet<ValueId> = gradients.map(|gradient| self.place(gradient).0).collect();
         for chunk in chunks {
-            self.device.write(chunk, &vec![0; self.plan.values[chunk.index()].words])?;
+            self.device.write(chunk, &vec![0; self.words(chunk)])?;
         }
         self.device.write(self.plan.interface.report, &[0; report::WORDS])
     }
@@ -221,7 +222,7 @@ impl Engine {
         let planned = self.plan.parameters.iter().filter_map(|planned| Some((planned, value(planned)?)));
         for ((planned, value), tensor) in planned.zip(&tensors.0) {
             let (chunk, offset) = self.place(value);
-            let words = self.plan.values[chunk.index()].words;
+            let words = self.words(chunk);
             let memory = planned.parameter.kind.to_memory(&tensor.values);
             let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; words]);
             chunk[offset..][..memory.len()].copy_from_slice(bytemuck::cast_slice(&memory));
@@ -247,10 +248,15 @@ impl Engine {
     }
 
     /// The flat buffer that a parameter is part of, and its first word there.
-    fn place(&self, value: ValueId) -> (ValueId, usize) {
+    pub(super) fn place(&self, value: ValueId) -> (ValueId, usize) {
         match self.plan.values[value.index()].place {
             Place::Part { of, offset } => (of, offset),
             _ => (value, 0),
         }
+    }
+
+    /// The size of a value.
+    pub(super) fn words(&self, value: ValueId) -> usize {
+        self.plan.values[value.index()].words
     }
 }

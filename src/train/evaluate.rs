@@ -31,7 +31,7 @@ impl Trainer<'_> {
                 EvaluateOn::TestBatch => {
                     let batch = self.options.eval_batch as usize;
                     let indices = random_batch(self.data.test.len(), batch, self.options.seed, step - 1);
-                    let score = self.engine.evaluate(ImageFile::Test, &indices)?;
+                    let score = self.recalibrated(|engine| engine.evaluate(ImageFile::Test, &indices))?;
                     observer.eval(&record(EvalSplit::TestBatch, step, WhichWeights::Last, score))?;
                 }
             }
@@ -48,7 +48,8 @@ impl Trainer<'_> {
         if self.validation.is_empty() {
             return Ok(());
         }
-        let score = self.engine.evaluate(ImageFile::Train, &self.validation)?;
+        let validation = self.validation.clone();
+        let score = self.recalibrated(|engine| engine.evaluate(ImageFile::Train, &validation))?;
         observer.eval(&record(EvalSplit::Validation, step, WhichWeights::Last, score))?;
         let accuracy = score.accuracy;
         if self.best.as_ref().is_none_or(|best| accuracy > best.accuracy) {
@@ -63,8 +64,8 @@ impl Trainer<'_> {
     pub(super) fn conclude(&mut self) -> Result<Outcome, TrainError> {
         let (steps, blocks) = (self.options.steps, self.survival.len() as u64);
         let weights = self.engine.weights()?;
-        let labels = &self.data.test.labels;
-        let (score, predictions) = self.engine.predict(ImageFile::Test, &self.test_images(), labels)?;
+        let (images, labels) = (self.test_images(), &self.data.test.labels);
+        let (score, predictions) = self.recalibrated(|engine| engine.predict(ImageFile::Test, &images, labels))?;
         let last = record(EvalSplit::Test, steps, WhichWeights::Last, score);
         let best = match self.best.clone() {
             None => None,
@@ -90,7 +91,8 @@ impl Trainer<'_> {
     }
 
     fn test(&mut self, step: u64, weights: WhichWeights) -> Result<EvalRecord, TrainError> {
-        let score = self.engine.evaluate(ImageFile::Test, &self.test_images())?;
+        let images = self.test_images();
+        let score = self.recalibrated(|engine| engine.evaluate(ImageFile::Test, &images))?;
         Ok(record(EvalSplit::Test, step, weights, score))
     }
 

@@ -7,6 +7,7 @@ mod evaluate;
 mod optimizer;
 mod options;
 mod predict;
+mod recalibrate;
 mod record;
 mod recovery;
 mod safeguards;
@@ -23,6 +24,7 @@ pub use options::{
     check_flag,
 };
 pub use predict::{Prediction, Score};
+pub use recalibrate::Statistics;
 pub use record::{
     EvalRecord, EvalSplit, NotFiniteRecord, Observer, Outcome, ProfileRecord, StepRecord, TraceRecord, WhichWeights,
 };

@@ -99,6 +99,10 @@ pub struct TrainOptions {
     /// Steps between tests on all test images on the way; 0 for none.
     #[serde(default)]
     pub test_every: u64,
+    /// Training batches, those of the first steps, from which batch norm's running statistics are re-estimated for each
+    /// evaluation; 0 for none.
+    #[serde(default)]
+    pub bn_recalibrate: u64,
     /// The optimiser.
     pub optimizer: OptimizerKind,
     /// Learning rate at its highest.
@@ -191,6 +195,8 @@ impl TrainOptions {
         check_flag("eval-batch", self.eval_batch, (1..=evaluated).contains(&(self.eval_batch as usize)), &eval_range)?;
         check_flag("steps", self.steps, (1..=MOST_STEPS).contains(&self.steps), &format!("from 1 to {MOST_STEPS}"))?;
         check_flag("eval-every", self.eval_every, self.eval_every > 0, "at least 1")?;
+        let recalibrates = self.bn_recalibrate <= self.steps;
+        check_flag("bn-recalibrate", self.bn_recalibrate, recalibrates, "at most the number of steps")?;
         check_flag(
             "lr",
             self.lr,
@@ -249,6 +255,7 @@ impl TrainOptions {
                 optimizer: self.optimizer(),
                 label_smoothing: self.label_smoothing,
                 record_gradients,
+                recalibration: self.bn_recalibrate > 0,
             }),
             eval_batch: self.eval_batch,
             survival: self.survival_probabilities(net.blocks.len())?,

@@ -71,6 +71,8 @@ pub struct Trainer<'a> {
     pub(super) data: &'a DataSet,
     pub(super) safeguards: Safeguards<'a>,
     pub(super) sampler: Sampler,
+    /// Of the batches that running statistics are re-estimated from: a sampler of its own, which keeps their epoch.
+    pub(super) recalibration: Sampler,
     pub(super) validation: Vec<u32>,
     pub(super) survival: Vec<f64>,
     pub(super) rows: UpdateRows,
@@ -118,6 +120,7 @@ impl<'a> Trainer<'a> {
         let sampler = Sampler::new(split.train, options.batch_size as usize, options.shuffle, options.seed)?;
         let blocks = engine.plan.blocks.len();
         Ok(Self {
+            recalibration: sampler.clone(),
             sampler,
             validation: split.validation,
             survival: engine.plan.survival.clone(),

@@ -43,7 +43,13 @@ fn options(net: &ResNet, data: &DataSet, batch: u32, limits: Limits) -> PlanOpti
     let (height, width) = (data.train.height, data.train.width);
     PlanOptions {
         data: DataSizes { height, width, train: data.train.len(), test: data.test.len() },
-        training: Some(TrainingOptions { batch, optimizer: ADAM, label_smoothing: 0.0, record_gradients: false }),
+        training: Some(TrainingOptions {
+            batch,
+            optimizer: ADAM,
+            label_smoothing: 0.0,
+            record_gradients: false,
+            recalibration: false,
+        }),
         eval_batch: 8,
         survival: vec![0.5; net.blocks.len()],
         branch_scale: BranchScale::Eval,

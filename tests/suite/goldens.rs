@@ -139,7 +139,13 @@ fn check(bytes: &[u8], device: Box<dyn Device>) {
     let label_smoothing = settings.label_smoothing;
     let options = PlanOptions {
         data: DataSizes { height, width, train: count, test: count },
-        training: Some(TrainingOptions { batch: settings.batch, optimizer, label_smoothing, record_gradients: false }),
+        training: Some(TrainingOptions {
+            batch: settings.batch,
+            optimizer,
+            label_smoothing,
+            record_gradients: false,
+            recalibration: false,
+        }),
         eval_batch: settings.batch,
         survival: settings.survival.clone(),
         branch_scale: settings.branch_scale,

@@ -215,6 +215,7 @@ fn check(case: &Case, device: Box<dyn Device>) {
             optimizer,
             label_smoothing: case.label_smoothing,
             record_gradients: true,
+            recalibration: false,
         }),
         eval_batch: BATCH,
         survival: vec![case.survival; net.blocks.len()],

@@ -55,6 +55,7 @@ fn train(limits: &str, data: &DataSet) -> Result<([bool; 2], Outcome), PlanError
                 optimizer: ADAM,
                 label_smoothing: 0.0,
                 record_gradients: false,
+                recalibration: false,
             }),
             eval_batch: EVAL_BATCH,
             survival: vec![0.5; net.blocks.len()],

@@ -12,6 +12,7 @@ mod lints;
 mod measure;
 mod mutants;
 mod plan;
+mod recalibration;
 mod recovery;
 mod report;
 mod selftest;

@@ -93,6 +93,7 @@ fn options() -> TrainOptions {
         eval_batch: 4,
         evaluate_on: EvaluateOn::Validation,
         test_every: 0,
+        bn_recalibrate: 0,
         optimizer: OptimizerKind::Adam,
         lr: 1e-3,
         momentum: 0.9,

@@ -19,7 +19,13 @@ const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30, to
 fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
     PlanOptions {
         data: DataSizes { height: size, width: size, train: 20, test: 10 },
-        training: Some(TrainingOptions { batch, optimizer: ADAM, label_smoothing: 0.0, record_gradients: false }),
+        training: Some(TrainingOptions {
+            batch,
+            optimizer: ADAM,
+            label_smoothing: 0.0,
+            record_gradients: false,
+            recalibration: false,
+        }),
         eval_batch: 4,
         survival: probabilities(Rule::Linear, 1.0, 0.5, net.blocks.len()).expect("probabilities"),
         branch_scale: BranchScale::Eval,
@@ -29,6 +35,13 @@ fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
 
 fn plan(net: &ResNet, size: u32, batch: u32) -> Plan {
     Plan::new(net, &options(net, size, batch, ROOMY)).expect("a plan")
+}
+
+/// A plan that can re-estimate running statistics.
+fn recalibrating(net: &ResNet, size: u32, batch: u32) -> Plan {
+    let mut options = options(net, size, batch, ROOMY);
+    options.training.as_mut().expect("training").recalibration = true;
+    Plan::new(net, &options).expect("a plan")
 }
 
 fn named(name: &str, size: u32) -> Plan {
@@ -124,6 +137,9 @@ fn dispatch_lists_are_the_recorded_ones() {
     expect_file!["../golden/resnet8_update.txt"].assert_eq(&listing(&cifar, &cifar.schedule_update()));
     let test = cifar.schedule_inference(ImageFile::Test);
     expect_file!["../golden/resnet8_inference.txt"].assert_eq(&listing(&cifar, &test));
+    let recalibrating = recalibrating(&ResNet::named("resnet8", 1, 10).expect("a net"), 9, 4);
+    let recalibration = recalibrating.schedule_recalibration();
+    expect_file!["../golden/resnet8_recalibration.txt"].assert_eq(&listing(&recalibrating, &recalibration));
     let net = ResNet::torchvision("bottleneck", [2, 1, 1, 1], [4, 4, 4, 4], true, 1, 10);
     let bottleneck = plan(&net, 28, 4);
     let dropped = bottleneck.schedule(&dropping(5, &[0, 1, 2]));
@@ -147,6 +163,17 @@ fn a_recorded_gradient_costs_one_dispatch_before_the_update() {
     let rest = [&with[..at], &with[at + 1..]].concat();
     assert_eq!(listing(&recording, &rest), listing(&plain, &without));
     assert_eq!(recording.storage, plain.storage);
+}
+
+/// It runs between steps, in their buffers.
+#[test]
+fn a_recalibration_takes_no_memory() {
+    for (name, size, batch) in [("resnet20", 28, 4), ("resnet50", 32, 4)] {
+        let net = ResNet::named(name, 1, 10).expect("a net");
+        let (with, without) = (recalibrating(&net, size, batch), plan(&net, size, batch));
+        assert_eq!(with.storage.bytes(), without.storage.bytes(), "{name}");
+        assert!(without.schedule_recalibration().is_empty());
+    }
 }
 
 /// A dropped block leaves no trace: what is left is exactly the rest, in the same order.
@@ -433,13 +460,14 @@ proptest! {
         net in any_net(),
         draws in prop::collection::vec(prop::collection::vec(any::<bool>(), 12), 3),
     ) {
-        let plan = plan(&net, 20, 2);
+        let plan = recalibrating(&net, 20, 2);
         let mut memory = Memory::new(&plan);
         for draw in draws {
             let gates = Gates(draw.into_iter().take(net.blocks.len()).collect());
             prop_assume!(gates.0.len() == net.blocks.len());
             let mut list = plan.schedule(&gates);
             list.extend(plan.schedule_update());
+            list.extend(plan.schedule_recalibration());
             list.extend(plan.schedule_inference(ImageFile::Test));
             prop_assert_eq!(memory.run(&list), Ok(()));
         }

@@ -27,7 +27,7 @@ use crate::adapter;
 /// Steps of a run.
 const STEPS: u64 = 12;
 
-fn options() -> TrainOptions {
+pub fn options() -> TrainOptions {
     TrainOptions {
         model: Model::Stochastic,
         arch: "resnet8".into(),
@@ -39,6 +39,7 @@ fn options() -> TrainOptions {
         eval_batch: 4,
         evaluate_on: EvaluateOn::Validation,
         test_every: 3,
+        bn_recalibrate: 0,
         optimizer: OptimizerKind::Adam,
         lr: 3e-3,
         momentum: 0.9,
@@ -79,7 +80,7 @@ fn data() -> DataSet {
 
 /// What goes wrong on a [`Faulty`] device.
 #[derive(Clone, Copy, PartialEq)]
-enum Fault {
+pub enum Fault {
     /// The GPU is taken away at a run of a list with so many before it, on this device and others.
     Destroyed(u64),
     /// The device says then that it was lost.
@@ -114,7 +115,7 @@ impl<D: Device + AsGpu> Faulty<D> {
     }
 }
 
-trait AsGpu {
+pub trait AsGpu {
     fn gpu(&self) -> Option<&GpuDevice> {
         None
     }
@@ -175,11 +176,11 @@ impl<D: Device + AsGpu> Device for Faulty<D> {
 
 /// Writes down what a run tells, and keeps its checkpoints.
 #[derive(Default)]
-struct Log {
-    lines: Vec<String>,
-    last: Weights,
+pub struct Log {
+    pub lines: Vec<String>,
+    pub last: Weights,
     best: Weights,
-    checkpoints: Vec<Arc<Checkpoint>>,
+    pub checkpoints: Vec<Arc<Checkpoint>>,
     not_finite: Vec<NotFiniteRecord>,
     losses: u32,
 }
@@ -229,7 +230,7 @@ fn plan(options: &TrainOptions, limits: Limits) -> Plan {
 
 /// Trains under `options` from `from`, or the begin, on the devices that `open` opens, where the `faults` strike, one
 /// on each device.
-fn train<D: Device + AsGpu + 'static>(
+pub fn train<D: Device + AsGpu + 'static>(
     options: &TrainOptions,
     from: Option<Checkpoint>,
     open: impl Fn() -> D,
@@ -267,7 +268,7 @@ fn train_with<D: Device + AsGpu + 'static>(
     (result, log)
 }
 
-fn cpu() -> CpuDevice {
+pub fn cpu() -> CpuDevice {
     CpuDevice::new().expect("the CPU device")
 }
 
@@ -287,7 +288,8 @@ fn a_run_goes_on_from_any_checkpoint_as_if_it_had_never_stopped() {
         ..options()
     };
     let notebook = TrainOptions { validation: 0, evaluate_on: EvaluateOn::TestBatch, eval_every: 1, ..options() };
-    for options in [options(), momentum, notebook] {
+    let recalibrated = TrainOptions { bn_recalibrate: 2, ..options() };
+    for options in [options(), momentum, notebook, recalibrated] {
         let (result, whole) = train(&options, None, cpu, &[]);
         result.expect("a run");
         assert_eq!(whole.checkpoints.iter().map(|c| c.counters.step).collect::<Vec<_>>(), [4, 8, 12]);
@@ -308,12 +310,17 @@ fn a_run_goes_on_from_any_checkpoint_as_if_it_had_never_stopped() {
 
 #[test]
 fn a_device_lost_at_any_time_is_replaced_and_the_bits_stay_the_same() {
-    let options = options();
-    let (result, whole) = train(&options, None, cpu, &[]);
+    for bn_recalibrate in [0, 3] {
+        lost_at_any_time(&TrainOptions { bn_recalibrate, ..options() });
+    }
+}
+
+fn lost_at_any_time(options: &TrainOptions) {
+    let (result, whole) = train(options, None, cpu, &[]);
     let whole_outcome = result.expect("a run");
-    let runs = 90;
+    let runs = 150;
     for at in 0..runs {
-        let (result, log) = train(&options, None, cpu, &[Fault::Lost(at)]);
+        let (result, log) = train(options, None, cpu, &[Fault::Lost(at)]);
         let outcome = result.expect("a run");
         if log.losses == 0 {
             assert!(at > STEPS + 6, "the run ends after {at} lists");
@@ -357,7 +364,7 @@ fn a_device_that_is_lost_again_and_again_ends_the_run() {
 }
 
 /// The lines of steps, by their number.
-fn steps(log: &Log) -> Vec<&String> {
+pub fn steps(log: &Log) -> Vec<&String> {
     log.lines.iter().filter(|line| !line.starts_with(['t', 'v'])).collect()
 }
 

@@ -23,7 +23,7 @@ impl<'a> Builder<'a> {
     pub(super) fn scale(&self, index: usize) -> f32 {
         let survival = self.options.survival[index];
         match (self.options.branch_scale, self.mode) {
-            (BranchScale::Eval, Mode::Inference) => survival as f32,
+            (BranchScale::Eval, Mode::Recalibration | Mode::Inference) => survival as f32,
             (BranchScale::Train, Mode::Training) => (1.0 / survival) as f32,
             _ => 1.0,
         }

@@ -94,10 +94,12 @@ fn largest(most: u32, fits: impl Fn(u32) -> bool) -> Option<u32> {
     (low > 0).then_some(low)
 }
 
-/// Whether the lists being made are a training step's or an evaluation's.
+/// Whether the lists being made are a training step's, a recalibration's or an evaluation's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Training,
+    /// With a training step's batch and its statistics, and the blocks of an evaluation.
+    Recalibration,
     Inference,
 }
 
@@ -135,7 +137,8 @@ impl<'a> Builder<'a> {
         let mut segments = Vec::new();
         let mut stem_output = None;
         let mut gradient_buffers = Vec::new();
-        if self.options.training.is_some() {
+        let mut recalibration = Vec::new();
+        if let Some(training) = &self.options.training {
             self.mode = Mode::Training;
             let (stem, output, trunk) = self.stem(interface.indices, &interface)?;
             stem_output = Some(output);
@@ -153,6 +156,10 @@ impl<'a> Builder<'a> {
             }
             let logits = self.pooled("logits", self.batch as usize * self.net.classes as usize);
             segments.push(self.head(trunk, interface.indices, logits, &interface));
+            if training.recalibration {
+                self.mode = Mode::Recalibration;
+                recalibration = self.recalibration(&interface)?;
+            }
         }
         self.mode = Mode::Inference;
         self.batch = self.options.eval_batch;
@@ -163,6 +170,7 @@ impl<'a> Builder<'a> {
             storage: Storage::default(),
             segments,
             update: self.update,
+            recalibration,
             inference,
             blocks,
             parameters: self.parameter_list,
@@ -186,7 +194,11 @@ impl<'a> Builder<'a> {
 
     fn pooled(&mut self, name: impl Into<String>, words: usize) -> ValueId {
         let name = name.into();
-        let name = if self.mode == Mode::Inference { format!("{name} (inference)") } else { name };
+        let name = match self.mode {
+            Mode::Training => name,
+            Mode::Recalibration => format!("{name} (recalibration)"),
+            Mode::Inference => format!("{name} (inference)"),
+        };
         self.value(name, words, Place::Pooled)
     }
 
@@ -242,6 +254,24 @@ impl<'a> Builder<'a> {
     fn too_small(&self, layer: &str) -> PlanError {
         let (height, width) = (self.options.data.height, self.options.data.width);
         PlanError::ImageTooSmall { arch: self.net.name.clone(), height, width, layer: layer.to_string() }
+    }
+
+    /// The statistics of every norm on a training batch: every block, scaled by its rule, by the batch's statistics.
+    fn recalibration(&mut self, interface: &Interface) -> Result<Vec<Template>, PlanError> {
+        let (net, mut list) = (self.net, Vec::new());
+        let images = self.images(&mut list, interface.indices, interface)?;
+        let stem = self.conv_norm(&mut list, "", &net.stem, images)?;
+        let mut trunk = stem.activation(self.apply(&mut list, &stem, true), true);
+        if net.stem_pool {
+            (trunk, ..) = self.max_pool(&mut list, trunk);
+        }
+        for index in 0..net.blocks.len() {
+            let layers = self.branch(&mut list, index, trunk)?;
+            let (shortcut, _) = self.shortcut(&mut list, index, trunk)?;
+            let last = &layers[layers.len() - 1];
+            trunk = last.activation(self.sum(&mut list, index, last, shortcut), true);
+        }
+        Ok(list)
     }
 
     /// One evaluation batch: every block, scaled by its rule; no dropout; running statistics.

@@ -64,6 +64,7 @@ fn settings_out_of_range() {
         ("--eval-batch 0", "--eval-batch is 0; it must be from 1 to the 20 images evaluated"),
         ("--eval-batch 21", "--eval-batch is 21; it must be from 1 to the 20 images evaluated"),
         ("--eval-every 0", "--eval-every is 0; it must be at least 1"),
+        ("--bn-recalibrate 3", "--bn-recalibrate is 3; it must be at most the number of steps"),
         ("--drop-path 1", "--drop-path is 1; it must be in [0, 1)"),
         ("--drop-path NaN", "--drop-path is NaN; it must be in [0, 1)"),
         ("--optimizer sgd --momentum 1", "--momentum is 1; it must be in [0, 1)"),

@@ -7,10 +7,10 @@ use crate::adapter;
 
 /// Flags that `sdgpu train --help` names.
 const TRAIN_FLAGS: &str = "--model --arch --preset --data --validation --batch-size --epochs --steps --eval-every \
-    --eval-batch --test-every --optimizer --lr --momentum --nesterov --weight-decay --lr-schedule --warmup-steps \
-    --survival --survival-last --survival-first --gate-sampling --branch-scale --dropped-update --drop-path --record \
-    --dropout --label-smoothing --device --backend --seed --no-shuffle --tune --no-tune --init --out --json --quiet \
-    --profile --profile-steps";
+    --eval-batch --test-every --bn-recalibrate --optimizer --lr --momentum --nesterov --weight-decay --lr-schedule \
+    --warmup-steps --survival --survival-last --survival-first --gate-sampling --branch-scale --dropped-update \
+    --drop-path --record --dropout --label-smoothing --device --backend --seed --no-shuffle --tune --no-tune --init \
+    --out --json --quiet --profile --profile-steps";
 
 #[track_caller]
 fn assert_says(ran: &Ran, expected: &[&str]) {

@@ -348,6 +348,20 @@ fn recorded_gradients_change_nothing_else() {
 }
 
 #[test]
+fn recalibrated_statistics_are_of_evaluations_alone() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --bn-recalibrate 2 --test-every 5 --out a"));
+    workspace.sdgpu(&format!("{TRAIN} --test-every 5 --out b"));
+    assert_eq!(["a", "b"].map(|run| config(&workspace, run).settings.bn_recalibrate), [2, 0]);
+    let [a, b] = ["a", "b"].map(|run| workspace.json(&format!("{run}/metrics.jsonl")));
+    assert_eq!(of_kind(&a, "train"), of_kind(&b, "train"));
+    let [a, b] = [&a, &b].map(|metrics| of_kind(metrics, "eval"));
+    assert!(a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a["loss"] != b["loss"]), "{a:?}\n{b:?}");
+    let [a, b] = ["a", "b"].map(|run| weights(&workspace, &format!("{run}/weights/last.safetensors")));
+    assert!(a == b, "other weights");
+}
+
+#[test]
 fn without_shuffle_the_files_order_is_kept() {
     let workspace = Workspace::with_tiny();
     workspace.sdgpu(&format!("{TRAIN} --no-shuffle --validation 0 --record trace --out run"));
