@@ -64,7 +64,7 @@ impl MadeUp {
             let wobble = self.wobble(step) as f64;
             let (loss, gradient) = (2.0 / step as f64 + 0.01 * wobble, 0.001 + 0.0001 * wobble);
             let is_stochastic = self.model == "stochastic";
-            let gate = |block: u64| if is_stochastic && (step + block) % 4 == 0 { '0' } else { '1' };
+            let gate = |block: u64| if is_stochastic && (step + block).is_multiple_of(4) { '0' } else { '1' };
             let gates: String = (0..BLOCKS).map(gate).collect();
             let _ = writeln!(
                 metrics,
@@ -80,7 +80,7 @@ impl MadeUp {
                 );
             };
             evaluate("test-batch", 0.9 - 0.0025 * wobble);
-            if step % self.test_every == 0 || step == self.steps {
+            if step.is_multiple_of(self.test_every) || step == self.steps {
                 evaluate("test", 0.9 - 0.001 * wobble);
             }
             let seconds = if is_stochastic { 0.03125 } else { 0.046875 };

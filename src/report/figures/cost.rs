@@ -24,6 +24,8 @@ struct Cost<'a> {
     flop: Option<Flop>,
     /// Of each run with a measurement of all gates, the share of time that skipping saved, in percent.
     saved: Vec<f64>,
+    /// Training images per second in windows along the run.
+    speed: Vec<(f64, f64)>,
 }
 
 impl<'a> Cost<'a> {
@@ -39,7 +41,7 @@ impl<'a> Cost<'a> {
             let summary = run.summary.as_ref()?;
             Some(100.0 * (1.0 - summary.step_seconds / summary.all_gates_seconds?))
         });
-        Self { series, net, flop, saved }
+        Self { series, net, flop, saved, speed: speed(net) }
     }
 
     /// Percent of the operations of all gates that are left out, promised and done.
@@ -118,12 +120,10 @@ pub fn draw(study: &Study) -> Drawn {
             strips,
         }));
     }
-    let speeds: Vec<(usize, &Net, Vec<(f64, f64)>)> =
-        shown(study).map(|(series, net)| (series, net, speed(net))).collect();
-    let layers: Vec<Layer> = speeds
+    let layers: Vec<Layer> = costs
         .iter()
-        .filter(|(_, _, points)| points.len() > 1)
-        .map(|(series, _, points)| Layer::Line { series: *series, stroke: Stroke::Strong, points: points.clone() })
+        .filter(|cost| cost.speed.len() > 1)
+        .map(|cost| Layer::Line { series: cost.series, stroke: Stroke::Strong, points: cost.speed.clone() })
         .collect();
     if !layers.is_empty() {
         panels.push(Panel::Plot(Plot {
@@ -165,7 +165,7 @@ pub fn draw(study: &Study) -> Drawn {
         title: "Time and FLOP saved by skipping, against the promise".into(),
         text,
         drawing: Drawing { legend: keys, panels },
-        csv: csv(&costs, &speeds),
+        csv: csv(&costs),
         tables: [table].into_iter().chain(compared).collect(),
     })
 }
@@ -185,7 +185,7 @@ fn speed(net: &Net) -> Vec<(f64, f64)> {
     ends.windows(2).map(window).collect()
 }
 
-fn csv(costs: &[Cost], speeds: &[(usize, &Net, Vec<(f64, f64)>)]) -> String {
+fn csv(costs: &[Cost]) -> String {
     let mut text = "net,figure,step,value\n".to_string();
     for cost in costs {
         let name = cell(&cost.net.name);
@@ -197,10 +197,8 @@ fn csv(costs: &[Cost], speeds: &[(usize, &Net, Vec<(f64, f64)>)]) -> String {
         for saved in &cost.saved {
             let _ = writeln!(text, "{name},time saved in %,,{saved:.3}");
         }
-    }
-    for (_, net, points) in speeds {
-        for (step, speed) in points {
-            let _ = writeln!(text, "{},images per second,{step},{speed:.1}", cell(&net.name));
+        for (step, speed) in &cost.speed {
+            let _ = writeln!(text, "{name},images per second,{step},{speed:.1}");
         }
     }
     text
