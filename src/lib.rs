@@ -4,6 +4,8 @@
 
 pub mod cli;
 
+pub mod report;
+
 pub mod experiment;
 pub mod measure;
 pub mod selftest;

@@ -22,6 +22,8 @@ pub enum Stream {
     Validation = 5,
     /// Gates drawn together, by systematic sampling.
     SystematicGates = 6,
+    /// Blocks of a bootstrap; the step is the number of the resample.
+    Bootstrap = 7,
 }
 
 /// Four random words: `index / 4` is the block that holds the number `index`.
@@ -55,12 +57,16 @@ pub(crate) fn unit(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
+/// A number in `0..count`, unbiased to within 2^-32.
+pub fn below(seed: u64, stream: Stream, step: u32, index: u32, count: usize) -> usize {
+    ((u64::from(word(seed, stream, step, index)) * count as u64) >> 32) as usize
+}
+
 /// A permutation of `0..count` (Fisher and Yates), unbiased to within 2^-32 of each index's share.
 pub fn permutation(seed: u64, stream: Stream, step: u32, count: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..count as u32).collect();
     for last in (1..count).rev() {
-        let draw = u64::from(word(seed, stream, step, last as u32));
-        order.swap(last, ((draw * (last as u64 + 1)) >> 32) as usize);
+        order.swap(last, below(seed, stream, step, last as u32, last + 1));
     }
     order
 }

@@ -34,6 +34,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Trains a grid of nets with stochastic depth over survival probabilities, rules and depths
     Sweep(SweepArgs),
+    /// Writes a page with figures about runs: what they say together, and how their nets differ
+    Report(ReportArgs),
     /// Tests a run's weights, or a file of weights
     Eval(EvalArgs),
     /// Lists the adapters of this machine, and which one `auto` takes
@@ -52,7 +54,7 @@ pub enum Command {
 }
 
 /// Flags that make sense for a run that goes on: all others are the run's own settings.
-const BESIDE_RESUME: [&str; 14] = [
+const BESIDE_RESUME: [&str; 15] = [
     "resume",
     "device",
     "backend",
@@ -64,6 +66,7 @@ const BESIDE_RESUME: [&str; 14] = [
     "profile_steps",
     "csv",
     "tensorboard",
+    "no_report",
     "json",
     "quiet",
     "help",
@@ -272,6 +275,9 @@ pub struct RunArgs {
     /// Write the metrics as TensorBoard's events too
     #[arg(long)]
     pub tensorboard: bool,
+    /// Write no report at the end
+    #[arg(long)]
+    pub no_report: bool,
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
@@ -368,6 +374,17 @@ pub struct SweepArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: u32,
     /// Folder of the runs; those that are there already go on, or are done [default: runs/sweep]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Flags of `sdgpu report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Run directories, or folders of them, as `sdgpu compare` and `sdgpu sweep` leave
+    #[arg(value_name = "RUN|DIR", required = true)]
+    pub runs: Vec<PathBuf>,
+    /// Folder that the report goes into [default: where the runs are, if one RUN or DIR is given]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

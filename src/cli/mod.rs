@@ -15,6 +15,7 @@ mod devices;
 mod eval;
 mod plan;
 mod progress;
+mod report;
 mod resolve;
 mod runs;
 mod selftest;
@@ -32,6 +33,7 @@ use crate::device::{Device, DeviceError, TuneOptions, Tuning, cache_folder};
 use crate::dispatch::Dispatch;
 use crate::experiment::{ConfigError, RunError};
 use crate::plan::{Plan, PlanError};
+use crate::report::ReportError;
 use crate::train::{Engine, OptionError, TrainError};
 
 /// Exit code for what the user can mend before anything starts: flags, files, devices that are not there.
@@ -47,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Devices { backend } => devices::run(backend),
         Command::Plan(args) => plan::run(&args),
@@ -159,6 +162,7 @@ fn is_bad_input(error: &anyhow::Error) -> bool {
         || error.is::<RunError>()
         || error.is::<ConfigError>()
         || error.is::<PlanError>()
+        || error.is::<ReportError>()
         || error.is::<BadInput>()
         || matches!(error.downcast_ref(), Some(TrainError::Data(_)))
         || error.downcast_ref::<DeviceError>().is_some_and(device)

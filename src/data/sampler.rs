@@ -82,9 +82,7 @@ pub fn random_batch(count: usize, batch: usize, seed: u64, step: u64) -> Vec<u32
     let mut order: Vec<u32> = (0..count as u32).collect();
     let batch = batch.min(count);
     for place in 0..batch {
-        let draw = u64::from(rng::word(seed, Stream::TestBatch, step as u32, place as u32));
-        let left = (count - place) as u64;
-        order.swap(place, place + ((draw * left) >> 32) as usize);
+        order.swap(place, place + rng::below(seed, Stream::TestBatch, step as u32, place as u32, count - place));
     }
     order.truncate(batch);
     order

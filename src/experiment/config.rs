@@ -37,6 +37,9 @@ impl From<&DeviceInfo> for DeviceEntry {
 pub struct RunConfig {
     /// Version of sdgpu.
     pub version: String,
+    /// The command that began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// The file of weights that the run began with, if any.
     pub init_weights: Option<String>,
     /// Whether what is needed to replay the run is recorded.

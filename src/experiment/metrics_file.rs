@@ -1,7 +1,8 @@
 //! Reading `metrics.jsonl` and `timing.jsonl`, and what is made of them for other programs: `metrics.csv`.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -60,7 +61,17 @@ impl Metric {
 /// The metrics of the run in `folder`, in the order in which they came. A last line without an end is left out: its
 /// run is being written, or was killed.
 pub fn read_metrics(folder: &Path) -> Result<Vec<Metric>, RunError> {
-    read_lines(&folder.join("metrics.jsonl"))
+    let mut metrics = Vec::new();
+    stream_metrics(folder, |metric| {
+        metrics.push(metric);
+        Ok(())
+    })?;
+    Ok(metrics)
+}
+
+/// Hands the same to `take`, one by one. What `take` has against a metric becomes the error of its line.
+pub fn stream_metrics(folder: &Path, take: impl FnMut(Metric) -> Result<(), String>) -> Result<(), RunError> {
+    stream_lines(&folder.join("metrics.jsonl"), take)
 }
 
 /// What the run in `folder` noted of each step's time.
@@ -74,20 +85,37 @@ pub struct Timing {
 
 /// The times of the run in `folder`.
 pub fn read_timing(folder: &Path) -> Result<Vec<Timing>, RunError> {
-    read_lines(&folder.join("timing.jsonl"))
+    let mut timings = Vec::new();
+    stream_lines(&folder.join("timing.jsonl"), |timing| {
+        timings.push(timing);
+        Ok(())
+    })?;
+    Ok(timings)
 }
 
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
-    let text = fs::read_to_string(path).map_err(read_error(path))?;
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let parse = |(number, line)| {
-        serde_json::from_str(line).map_err(|error| RunError::Line {
-            path: path.to_path_buf(),
-            number: number + 1,
-            message: error.to_string(),
-        })
-    };
-    whole.lines().enumerate().map(parse).collect()
+/// The longest line that is read, in bytes: a file without ends of lines is none of sdgpu's.
+const LONGEST_LINE: u64 = 1 << 20;
+
+fn stream_lines<T: DeserializeOwned>(
+    path: &Path,
+    mut take: impl FnMut(T) -> Result<(), String>,
+) -> Result<(), RunError> {
+    let mut reader = BufReader::new(File::open(path).map_err(read_error(path))?);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(read_error(path))?;
+        let is_whole = line.ends_with(b"\n");
+        if !is_whole && (line.len() as u64) < LONGEST_LINE {
+            break;
+        }
+        let parsed = match is_whole {
+            true => serde_json::from_slice(&line).map_err(|error| error.to_string()),
+            false => Err(format!("is longer than {LONGEST_LINE} bytes")),
+        };
+        parsed.and_then(&mut take).map_err(|message| RunError::Line { path: path.to_path_buf(), number, message })?;
+    }
+    Ok(())
 }
 
 /// Evaluations that have columns in `metrics.csv`, by their names in `metrics.jsonl`.
@@ -141,6 +169,8 @@ fn csv(metrics: &[Metric]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const LINES: &str = concat!(

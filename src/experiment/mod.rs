@@ -22,8 +22,8 @@ pub use checkpoint_file::{decode as decode_checkpoint, encode as encode_checkpoi
 pub use config::{DeviceEntry, RunConfig};
 pub use error::{ConfigError, FileError, RunError};
 pub use metrics::{JsonLines, TestLine};
-pub use metrics_file::{Metric, read_metrics, write_metrics_csv};
-pub use outcome::{PREDICTIONS, Summary, Test};
+pub use metrics_file::{Metric, Timing, read_metrics, read_timing, stream_metrics, write_metrics_csv};
+pub use outcome::{PREDICTIONS, Summary, Test, read_predictions};
 pub use profile::ChromeTrace;
 pub use run_dir::{Resumed, RunDir, StoppedRun, save_weights};
 pub use series::{Planned, Progress, SeriesDir};

@@ -11,6 +11,8 @@ use crate::train::{EvalRecord, Outcome, Prediction, TrainOptions};
 
 /// Name of the predictions in a run directory.
 pub const PREDICTIONS: &str = "predictions.csv";
+/// Its first line.
+const COLUMNS: &str = "image,label,predicted,probability";
 
 /// The contents of `summary.json`. A run directory without one is of a run that has not ended, or not well.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,9 +103,39 @@ impl Summary {
     }
 }
 
+/// The predictions of the run in `folder`; none if it has not ended, or not well.
+pub fn read_predictions(folder: &Path) -> Result<Vec<Prediction>, RunError> {
+    let path = folder.join(PREDICTIONS);
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.map_err(read_error(&path))?,
+    };
+    let line = |number: usize, message: String| RunError::Line { path: path.clone(), number, message };
+    let mut lines = text.lines().zip(1..);
+    if lines.next().is_none_or(|(head, _)| head != COLUMNS) {
+        return Err(line(1, format!("should be {COLUMNS}")));
+    }
+    let parse = |(text, number)| {
+        prediction(text).ok_or_else(|| line(number, format!("{COLUMNS} are needed, as in 7,9,4,0.83")))
+    };
+    lines.map(parse).collect()
+}
+
+fn prediction(line: &str) -> Option<Prediction> {
+    let mut cells = line.split(',');
+    let mut next = || cells.next();
+    let prediction = Prediction {
+        image: next()?.parse().ok()?,
+        label: next()?.parse().ok()?,
+        predicted: next()?.parse().ok()?,
+        probability: next()?.parse().ok()?,
+    };
+    next().is_none().then_some(prediction)
+}
+
 /// Writes the predictions of the last weights into the run directory `folder`: a line for each test image.
 pub(super) fn write_predictions(folder: &Path, predictions: &[Prediction]) -> Result<(), RunError> {
-    let mut text = String::from("image,label,predicted,probability\n");
+    let mut text = format!("{COLUMNS}\n");
     for Prediction { image, label, predicted, probability } in predictions {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{image},{label},{predicted},{probability}");

@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["train"],
     &["measure", "selftest"],
     &["experiment"],
+    &["report"],
     &["cli"],
 ];
 

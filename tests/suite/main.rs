@@ -14,5 +14,7 @@ mod mutants;
 mod plan;
 mod recalibration;
 mod recovery;
+mod report;
 mod selftest;
 mod shaders;
+mod statistics;

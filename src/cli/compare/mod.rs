@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use super::BadInput;
 use super::args::{CompareArgs, ModelArgs, NetArgs, TrainingArgs};
 use super::console::Console;
+use super::report::write_into;
 use super::resolve::resolve;
 use super::runs::{Series, SeriesRun};
 use crate::data::DataSet;
 use crate::train::{Model, TrainOptions};
 
-mod paired;
 mod table;
 
-pub use paired::{deviation, mean};
 use table::Net;
 
 /// Trains both nets with each seed, one after the other, and says how they differ.
@@ -45,7 +44,9 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
         Net { name: model.name(), summaries: of_model.map(|(_, summary)| summary.cloned()).collect() }
     });
     table::lines(&nets).iter().for_each(|line| console.line(line));
-    // The report of the whole folder is to be written here.
+    if !args.run.no_report {
+        write_into(series.out(), &data, console);
+    }
     console.line(format!("runs       {}", series.out().display()));
     not_finite.map_or(Ok(()), |message| Err(anyhow::Error::msg(message)))
 }

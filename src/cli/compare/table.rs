@@ -1,8 +1,8 @@
 //! How two nets differ, as a table.
 
-use super::paired::{deviation, half_width, mean};
 use crate::cli::console::duration;
 use crate::experiment::Summary;
+use crate::report::paired::{RUNS_FOR_A_CLAIM, deviation, mean, mean_difference};
 
 /// A net's runs, in the order of their seeds.
 pub struct Net {
@@ -71,14 +71,18 @@ fn difference(nets: &[Net; 2]) -> Option<String> {
     }
     let (middle, seeds) = (mean(&differences), differences.len());
     let names = format!("{} - {}", nets[1].name, nets[0].name);
-    Some(match half_width(&differences) {
+    Some(match mean_difference(&differences) {
         None => format!("{names}: {middle:+.2} points of test accuracy, with one seed: no interval, no conclusion"),
-        Some(half) => {
-            let (low, high) = (middle - half, middle + half);
-            let conclusion = if low > 0.0 || high < 0.0 { "" } else { ": no difference is shown" };
+        Some(difference) => {
+            let conclusion = match difference.low > 0.0 || difference.high < 0.0 {
+                _ if seeds < RUNS_FOR_A_CLAIM => format!(": a claim about the nets needs {RUNS_FOR_A_CLAIM} seeds"),
+                true => String::new(),
+                false => ": no difference is shown".into(),
+            };
             format!(
-                "{names}: {middle:+.2} points of test accuracy, 95 % interval {low:+.2} to {high:+.2} \
-                 (paired t, {seeds} seeds){conclusion}"
+                "{names}: {middle:+.2} points of test accuracy, 95 % interval {:+.2} to {:+.2} \
+                 (paired t, {seeds} seeds){conclusion}",
+                difference.low, difference.high
             )
         }
     })
@@ -140,7 +144,7 @@ mod tests {
         let text = lines(&nets).join("\n");
         // Differences of 1 and 3 points: mean 2, Student's half width 12.71.
         let expected = "stochastic - resnet: +2.00 points of test accuracy, 95 % interval -10.71 to +14.71 \
-                        (paired t, 2 seeds): no difference is shown";
+                        (paired t, 2 seeds): a claim about the nets needs 5 seeds";
         assert!(text.contains(expected), "{text}");
         assert!(text.contains("took 25 % less time than those of resnet: 15.0 s against 20.0 s"), "{text}");
         assert!(text.contains("skipping saved stochastic 5.0 s of 20.0 s (25 %)"), "{text}");

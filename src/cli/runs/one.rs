@@ -154,6 +154,7 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
     chosen.device.set_tuning(&tuning);
     let config = RunConfig {
         version: env!("CARGO_PKG_VERSION").into(),
+        command: Some(typed()),
         init_weights: init.as_deref().map(absolute),
         trace,
         record_gradients,
@@ -235,6 +236,20 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
         }
         .into()),
     }
+}
+
+/// The command as a shell takes it.
+fn typed() -> String {
+    let quoted = |argument: String| {
+        let is_plain = |letter: char| letter.is_alphanumeric() || "-_./,:=+@%".contains(letter);
+        if !argument.is_empty() && argument.chars().all(is_plain) {
+            argument
+        } else {
+            format!("'{}'", argument.replace('\'', r"'\''"))
+        }
+    };
+    let arguments = std::env::args_os().skip(1).map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    ["sdgpu".to_string()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
 fn initial_weights(init: Option<&Path>, options: &TrainOptions, net: &ResNet) -> anyhow::Result<Weights> {

@@ -1,10 +1,10 @@
 //! A grid of cells over architectures, survival rules and probabilities, as a table and as a heat map.
 
 use crate::cli::chart::{coloured, shade};
-use crate::cli::compare::{deviation, mean};
 use crate::cli::console::duration;
 use crate::experiment::Summary;
 use crate::model::survival::Rule;
+use crate::report::paired::{deviation, mean};
 
 /// A cell of the grid.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,6 +6,7 @@ use super::BadInput;
 use super::args::{ModelArgs, NetArgs, SweepArgs, TrainingArgs};
 use super::compare::seeds;
 use super::console::Console;
+use super::report::write_into;
 use super::resolve::resolve;
 use super::runs::{Series, SeriesRun};
 use crate::data::DataSet;
@@ -40,7 +41,9 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
         cell.summaries = summaries.iter().flatten().cloned().collect();
     }
     grid.table().iter().chain(&grid.heat_map(console.colours())).for_each(|line| console.line(line));
-    // The heat map as SVG, and the report of the whole folder, are to be written here.
+    if !args.run.no_report {
+        write_into(series.out(), &data, console);
+    }
     console.line(format!("runs       {}", series.out().display()));
     not_finite.map_or(Ok(()), |message| Err(anyhow::Error::msg(message)))
 }

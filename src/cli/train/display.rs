@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::report::announce;
+use super::said::announce;
 use crate::cli::console::Console;
 use crate::cli::progress::{Progress, warn};
 use crate::cli::runs::{Display, Start};

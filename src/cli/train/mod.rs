@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::args::{Record, TrainArgs};
 use super::console::Console;
+use super::report::write_into;
 use super::resolve::resolve;
 use super::runs::{
     Begin, Finished, Job, KEEP_CHECKPOINTS, Profiled, Site, checkpoint_every, device_flags, settings_of, train_one,
@@ -14,10 +15,10 @@ use crate::experiment::{RunDir, StoppedRun};
 use crate::train::{OptionError, TrainOptions, check_flag};
 
 mod display;
-mod report;
+mod said;
 
 use display::TrainDisplay;
-use report::conclude;
+use said::conclude;
 
 /// Trains a net, from the beginning or from where a run was stopped.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
@@ -71,6 +72,9 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     };
     let Finished { outcome, run, profile } = train_one(job, &site, &mut TrainDisplay::new(console, args.json))?;
     conclude(console, &outcome, &run);
+    if !args.run.no_report {
+        write_into(&run, &data, console);
+    }
     profile?;
     if let Some(path) = &args.profile {
         console.line(format!("profile    {}: steps {} to {}", path.display(), steps.start(), steps.end()));

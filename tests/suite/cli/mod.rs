@@ -18,6 +18,7 @@ mod devices_and_plan;
 mod eval;
 mod export;
 mod profile;
+mod report;
 mod resume;
 mod run;
 mod selftest;

@@ -54,9 +54,16 @@ fn run_directory_holds_what_is_promised() {
         "checkpoints",
         "checkpoints/step-0000000012.safetensors",
         "config.toml",
+        "figures",
+        "figures/accuracy.svg",
+        "figures/cost.svg",
+        "figures/gates.svg",
+        "figures/learning.svg",
+        "figures/mistakes.svg",
         "lock",
         "metrics.jsonl",
         "predictions.csv",
+        "report.html",
         "summary.json",
         "timing.jsonl",
         "weights",
@@ -67,12 +74,15 @@ fn run_directory_holds_what_is_promised() {
 
     // Unknown and missing settings would be errors.
     let config = config(&workspace, "run");
-    let RunConfig { version, init_weights, trace, record_gradients, checkpoint_every, keep_checkpoints, .. } = config;
+    let RunConfig {
+        version, command, init_weights, trace, record_gradients, checkpoint_every, keep_checkpoints, ..
+    } = config;
     let RunConfig { data_sha256, device, settings, tuning, .. } = config;
     assert!(tuning.is_empty());
     assert_eq!((checkpoint_every.to_string().as_str(), keep_checkpoints, data_sha256.len()), ("5m", 2, 64));
     assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
     assert_eq!((init_weights, trace, record_gradients), (None, false, false));
+    assert_eq!(command, Some(format!("sdgpu {TRAIN} --out run")));
     assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));
     assert_eq!((settings.steps, settings.batch_size, settings.validation, settings.eval_every), (12, 8, 5, 2));
 

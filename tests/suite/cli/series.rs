@@ -26,8 +26,10 @@ fn sweep(flags: &str) -> String {
 
 const SWEPT: [&str; 3] = ["resnet8-1-seed0", "resnet8-linear-0.5-seed0", "resnet8-uniform-0.5-seed0"];
 
+/// All that is in the folder `out`, apart from the lock and the report.
 fn folders(workspace: &Workspace, out: &str) -> Vec<String> {
-    workspace.names_in(out).into_iter().filter(|name| !name.contains('/') && name != "lock").collect()
+    let beside = ["lock", "figures", "report.html"];
+    workspace.names_in(out).into_iter().filter(|name| !name.contains('/') && !beside.contains(&name.as_str())).collect()
 }
 
 /// What a run computes is the same bytes in the series `a` and `b`.

@@ -1,0 +1,205 @@
+//! What skipping saves, in operations and in time, against what it promises.
+
+use std::fmt::Write;
+
+use super::{Drawn, Figure, cell, legend, shown};
+use crate::report::chart::{Axis, Drawing, Key, Layer, Mark, Panel, Plot, Shape, Sign, Strips, Stroke, number};
+use crate::report::comparison::{Compared, Measure};
+use crate::report::curves::{Curve, spread};
+use crate::report::estimate::Estimate;
+use crate::report::flop::Flop;
+use crate::report::paired::{mean, mean_difference};
+use crate::report::runs::Run;
+use crate::report::study::{Net, Study};
+use crate::report::table::{NONE, Table};
+
+/// Windows of the curve of images per second.
+const WINDOWS: usize = 60;
+
+/// What a net's steps took.
+struct Cost<'a> {
+    series: usize,
+    net: &'a Net,
+    /// Mean over the runs; `None` without the data set.
+    flop: Option<Flop>,
+    /// Of each run with a measurement of all gates, the share of time that skipping saved, in percent.
+    saved: Vec<f64>,
+    /// Training images per second in windows along the run.
+    speed: Vec<(f64, f64)>,
+}
+
+impl<'a> Cost<'a> {
+    fn of(study: &Study, series: usize, net: &'a Net) -> Self {
+        let flops: Vec<Flop> = net.runs.iter().filter_map(|run| Flop::of(run, study.data_of(run).ok()?)).collect();
+        let average = |figure: fn(&Flop) -> f64| mean(&flops.iter().map(figure).collect::<Vec<_>>());
+        let flop = (!flops.is_empty()).then(|| Flop {
+            all_gates: average(|flop| flop.all_gates),
+            promised: average(|flop| flop.promised),
+            done: average(|flop| flop.done),
+        });
+        let saved = net.each(|run| {
+            let summary = run.summary.as_ref()?;
+            Some(100.0 * (1.0 - summary.step_seconds / summary.all_gates_seconds?))
+        });
+        Self { series, net, flop, saved, speed: speed(net) }
+    }
+
+    /// Percent of the operations of all gates that are left out, promised and done.
+    fn flop_saved(&self) -> Option<[f64; 2]> {
+        let flop = self.flop?;
+        Some([flop.promised, flop.done].map(|operations| 100.0 * (1.0 - operations / flop.all_gates)))
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let series = self.series;
+        let mark = |at, shape, interval| Mark { at, interval, shape, series };
+        let mut marks = Vec::new();
+        if let Some([promised, done]) = self.flop_saved() {
+            marks.extend([mark(promised, Shape::Ring, None), mark(done, Shape::Tick, None)]);
+        }
+        if !self.saved.is_empty() {
+            let ends =
+                self.saved.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+            marks.push(mark(mean(&self.saved), Shape::Dot, Some(ends)));
+        }
+        marks
+    }
+
+    fn row(&self) -> [String; 9] {
+        let summaries = |figure: fn(&Run) -> Option<f64>| {
+            let values = self.net.each(figure);
+            (!values.is_empty()).then(|| mean(&values))
+        };
+        let or_dash = |figure: Option<f64>, decimals: usize, unit: &str| {
+            figure.map_or(NONE.into(), |figure| format!("{}{unit}", number(figure, decimals)))
+        };
+        let saved = (!self.saved.is_empty()).then(|| mean(&self.saved));
+        let interval = mean_difference(&self.saved).map_or(String::new(), |Estimate { low, high, .. }| {
+            format!(" ({} to {})", number(low, 1), number(high, 1))
+        });
+        let flop_saved = self.flop_saved();
+        [
+            self.net.name.clone(),
+            self.net.runs.len().to_string(),
+            or_dash(summaries(|run| Some(100.0 * run.summary.as_ref()?.blocks_run)), 1, " %"),
+            or_dash(self.flop.map(|flop| flop.done / 1e9), 2, ""),
+            or_dash(flop_saved.map(|[promised, _]| promised), 1, " %"),
+            or_dash(flop_saved.map(|[_, done]| done), 1, " %"),
+            or_dash(saved, 1, " %") + &interval,
+            or_dash(summaries(milliseconds), 1, ""),
+            or_dash(summaries(|run| Some(run.summary.as_ref()?.images_per_second)), 0, ""),
+        ]
+    }
+}
+
+/// Mean wall time of a training step.
+fn milliseconds(run: &Run) -> Option<f64> {
+    let summary = run.summary.as_ref()?;
+    Some(1e3 * summary.step_seconds / summary.steps as f64)
+}
+
+/// Shares saved, and images per second along the run.
+pub fn draw(study: &Study) -> Drawn {
+    let costs: Vec<Cost> = shown(study).map(|(series, net)| Cost::of(study, series, net)).collect();
+    let mut panels = Vec::new();
+    let strips: Vec<(String, Vec<Mark>)> = costs
+        .iter()
+        .filter(|cost| !cost.net.is_plain())
+        .map(|cost| (cost.net.name.clone(), cost.marks()))
+        .filter(|(_, marks)| !marks.is_empty())
+        .collect();
+    let mut keys = legend(shown(study));
+    if !strips.is_empty() {
+        let grey = |shape, name: &str| Key { series: 7, sign: Sign::Mark(shape), name: name.into() };
+        keys.push(grey(Shape::Ring, "FLOP promised"));
+        keys.push(grey(Shape::Tick, "FLOP left out"));
+        keys.push(grey(Shape::Dot, "time saved"));
+        panels.push(Panel::Strips(Strips {
+            title: "saved by skipping".into(),
+            x: Axis::round("share of a step with all gates on (%)"),
+            strips,
+        }));
+    }
+    let layers: Vec<Layer> = costs
+        .iter()
+        .filter(|cost| cost.speed.len() > 1)
+        .map(|cost| Layer::Line { series: cost.series, stroke: Stroke::Strong, points: cost.speed.clone() })
+        .collect();
+    if !layers.is_empty() {
+        panels.push(Panel::Plot(Plot {
+            title: "along the run".into(),
+            x: Axis::tight("training step").whole(),
+            y: Axis::round("training images per second"),
+            layers,
+        }));
+    }
+    if panels.is_empty() {
+        return Err("Cost: no run has told its time yet.".into());
+    }
+    let head = [
+        "net",
+        "runs",
+        "blocks run",
+        "GFLOP a step",
+        "FLOP saved, promised",
+        "FLOP saved",
+        "time saved (95 % interval)",
+        "ms a step",
+        "images/s",
+    ];
+    let table = Table::new(head, costs.iter().map(Cost::row)).dense();
+    let mut text = vec![
+        "Promised is what the survival probabilities leave out of a step's operations on average; left out is what \
+         the drawn gates did. Time saved is held against steps with all gates on, measured along the same run; its \
+         bar reaches from the lowest run to the highest. Stem, head and down-sampling shortcuts always run."
+            .to_string(),
+    ];
+    let compared = Compared { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };
+    let (sentences, compared) = compared.tell(study);
+    text.extend(sentences);
+    if let Some(reason) = study.runs().find_map(|run| study.data_of(run).err()) {
+        text.push(format!("Operations could not be counted for all runs: {reason}."));
+    }
+    Ok(Figure {
+        name: "cost",
+        title: "Time and FLOP saved by skipping, against the promise".into(),
+        text,
+        drawing: Drawing { legend: keys, panels },
+        csv: csv(&costs),
+        tables: [table].into_iter().chain(compared).collect(),
+    })
+}
+
+/// Training images per second in windows along the run, mean over the runs.
+fn speed(net: &Net) -> Vec<(f64, f64)> {
+    let clock = |run: &Run| -> Curve { run.steps.iter().map(|step| (step.step, step.clock)).collect() };
+    let clocks = spread(&net.runs.iter().map(clock).collect::<Vec<_>>());
+    let batch = f64::from(net.first().config.settings.batch_size);
+    // The first step makes what later ones use again.
+    let ends: Vec<(u64, f64)> = clocks.iter().map(|spread| (spread.step, spread.mean)).collect();
+    let ends: Vec<(u64, f64)> = ends.iter().copied().step_by(ends.len().div_ceil(WINDOWS).max(1)).collect();
+    let window = |ends: &[(u64, f64)]| {
+        let (steps, seconds) = ((ends[1].0 - ends[0].0) as f64, ends[1].1 - ends[0].1);
+        ((ends[0].0 + ends[1].0) as f64 / 2.0, batch * steps / seconds.max(1e-9))
+    };
+    ends.windows(2).map(window).collect()
+}
+
+fn csv(costs: &[Cost]) -> String {
+    let mut text = "net,figure,step,value\n".to_string();
+    for cost in costs {
+        let name = cell(&cost.net.name);
+        if let Some(Flop { all_gates, promised, done }) = cost.flop {
+            for (figure, value) in [("all gates", all_gates), ("promised", promised), ("done", done)] {
+                let _ = writeln!(text, "{name},FLOP a step: {figure},,{value:.0}");
+            }
+        }
+        for saved in &cost.saved {
+            let _ = writeln!(text, "{name},time saved in %,,{saved:.3}");
+        }
+        for (step, speed) in &cost.speed {
+            let _ = writeln!(text, "{name},images per second,{step},{speed:.1}");
+        }
+    }
+    text
+}

@@ -1,0 +1,67 @@
+//! The paper's figure on vanishing gradients: how large the gradient of the first convolution is.
+
+use std::fmt::Write;
+
+use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
+use crate::report::chart::{Axis, Drawing, Panel, Plot, Stroke};
+use crate::report::comparison::{Compared, Measure};
+use crate::report::curves::{Curve, Spread, late_mean, layers, smooth, spread};
+use crate::report::runs::Run;
+use crate::report::study::{Net, Study};
+
+fn raw(run: &Run) -> Curve {
+    let of_steps = run.steps.iter().map(|step| (step.step, step.first_gradient));
+    of_steps.filter(|(_, gradient)| gradient.is_finite()).collect()
+}
+
+/// Raw and smoothed, on a logarithmic axis.
+pub fn draw(study: &Study) -> Drawn {
+    let recorded = |net: &Net| net.runs.iter().all(|run| raw(run).len() > 1);
+    let nets: Vec<(usize, &Net)> = shown(study).filter(|(_, net)| recorded(net)).collect();
+    if nets.is_empty() {
+        return Err("Gradient of the first convolution: it was not recorded (--record gradients).".into());
+    }
+    let mut csv = "net,step,raw_mean,smoothed_mean,smoothed_low,smoothed_high\n".to_string();
+    let (mut faint, mut strong) = (Vec::new(), Vec::new());
+    for &(series, net) in &nets {
+        let curves: Vec<Curve> = net.runs.iter().map(raw).collect();
+        let smoothed = spread(&curves.iter().map(|curve| smooth(curve)).collect::<Vec<_>>());
+        let curves = spread(&curves);
+        let runs = net.runs.len();
+        faint.extend(layers(series, Stroke::Faint, &curves, runs, |step| step as f64));
+        strong.extend(layers(series, Stroke::Strong, &smoothed, runs, |step| step as f64));
+        for (raw, Spread { step, mean, low, high }) in sampled(&curves.iter().zip(&smoothed).collect::<Vec<_>>()) {
+            let name = cell(&net.name);
+            let _ = writeln!(csv, "{name},{step},{:e},{mean:e},{low:e},{high:e}", raw.mean);
+        }
+    }
+    faint.extend(strong);
+    let compared = Compared {
+        what: "gradient of the first convolution, mean over the second half of the run",
+        measure: Measure::Ratio,
+        figure: &|run| late_mean(run, &raw(run)),
+    };
+    let mut text = vec![format!(
+        "Faint: each step. Strong: the exponentially weighted mean with a span of 20 steps. A dropped first block does \
+         not keep the gradient from the stem, which is always there. {}",
+        lines_and_bands(study)
+    )];
+    let (sentences, table) = compared.tell(study);
+    text.extend(sentences);
+    Ok(Figure {
+        name: "gradient",
+        title: "Mean absolute gradient of the first convolution\u{2019}s weights in each training step".into(),
+        text,
+        drawing: Drawing {
+            legend: legend(nets.iter().copied()),
+            panels: vec![Panel::Plot(Plot {
+                title: String::new(),
+                x: Axis::tight("training step").whole(),
+                y: Axis::log("mean absolute gradient"),
+                layers: faint,
+            })],
+        },
+        tables: table.into_iter().collect(),
+        csv,
+    })
+}

@@ -1,0 +1,137 @@
+//! The variance of the test accuracy over the run, and the notebook's two claims about it.
+
+use std::fmt::Write;
+
+use super::{Drawn, Figure, cell, legend};
+use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
+use crate::report::claims::{self, Basis, Claims};
+use crate::report::curves::{Spread, layers, spread};
+use crate::report::runs::{Evaluation, Run};
+use crate::report::study::{Pair, Study};
+use crate::report::variance::{Sample, Variance, Window};
+use crate::report::words::typeset;
+
+/// Pairs of nets that are drawn.
+const PAIRS: usize = 3;
+/// A share squared, in points squared.
+const POINTS: f64 = 1e4;
+
+/// The variance in windows, in all and beyond sampling, and what it says of the claims.
+pub fn draw(study: &Study) -> Drawn {
+    let pairs = study.pairs();
+    let mut reason = "no net without stochastic depth is equal to one with it in everything else".to_string();
+    let mut judged = Vec::new();
+    for pair in pairs.iter().take(PAIRS) {
+        match judge(pair, Tested::OnBatches) {
+            Ok(claims) => judged.push((pair, claims)),
+            Err(error) => reason = error,
+        }
+    }
+    if judged.is_empty() {
+        return Err(format!("Variance of the test accuracy: {}.", reason.trim_end_matches('.')));
+    }
+    let (mut in_all, mut sampling, mut beyond) = (Vec::new(), Vec::new(), Vec::new());
+    let mut csv = "net,seed,first_step,last_step,accuracy,variance_in_all,variance_of_sampling\n".to_string();
+    let mut drawn: Vec<usize> = Vec::new();
+    for (pair, claims) in &judged {
+        for (side, net) in [pair.plain, pair.stochastic].into_iter().enumerate() {
+            let series = study.nets.iter().position(|other| std::ptr::eq(other, net)).unwrap_or(0);
+            if drawn.contains(&series) {
+                continue;
+            }
+            drawn.push(series);
+            let of = |part: fn(Variance) -> f64| -> Vec<Spread> {
+                let point = |window: &Window| ((window.first + window.last) / 2, POINTS * part(window.variance));
+                spread(
+                    &claims.pairs.iter().map(|pair| pair.windows[side].iter().map(point).collect()).collect::<Vec<_>>(),
+                )
+            };
+            let (runs, x) = (claims.pairs.len(), |step: u64| step as f64);
+            in_all.extend(layers(series, Stroke::Strong, &of(|variance| variance.in_all), runs, x));
+            sampling.extend(layers(series, Stroke::Dashed, &of(|variance| variance.sampling), runs, x));
+            beyond.extend(layers(series, Stroke::Strong, &of(Variance::beyond_sampling), runs, x));
+            for found in &claims.pairs {
+                let Basis::Tests { seed, .. } = found.findings.basis else { continue };
+                for Window { first, last, accuracy, variance } in &found.windows[side] {
+                    let Variance { in_all, sampling } = variance;
+                    let name = cell(&net.name);
+                    let _ = writeln!(csv, "{name},{seed},{first},{last},{accuracy:.6},{in_all:e},{sampling:e}");
+                }
+            }
+        }
+    }
+    in_all.extend(sampling);
+    let panel = |title: &str, layers: Vec<Layer>| {
+        Panel::Plot(Plot {
+            title: title.into(),
+            x: Axis::tight("training step, middle of the window").whole(),
+            y: Axis::round("variance (points\u{b2})"),
+            layers,
+        })
+    };
+    let mut keys = legend(drawn.iter().map(|&series| (series, &study.nets[series])));
+    let key = |stroke, name: &str| Key { series: 7, sign: Sign::Line(stroke), name: name.into() };
+    keys.push(key(Stroke::Strong, "found"));
+    keys.push(key(Stroke::Dashed, "expected of the draw of test images alone"));
+    let mut text = vec![
+        "The first fifth of the run is left out; in each of ten windows, what is looked at is the distance of the \
+         accuracy from the window\u{2019}s own line, so that learning counts as no variance. Beyond sampling is what \
+         is left when the part that the draw of test images is expected to have is subtracted; it can be negative by \
+         chance. Bands reach from the lowest run to the highest."
+            .to_string(),
+    ];
+    for (pair, claims) in &judged {
+        text.extend(
+            claims.answers().map(|answer| typeset(&format!("{} {}", answer.question, answer.sentences.join(" ")))),
+        );
+        // On all test images, nothing is left to the draw.
+        if let Ok(whole) = judge(pair, Tested::OnAll) {
+            let answers = whole.answers().map(|answer| answer.sentences.join(" "));
+            text.push(typeset(&format!("Tested on all test images instead: {}", answers.join(" "))));
+        }
+    }
+    Ok(Figure {
+        name: "variance",
+        title: "Variance of the test accuracy from step to step, over the run".into(),
+        text,
+        drawing: Drawing { legend: keys, panels: vec![panel("in all", in_all), panel("beyond sampling", beyond)] },
+        tables: Vec::new(),
+        csv,
+    })
+}
+
+/// What the runs' accuracy was tested on.
+#[derive(Clone, Copy, PartialEq)]
+enum Tested {
+    OnBatches,
+    OnAll,
+}
+
+/// The claims by the tests of the runs of `pair`.
+fn judge(pair: &Pair, tested: Tested) -> Result<Claims, String> {
+    let of = |run: &'_ Run| -> Vec<Evaluation> {
+        if tested == Tested::OnAll { run.tests.clone() } else { run.test_batches.clone() }
+    };
+    let images = |run: &Run| run.summary.as_ref().map(|summary| summary.test.images);
+    let ended: Vec<(&Run, &Run)> =
+        pair.runs().filter(|(plain, stochastic)| plain.summary.is_some() && stochastic.summary.is_some()).collect();
+    let population = ended.first().and_then(|(plain, _)| images(plain)).ok_or("no seed has ended in both nets")?;
+    let in_a_test = match tested {
+        Tested::OnBatches => pair.plain.first().config.settings.eval_batch as usize,
+        Tested::OnAll => population,
+    };
+    let tests = |(plain, stochastic): &(&Run, &Run)| {
+        let mut others = of(stochastic).into_iter().peekable();
+        let mut tests = Vec::new();
+        for test in of(plain) {
+            while others.next_if(|other| other.step < test.step).is_some() {}
+            if let Some(other) = others.next_if(|other| other.step == test.step) {
+                tests.push((test.step, [test.accuracy, other.accuracy]));
+            }
+        }
+        claims::Pair { seed: plain.seed(), tests }
+    };
+    let pairs: Vec<claims::Pair> = ended.iter().map(tests).collect();
+    let sample = Sample { images: in_a_test, population };
+    Claims::of([&pair.plain.name, &pair.stochastic.name], &pairs, sample).map_err(|error| error.to_string())
+}

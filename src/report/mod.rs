@@ -1,0 +1,84 @@
+//! The report: what runs say together, as a page and as figures.
+//!
+//! [`runs`] reads run directories, [`study`] sorts them into nets, `figures` draws them, and `page` puts all on one
+//! page. A report is a pure function of the directories' files.
+//!
+//! The statistics, from [`smoothing`] to [`claims`], are functions of slices; none of them knows of files or settings.
+//! Accuracies are shares in [0, 1], and so variances are shares squared; only sentences speak of points (hundredths).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub mod bootstrap;
+pub mod chart;
+pub mod claims;
+mod comparison;
+mod curves;
+pub mod estimate;
+mod figures;
+mod flop;
+pub mod line;
+mod page;
+pub mod paired;
+mod png;
+pub mod runs;
+pub mod smoothing;
+pub mod study;
+mod table;
+pub mod variance;
+mod words;
+
+pub use runs::ReportError;
+
+use crate::data::DataSet;
+use figures::Figure;
+use runs::Run;
+use study::Study;
+
+/// Name of the page.
+pub const PAGE: &str = "report.html";
+/// Name of the folder with the figures, beside the page.
+pub const FIGURES: &str = "figures";
+
+/// A page and its figures.
+pub struct Report {
+    page: String,
+    /// Name and contents of each file.
+    figures: Vec<(String, String)>,
+}
+
+impl Report {
+    /// About the runs that `paths` name: run directories, or folders of them. `known` is a data set that is loaded
+    /// already. Errors if there is no run, or if a file of one is not what sdgpu writes.
+    pub fn new(paths: &[PathBuf], known: Option<&DataSet>) -> Result<Self, ReportError> {
+        let found = runs::find(paths)?;
+        let runs: Vec<Run> = found.iter().map(|path| Run::read(path)).collect::<Result<_, _>>()?;
+        let study = Study::new(runs, known);
+        if study.nets.is_empty() {
+            let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+            return Err(ReportError::NoSteps(names.join(", ")));
+        }
+        let drawn = figures::all(&study);
+        let below = page::command_line(&study);
+        let file = |figure: &Figure| (format!("{}.svg", figure.name), figure.drawing.file(&figure.title, &below));
+        let figures = drawn.iter().flatten().map(file).collect();
+        Ok(Self { page: page::page(&study, &drawn), figures })
+    }
+
+    /// Writes the page into `folder`, and the figures into a folder in it. Returns the page's path.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf, ReportError> {
+        let error = |path: &Path| {
+            let path = path.to_path_buf();
+            move |error| ReportError::Write { path, error }
+        };
+        let figures = folder.join(FIGURES);
+        fs::create_dir_all(&figures).map_err(error(&figures))?;
+        for (name, svg) in &self.figures {
+            let path = figures.join(name);
+            fs::write(&path, svg).map_err(error(&path))?;
+        }
+        let page = folder.join(PAGE);
+        fs::write(&page, &self.page).map_err(error(&page))?;
+        Ok(page)
+    }
+}

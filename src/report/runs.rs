@@ -1,0 +1,303 @@
+//! The runs that a report is about: their directories, found, read and checked.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::experiment::{
+    ConfigError, Metric, RunConfig, RunError, Summary, read_predictions, read_timing, stream_metrics,
+};
+use crate::train::Prediction;
+
+/// Steps whose gates are kept one by one; of the others, only how often each block ran.
+pub const GATES_KEPT: usize = 300;
+
+/// Why there can be no report.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    /// A folder without a run.
+    #[error("{0} holds no run; give run directories, each with a config.toml, or a folder of them")]
+    NoRun(PathBuf),
+    /// Not a folder.
+    #[error("{0} is no folder; give run directories, or a folder of them")]
+    NoFolder(PathBuf),
+    /// Runs that have only begun.
+    #[error("no run has done a step yet: {0}")]
+    NoSteps(String),
+    /// A file of a run is not what sdgpu writes, or can't be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The report can't be written.
+    #[error("can't write {path}: {error}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+}
+
+impl From<ConfigError> for ReportError {
+    fn from(error: ConfigError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// What happened in a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// From 1.
+    pub step: u64,
+    /// From 0.
+    pub epoch: u64,
+    /// Mean loss over the batch; NaN if it was not finite.
+    pub loss: f64,
+    /// Mean absolute gradient of the first convolution; NaN if it is not known.
+    pub first_gradient: f64,
+    /// Wall time from the first step to the end of this one, evaluations apart; NaN if it is not known.
+    pub clock: f64,
+}
+
+/// An evaluation of the last weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Step of the weights, from 1.
+    pub step: u64,
+    /// Mean loss; NaN if it was not finite.
+    pub loss: f64,
+    /// Share of correct predictions.
+    pub accuracy: f64,
+}
+
+/// How often each block ran, and when.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GateCounts {
+    /// Steps.
+    pub steps: u64,
+    /// Of each block, the steps in which it ran.
+    pub ran: Vec<u64>,
+    /// The gates of the first [`GATES_KEPT`] steps.
+    pub first: Vec<Vec<bool>>,
+}
+
+/// A run, as its directory tells it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its directory.
+    pub path: PathBuf,
+    /// Its settings.
+    pub config: RunConfig,
+    /// What came of it, if it has ended well.
+    pub summary: Option<Summary>,
+    /// Every step in order; there is at least one.
+    pub steps: Vec<Step>,
+    /// On validation images, in order.
+    pub validation: Vec<Evaluation>,
+    /// On one random batch of test images each.
+    pub test_batches: Vec<Evaluation>,
+    /// On all test images.
+    pub tests: Vec<Evaluation>,
+    /// Which blocks ran.
+    pub gates: GateCounts,
+    /// What the last weights make of each test image, if the run has ended well.
+    pub predictions: Vec<Prediction>,
+}
+
+impl Run {
+    /// Reads the run in `path`; errors if a file is not what sdgpu writes.
+    pub fn read(path: &Path) -> Result<Self, ReportError> {
+        let mut run = Self {
+            path: path.to_path_buf(),
+            config: RunConfig::read(path)?,
+            summary: Summary::read(path)?,
+            steps: Vec::new(),
+            validation: Vec::new(),
+            test_batches: Vec::new(),
+            tests: Vec::new(),
+            gates: GateCounts::default(),
+            predictions: read_predictions(path)?,
+        };
+        stream_metrics(path, |metric| run.take(metric))?;
+        run.read_clock()?;
+        Ok(run)
+    }
+
+    fn take(&mut self, metric: Metric) -> Result<(), String> {
+        let last = self.steps.last().map_or(0, |step| step.step);
+        match metric {
+            Metric::Train { step, epoch, loss, gates, first_gradient, .. } => {
+                if step != last + 1 {
+                    return Err(format!("step {step} follows step {last}"));
+                }
+                self.gates.take(&gates)?;
+                let [loss, first_gradient] = [loss, first_gradient].map(|figure| figure.unwrap_or(f64::NAN));
+                self.steps.push(Step { step, epoch, loss, first_gradient, clock: f64::NAN });
+            }
+            // The best weights are those of an evaluation that is there already.
+            Metric::Eval { weights: Some(_), .. } => {}
+            Metric::Eval { split, step, loss, accuracy, .. } => {
+                let evaluations = match split.as_str() {
+                    "validation" => &mut self.validation,
+                    "test-batch" => &mut self.test_batches,
+                    "test" => &mut self.tests,
+                    _ => return Err(format!("{split} is no set of images to evaluate on")),
+                };
+                if step == 0 || step > last || !(0.0..=1.0).contains(&accuracy) {
+                    return Err(format!("an evaluation at step {step} with accuracy {accuracy} follows step {last}"));
+                }
+                // A test at the end can stand beside one on the way.
+                if evaluations.last().is_none_or(|before| before.step < step) {
+                    evaluations.push(Evaluation { step, loss: loss.unwrap_or(f64::NAN), accuracy });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds up the times of the steps.
+    fn read_clock(&mut self) -> Result<(), ReportError> {
+        let mut clock = 0.0;
+        for timing in read_timing(&self.path)? {
+            clock += timing.seconds;
+            let index = timing.step.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+            if let Some(step) = index.and_then(|index| self.steps.get_mut(index)) {
+                step.clock = clock;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its seed.
+    pub fn seed(&self) -> u64 {
+        self.config.settings.seed
+    }
+
+    /// Name and checksum of its data set.
+    pub fn data(&self) -> (String, String) {
+        (self.config.settings.data.clone(), self.config.data_sha256.clone())
+    }
+
+    /// The intended survival probability of each block.
+    pub fn survival(&self) -> Vec<f64> {
+        self.config.settings.survival_probabilities(self.gates.ran.len()).unwrap_or_default()
+    }
+
+    /// Whether no block is ever dropped.
+    pub fn is_plain(&self) -> bool {
+        self.survival().iter().all(|&probability| probability == 1.0)
+    }
+
+    /// What its directory is called.
+    pub fn name(&self) -> String {
+        let name = self.path.file_name().or_else(|| self.path.parent()?.file_name());
+        name.map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// Steps in an epoch; `None` if it did not reach the second.
+    pub fn steps_per_epoch(&self) -> Option<u64> {
+        let first = self.steps.partition_point(|step| step.epoch == 0);
+        (first < self.steps.len()).then_some(first as u64)
+    }
+
+    /// The loss on the training batches, by step.
+    pub fn training_loss(&self) -> Vec<(u64, f64)> {
+        self.steps.iter().map(|step| (step.step, step.loss)).collect()
+    }
+}
+
+impl GateCounts {
+    fn take(&mut self, gates: &str) -> Result<(), String> {
+        if self.ran.is_empty() {
+            self.ran = vec![0; gates.len()];
+        }
+        let is_sound = gates.len() == self.ran.len() && gates.bytes().all(|gate| gate == b'0' || gate == b'1');
+        if !is_sound {
+            return Err(format!("the gates are {gates}; a 1 or a 0 for each of {} blocks is needed", self.ran.len()));
+        }
+        let gates: Vec<bool> = gates.bytes().map(|gate| gate == b'1').collect();
+        self.steps += 1;
+        self.ran.iter_mut().zip(&gates).for_each(|(ran, &gate)| *ran += u64::from(gate));
+        if self.first.len() < GATES_KEPT {
+            self.first.push(gates);
+        }
+        Ok(())
+    }
+
+    /// Share of the steps in which each block ran.
+    pub fn rates(&self) -> Vec<f64> {
+        self.ran.iter().map(|&ran| ran as f64 / self.steps as f64).collect()
+    }
+}
+
+/// The run directories that `paths` name: each is one, or holds some. In a folder, they are in the order of their
+/// names, numbers by their size; no directory comes twice.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReportError> {
+    let mut found = Vec::new();
+    let mut known = HashSet::new();
+    for path in paths {
+        if !path.is_dir() {
+            return Err(ReportError::NoFolder(path.clone()));
+        }
+        let is_run = |folder: &Path| folder.join(RunConfig::FILE).exists();
+        let runs = match is_run(path) {
+            true => vec![path.clone()],
+            false => {
+                let read = |error| RunError::Read { path: path.clone(), error };
+                let entries = fs::read_dir(path).map_err(read)?;
+                let mut runs: Vec<PathBuf> =
+                    entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|folder| is_run(folder)).collect();
+                runs.sort_by_cached_key(|run| natural(&run.file_name().unwrap_or_default().to_string_lossy()));
+                runs
+            }
+        };
+        if runs.is_empty() {
+            return Err(ReportError::NoRun(path.clone()));
+        }
+        found.extend(runs.into_iter().filter(|run| known.insert(run.canonicalize().unwrap_or_else(|_| run.clone()))));
+    }
+    Ok(found)
+}
+
+/// `name` in pieces, by which names are ordered as people order them.
+fn natural(name: &str) -> Vec<(u64, String)> {
+    let mut pieces: Vec<(u64, String)> = Vec::new();
+    let mut was_digit = true;
+    for letter in name.chars() {
+        let digit = letter.to_digit(10);
+        if pieces.is_empty() || (digit.is_some() && !was_digit) {
+            pieces.push((0, String::new()));
+        }
+        was_digit = digit.is_some();
+        if let Some((number, text)) = pieces.last_mut() {
+            match digit {
+                Some(digit) => *number = number.saturating_mul(10).saturating_add(digit.into()),
+                None => text.push(letter),
+            }
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ordered_as_people_order_them() {
+        let mut names = ["seed10", "seed9", "resnet110-1", "resnet20-0.5", "resnet20-0.25", "a"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["a", "resnet20-0.5", "resnet20-0.25", "resnet110-1", "seed9", "seed10"]);
+    }
+
+    #[test]
+    fn gates_are_counted() {
+        let mut gates = GateCounts::default();
+        for text in ["101", "100", "111", "101"] {
+            gates.take(text).expect("gates");
+        }
+        assert_eq!((gates.rates(), gates.first.len()), (vec![1.0, 0.25, 0.75], 4));
+        assert!(gates.take("10").is_err() && gates.take("1x1").is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! Runs in their order: which are of the same net, and which nets can be compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::runs::Run;
+use crate::data::DataSet;
+use crate::model::survival::Rule;
+use crate::train::Model;
+
+/// Runs that differ in their seed alone.
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// What tells it from the other nets.
+    pub name: String,
+    /// In the order of their seeds; there is at least one.
+    pub runs: Vec<Run>,
+    /// Every setting that its runs share, as text, by its name in `config.toml`.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// What a report is about.
+#[derive(Clone, Debug)]
+pub struct Study {
+    /// Nets without stochastic depth first. A net's place is also its colour's.
+    pub nets: Vec<Net>,
+    /// What was left out, and why.
+    pub notes: Vec<String>,
+    /// Data sets by the names that settings have for them and by their checksums; or why they could not be loaded.
+    data: BTreeMap<(String, String), Result<DataSet, String>>,
+}
+
+/// Names in `config.toml` of what doesn't make another net: what a run records, how it is guarded, and what its results
+/// don't depend on.
+const APART: [&str; 8] =
+    ["seed", "command", "trace", "record-gradients", "checkpoint-every", "keep-checkpoints", "tuning", "device.driver"];
+
+/// Names of the settings of stochastic depth, which mean nothing where every block survives.
+const OF_STOCHASTIC_DEPTH: [&str; 7] =
+    ["model", "survival", "survival-first", "survival-last", "gate-sampling", "branch-scale", "dropped-update"];
+
+impl Net {
+    /// A run that stands for all, where one setting is as good as another's.
+    pub fn first(&self) -> &Run {
+        &self.runs[0]
+    }
+
+    /// Whether no block is ever dropped.
+    pub fn is_plain(&self) -> bool {
+        self.first().is_plain()
+    }
+
+    /// The intended survival probability of each block.
+    pub fn survival(&self) -> Vec<f64> {
+        self.first().survival()
+    }
+
+    /// Rule and p_L; the rule is `None` where every block survives.
+    pub fn rule(&self) -> (Option<Rule>, f64) {
+        let settings = &self.first().config.settings;
+        if self.is_plain() { (None, 1.0) } else { (Some(settings.survival), settings.survival_last) }
+    }
+
+    /// A figure of each run that has it.
+    pub fn each(&self, figure: impl Fn(&Run) -> Option<f64>) -> Vec<f64> {
+        self.runs.iter().filter_map(figure).collect()
+    }
+
+    /// Everything but stochastic depth.
+    fn rest(&self) -> BTreeMap<&str, &str> {
+        let rest = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        rest.filter(|(name, _)| !OF_STOCHASTIC_DEPTH.contains(name)).collect()
+    }
+}
+
+/// The settings of `run` that make it a run of its net, by their names.
+fn settings_of(run: &Run) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    if let Ok(Value::Object(config)) = serde_json::to_value(&run.config) {
+        flatten("", config, &mut settings);
+    }
+    let is_apart = |name: &str| APART.iter().any(|apart| name == *apart || name.starts_with(&format!("{apart}.")));
+    settings.retain(|name, _| !is_apart(name));
+    if run.is_plain() {
+        settings.retain(|name, _| !OF_STOCHASTIC_DEPTH.contains(&name.as_str()));
+        settings.insert("model".into(), Model::Resnet.name().into());
+    }
+    settings
+}
+
+/// Puts `config`, whose names are below `prefix`, into `settings` with full names; those of the table `settings` stay
+/// as they are on the command line.
+fn flatten(prefix: &str, config: serde_json::Map<String, Value>, settings: &mut BTreeMap<String, String>) {
+    for (name, value) in config {
+        match value {
+            Value::Object(table) if name == "settings" => flatten("", table, settings),
+            Value::Object(table) => flatten(&format!("{prefix}{name}."), table, settings),
+            Value::Null => {}
+            Value::String(text) => drop(settings.insert(format!("{prefix}{name}"), text)),
+            value => drop(settings.insert(format!("{prefix}{name}"), value.to_string())),
+        }
+    }
+}
+
+/// A net with stochastic depth, and the plain one that is equal to it in everything else.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// Without stochastic depth.
+    pub plain: &'a Net,
+    /// With it.
+    pub stochastic: &'a Net,
+}
+
+impl Pair<'_> {
+    /// The runs that share a seed: plain, stochastic.
+    pub fn runs(&self) -> impl Iterator<Item = (&Run, &Run)> {
+        let twin = |run: &Run| self.stochastic.runs.iter().find(|other| other.seed() == run.seed());
+        self.plain.runs.iter().filter_map(move |run| Some((run, twin(run)?)))
+    }
+}
+
+impl Study {
+    /// Of `runs`; `known` is a data set that is loaded already.
+    pub fn new(runs: Vec<Run>, known: Option<&DataSet>) -> Self {
+        let mut nets: Vec<Net> = Vec::new();
+        let mut notes = Vec::new();
+        for run in runs {
+            if run.steps.is_empty() {
+                notes.push(format!("{} has done no step yet, and is left out.", run.name()));
+                continue;
+            }
+            if run.summary.is_none() {
+                let (done, all) = (run.steps.len(), run.config.settings.steps);
+                notes.push(format!("{} has not ended: {done} of {all} steps are done.", run.name()));
+            }
+            let settings = settings_of(&run);
+            let Some(net) = nets.iter_mut().find(|net| net.settings == settings) else {
+                nets.push(Net { name: String::new(), runs: vec![run], settings });
+                continue;
+            };
+            match net.runs.iter().find(|other| other.seed() == run.seed()) {
+                None => net.runs.push(run),
+                // Counted twice, it would make intervals too narrow.
+                Some(twin) => {
+                    let names = (run.name(), twin.name());
+                    notes.push(format!("{} has the settings and the seed of {}, and is left out.", names.0, names.1));
+                }
+            }
+        }
+        nets.sort_by_key(|net| !net.is_plain());
+        nets.iter_mut().for_each(|net| net.runs.sort_by_key(Run::seed));
+        name(&mut nets);
+        let mut data = BTreeMap::new();
+        for run in nets.iter().flat_map(|net| &net.runs) {
+            let (source, sha256) = &run.data();
+            data.entry(run.data()).or_insert_with(|| load(source, sha256, known));
+        }
+        Self { nets, notes, data }
+    }
+
+    /// The data set of `run`, or why it is not there.
+    pub fn data_of(&self, run: &Run) -> Result<&DataSet, &str> {
+        let data = self.data.get(&run.data()).ok_or("no data set")?;
+        data.as_ref().map_err(String::as_str)
+    }
+
+    /// Each net with stochastic depth beside the plain net that is equal in everything else.
+    pub fn pairs(&self) -> Vec<Pair<'_>> {
+        let plain = |stochastic: &Net| self.nets.iter().find(|net| net.is_plain() && net.rest() == stochastic.rest());
+        let stochastic = self.nets.iter().filter(|net| !net.is_plain());
+        stochastic.filter_map(|stochastic| Some(Pair { plain: plain(stochastic)?, stochastic })).collect()
+    }
+
+    /// Names of the settings in which the nets differ.
+    pub fn differing(&self) -> Vec<String> {
+        differing(&self.nets.iter().collect::<Vec<_>>())
+    }
+
+    /// Every run, net by net.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.nets.iter().flat_map(|net| &net.runs)
+    }
+}
+
+/// The set `source`, if it is still the one with the checksum `sha256`.
+fn load(source: &str, sha256: &str, known: Option<&DataSet>) -> Result<DataSet, String> {
+    let data = match known.filter(|known| known.name == source) {
+        Some(known) => known.clone(),
+        None => DataSet::load(source).map_err(|error| error.to_string())?,
+    };
+    if data.sha256() == sha256 { Ok(data) } else { Err(format!("{source} is not what it was when the run saw it")) }
+}
+
+fn differing(nets: &[&Net]) -> Vec<String> {
+    let names: BTreeSet<&String> = nets.iter().flat_map(|net| net.settings.keys()).collect();
+    let differs = |name: &&String| nets.iter().any(|net| net.settings.get(*name) != nets[0].settings.get(*name));
+    names.into_iter().filter(differs).cloned().collect()
+}
+
+/// Names each net by what tells it from the others.
+fn name(nets: &mut [Net]) {
+    let all = differing(&nets.iter().collect::<Vec<_>>());
+    // What all nets with stochastic depth share does not tell them apart, though the plain net has none of it.
+    let stochastic = differing(&nets.iter().filter(|net| !net.is_plain()).collect::<Vec<_>>());
+    for net in nets {
+        let arch = all.iter().any(|name| name == "arch").then(|| net.first().config.settings.arch.clone());
+        let model = if net.is_plain() { "plain" } else { "stochastic" };
+        let tells = |name: &String| match OF_STOCHASTIC_DEPTH.contains(&name.as_str()) {
+            true => stochastic.contains(name),
+            false => all.contains(name) && name != "arch",
+        };
+        let others = net.settings.iter().filter(|(name, _)| tells(name)).map(|(name, value)| match name.as_str() {
+            "survival-last" => format!("p_L={value}"),
+            "survival" | "gate-sampling" => value.clone(),
+            // A checksum says no more than that it is another.
+            "data-sha256" => format!("data {}", value.chars().take(8).collect::<String>()),
+            name => format!("{name} {value}"),
+        });
+        net.name = arch.into_iter().chain([model.to_string()]).chain(others).collect::<Vec<_>>().join(" ");
+    }
+}

@@ -1,0 +1,345 @@
+//! Reports: what they show of runs that are made up here, and what they refuse.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use expect_test::expect_file;
+use sdgpu::data::DataSet;
+use sdgpu::report::chart::{
+    Axis, BarCode, Cell, Cells, Drawing, Gallery, Key, Layer, Mark, Panel, Picture, Plot, Point, Shape, Sign, Strips,
+    Stroke,
+};
+use sdgpu::report::{PAGE, Report};
+use tempfile::TempDir;
+
+/// Blocks of `resnet8`.
+const BLOCKS: u64 = 3;
+
+/// A run on MNIST, as far as a report looks at it.
+struct MadeUp {
+    model: &'static str,
+    seed: u64,
+    steps: u64,
+    survival_last: f64,
+    /// Steps between tests on the whole test set.
+    test_every: u64,
+    has_ended: bool,
+}
+
+impl MadeUp {
+    /// One that ended.
+    fn new(model: &'static str, seed: u64, steps: u64) -> Self {
+        Self { model, seed, steps, survival_last: 0.5, test_every: 2, has_ended: true }
+    }
+
+    fn config(&self) -> String {
+        let Self { model, seed, steps, survival_last, test_every, .. } = self;
+        let sha256 = DataSet::load(DataSet::EMBEDDED).unwrap().sha256();
+        format!(
+            "version = \"0.1.0\"\ncommand = \"sdgpu compare --seeds 2 'a <b>'\"\ntrace = false\n\
+             record-gradients = true\ncheckpoint-every = \"5m\"\nkeep-checkpoints = 2\ndata-sha256 = \"{sha256}\"\n\
+             [device]\nkind = \"cpu\"\nname = \"a processor\"\nbackend = \"AVX-512\"\ndriver = \"2 threads\"\n\
+             [settings]\nmodel = \"{model}\"\narch = \"resnet8\"\ndata = \"mnist\"\nvalidation = 0\nbatch-size = 32\n\
+             steps = {steps}\neval-every = 1\neval-batch = 400\nevaluate-on = \"test-batch\"\n\
+             test-every = {test_every}\noptimizer = \"adam\"\nlr = 0.001\nmomentum = 0.9\nnesterov = false\n\
+             weight-decay = 0.0\nlr-schedule = \"constant\"\nwarmup-steps = 0\nsurvival = \"linear\"\n\
+             survival-first = 1.0\nsurvival-last = {survival_last}\ngate-sampling = \"independent\"\n\
+             branch-scale = \"eval\"\ndropped-update = \"zero-grad\"\ndropout = 0.0\nlabel-smoothing = 0.0\n\
+             initialisation = \"glorot-uniform\"\nnorm-epsilon = 0.001\nnorm-momentum = 0.01\nseed = {seed}\n\
+             shuffle = true\non-nan = \"stop\"\n"
+        )
+    }
+
+    /// Numbers that go up and down, and differ between seeds and nets.
+    fn wobble(&self, step: u64) -> u64 {
+        (step * 7919 + self.seed * 104_729 + self.model.len() as u64 * 31) % 41
+    }
+
+    fn write(&self, folder: &Path) {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("config.toml"), self.config()).unwrap();
+        let (mut metrics, mut timing) = (String::new(), String::new());
+        for step in 1..=self.steps {
+            let wobble = self.wobble(step) as f64;
+            let (loss, gradient) = (2.0 / step as f64 + 0.01 * wobble, 0.001 + 0.0001 * wobble);
+            let is_stochastic = self.model == "stochastic";
+            let gate = |block: u64| if is_stochastic && (step + block).is_multiple_of(4) { '0' } else { '1' };
+            let gates: String = (0..BLOCKS).map(gate).collect();
+            let _ = writeln!(
+                metrics,
+                "{{\"kind\":\"train\",\"step\":{step},\"epoch\":{},\"loss\":{loss},\"accuracy\":0.5,\"lr\":0.001,\
+                 \"gates\":\"{gates}\",\"first_gradient\":{gradient}}}",
+                (step - 1) / 3
+            );
+            let mut evaluate = |split: &str, accuracy: f64| {
+                let _ = writeln!(
+                    metrics,
+                    "{{\"kind\":\"eval\",\"split\":\"{split}\",\"step\":{step},\"loss\":{loss},\
+                     \"accuracy\":{accuracy},\"images\":400}}"
+                );
+            };
+            evaluate("test-batch", 0.9 - 0.0025 * wobble);
+            if step.is_multiple_of(self.test_every) || step == self.steps {
+                evaluate("test", 0.9 - 0.001 * wobble);
+            }
+            let seconds = if is_stochastic { 0.03125 } else { 0.046875 };
+            let _ = writeln!(timing, "{{\"step\":{step},\"seconds\":{seconds},\"images_per_second\":1000}}");
+        }
+        fs::write(folder.join("metrics.jsonl"), metrics).unwrap();
+        fs::write(folder.join("timing.jsonl"), timing).unwrap();
+        if self.has_ended {
+            self.conclude(folder);
+        }
+    }
+
+    fn conclude(&self, folder: &Path) {
+        let accuracy = 0.9 - 0.001 * self.wobble(self.steps) as f64;
+        let seconds = self.steps as f64 / 32.0;
+        let all_gates = if self.model == "stochastic" { (1.25 * seconds).to_string() } else { "null".into() };
+        let summary = format!(
+            "{{\"steps\":{},\"seconds\":{},\"step_seconds\":{seconds},\"images_per_second\":1024,\"blocks_run\":0.75,\
+             \"steps_left_out\":0,\"all_gates_seconds\":{all_gates},\"all_gates_measurements\":2,\
+             \"test\":{{\"step\":{},\"loss\":0.5,\"accuracy\":{accuracy},\"images\":10000}},\"best\":null}}",
+            self.steps,
+            2.0 * seconds,
+            self.steps
+        );
+        fs::write(folder.join("summary.json"), summary).unwrap();
+        let predictions = "image,label,predicted,probability\n0,7,7,0.75\n1,2,3,0.5\n2,1,1,0.875\n3,0,6,0.9375\n";
+        fs::write(folder.join("predictions.csv"), predictions).unwrap();
+    }
+}
+
+/// A folder of runs.
+fn folder(runs: &[MadeUp]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for run in runs {
+        let name = format!("{}-{}-seed{}", run.model, run.survival_last, run.seed);
+        run.write(&folder.path().join(name));
+    }
+    folder
+}
+
+/// Both nets with `seeds` seeds.
+fn compared(seeds: u64, steps: u64) -> TempDir {
+    let runs = (0..seeds).flat_map(|seed| ["resnet", "stochastic"].map(|model| MadeUp::new(model, seed, steps)));
+    folder(&runs.collect::<Vec<_>>())
+}
+
+fn report(paths: &[&Path]) -> Result<(String, Vec<String>), String> {
+    let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
+    let out = TempDir::new().unwrap();
+    let report = Report::new(&paths, None).map_err(|error| error.to_string())?;
+    let page = report.write(out.path()).map_err(|error| error.to_string())?;
+    assert_eq!(page, out.path().join(PAGE));
+    let mut figures: Vec<String> = fs::read_dir(out.path().join("figures"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    figures.sort();
+    Ok((fs::read_to_string(page).unwrap(), figures))
+}
+
+#[track_caller]
+fn shows(page: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(page.contains(expected), "expected: {expected}\n{page}");
+    }
+}
+
+#[test]
+fn charts_are_drawn_as_before() {
+    let points: Vec<(f64, f64)> = (0..9u32).map(|x| (f64::from(x), f64::from(x * x % 7))).collect();
+    let plot = Plot {
+        title: "a plot & more".into(),
+        x: Axis::tight("step").whole(),
+        y: Axis::round("accuracy (%)"),
+        layers: vec![
+            Layer::Band { series: 0, points: points.iter().map(|&(x, y)| (x, y - 1.0, y + 1.0)).collect() },
+            Layer::Line { series: 0, stroke: Stroke::Faint, points: points.clone() },
+            Layer::Line { series: 1, stroke: Stroke::Dashed, points: points.clone() },
+            Layer::Points { series: 1, points: vec![Point { x: 4.0, y: 3.0, interval: Some((2.0, 5.0)) }] },
+        ],
+    };
+    let cell = |shade: f64| Some(Cell { shade, series: 1, text: format!("{shade}") });
+    let cells = Cells {
+        title: "a map".into(),
+        columns: "p_L".into(),
+        rows: String::new(),
+        column_names: ["0.5", "1"].map(String::from).into(),
+        row_names: ["linear", "uniform"].map(String::from).into(),
+        cells: vec![vec![cell(0.0), cell(1.0)], vec![None, cell(0.25)]],
+    };
+    let code = BarCode {
+        title: "gates".into(),
+        columns: "step".into(),
+        rows: "block".into(),
+        series: 2,
+        bars: vec![vec![true, false], vec![true, true], vec![false, true]],
+    };
+    let mark = |at, shape| Mark { at, interval: Some((at - 1.0, at + 2.0)), shape, series: 3 };
+    let strips = Strips {
+        title: "saved".into(),
+        x: Axis::round("share (%)"),
+        strips: vec![("a net".into(), vec![mark(20.0, Shape::Dot), mark(24.0, Shape::Ring), mark(25.0, Shape::Tick)])],
+    };
+    let picture = Picture { source: "data:,".into(), lines: ["4 for 9", "99 %"].map(String::from) };
+    let gallery = Gallery { title: "mistakes".into(), pictures: vec![picture] };
+    let drawing = Drawing {
+        legend: vec![Key { series: 0, sign: Sign::Swatch, name: "plain".into() }],
+        panels: vec![
+            Panel::Plot(plot),
+            Panel::Strips(strips),
+            Panel::Cells(cells),
+            Panel::BarCode(code),
+            Panel::Gallery(gallery),
+        ],
+    };
+    expect_file!["../golden/charts.svg"].assert_eq(&drawing.file("Charts", "Made by a test"));
+}
+
+#[test]
+fn the_page_of_a_run_is_as_before() {
+    let runs = folder(&[MadeUp::new("stochastic", 0, 4)]);
+    let (page, _) = report(&[&runs.path().join("stochastic-0.5-seed0")]).unwrap();
+    expect_file!["../golden/report.html"].assert_eq(&page);
+}
+
+#[test]
+fn two_nets_are_compared_in_every_figure() {
+    let runs = compared(5, 66);
+    let (page, figures) = report(&[runs.path()]).unwrap();
+    assert_eq!(
+        figures,
+        ["accuracy", "cost", "gates", "gradient", "learning", "mistakes", "variance"].map(|name| format!("{name}.svg"))
+    );
+    shows(
+        &page,
+        &[
+            "resnet8 with and without stochastic depth",
+            "10 runs of 2 nets, 66 steps each, on mnist",
+            // Every difference has its interval.
+            "Test accuracy, stochastic \u{2212} plain: ",
+            " points, 95 % interval ",
+            "(paired t, 5 seeds; p = ",
+            "Is the variance of the test accuracy larger for stochastic than for plain? Over 5 seeds, ",
+            "Gradient of the first convolution, mean over the second half of the run, stochastic / plain: ",
+            // Gates of one in four steps are off; the survival rates are 5/6, 2/3 and 1/2.
+            "<td>0\u{2013}4</td>",
+            "<td>block 1, block 2 and block 3</td>",
+            "data:image/png;base64,",
+            "Made by <code>sdgpu compare --seeds 2 'a &lt;b&gt;'</code>.",
+            "Error against p_L: it takes nets of two survival probabilities",
+        ],
+    );
+    // Nothing is fetched, and nothing runs.
+    for forbidden in ["http:", "https:", "<script", "url(", "@import", "<link rel=\"stylesheet\""] {
+        assert!(!page.contains(forbidden), "the page holds {forbidden}");
+    }
+    assert_eq!(page.matches("<figure id=").count(), 7);
+    assert_eq!(page.matches("href=\"data:text/csv;").count(), 7);
+    // Drawn twice, for desks and for phones.
+    assert_eq!(page.matches("<svg class=\"wide\"").count(), page.matches("<svg class=\"narrow\"").count());
+}
+
+#[test]
+fn a_sweep_has_a_heat_map_and_a_table_of_differences() {
+    let mut runs = Vec::new();
+    for seed in 0..2 {
+        runs.push(MadeUp::new("resnet", seed, 4));
+        for survival_last in [0.2, 0.4, 0.8] {
+            runs.push(MadeUp { survival_last, ..MadeUp::new("stochastic", seed, 4) });
+        }
+    }
+    let (page, figures) = report(&[folder(&runs).path()]).unwrap();
+    assert!(figures.contains(&"survival.svg".to_string()) && !figures.contains(&"variance.svg".to_string()));
+    shows(
+        &page,
+        &[
+            ">stochastic p_L=0.4</td>",
+            "after Holm\u{2019}s correction for 3 comparisons",
+            "a claim needs 5 seeds",
+            "Left out: Variance of the test accuracy",
+        ],
+    );
+}
+
+/// What a run lacks is said, and the rest is shown.
+#[test]
+fn what_is_not_there_is_left_out_with_a_sentence() {
+    let mut stopped = MadeUp::new("stochastic", 0, 4);
+    stopped.has_ended = false;
+    let folder = folder(&[stopped]);
+    let run = folder.path().join("stochastic-0.5-seed0");
+    // As if it had been asked for more steps; a line is being written.
+    let config = fs::read_to_string(run.join("config.toml")).unwrap().replace("steps = 4\n", "steps = 9\n");
+    fs::write(run.join("config.toml"), config.replace("data = \"mnist\"", "data = \"gone\"")).unwrap();
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    fs::write(run.join("metrics.jsonl"), format!("{metrics}{{\"kind\":\"tr")).unwrap();
+    let (page, _) = report(&[&run]).unwrap();
+    shows(
+        &page,
+        &[
+            "stochastic-0.5-seed0 has not ended: 4 of 9 steps are done.",
+            "Left out: Mistakes: no run has ended",
+            "Operations could not be counted for all runs: gone: no such folder",
+        ],
+    );
+    // Twice the same run counts once, however it is named; a copy is named.
+    let copy = folder.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for name in ["config.toml", "metrics.jsonl", "timing.jsonl"] {
+        fs::copy(run.join(name), copy.join(name)).unwrap();
+    }
+    let (page, _) = report(&[&run, &folder.path().join("copy/../copy"), &copy]).unwrap();
+    shows(&page, &["1 run of 1 net", "copy has the settings and the seed of stochastic-0.5-seed0, and is left out."]);
+}
+
+#[test]
+fn foreign_and_broken_files_are_named() {
+    let runs = compared(1, 4);
+    let run = runs.path().join("resnet-0.5-seed0");
+    let broken = |name: &str, contents: &[u8], expected: &str| {
+        let path = run.join(name);
+        let before = fs::read(&path).unwrap();
+        fs::write(&path, contents).unwrap();
+        let error = report(&[runs.path()]).unwrap_err();
+        fs::write(&path, before).unwrap();
+        assert!(error.contains(expected) && !error.contains('\n'), "expected: {expected}\n{error}");
+        assert!(error.contains(name) && error.contains("resnet-0.5-seed0"), "{error}");
+    };
+    let line = r#"{"kind":"train","step":1,"epoch":0,"loss":1,"accuracy":0.5,"lr":0.1,"gates":"111"}"#;
+    broken("config.toml", b"a = 1", "unknown field");
+    broken("metrics.jsonl", b"{}\n", "line 1: missing field `kind`");
+    broken("metrics.jsonl", b"\xff\xfe\n", "line 1: ");
+    broken("metrics.jsonl", &[b'x'; 1 << 21], "line 1: is longer than");
+    broken("metrics.jsonl", format!("{line}\n{line}\n").as_bytes(), "line 2: step 1 follows step 1");
+    let gates = format!("{line}\n{}\n", line.replace("\"step\":1", "\"step\":2").replace("111", "11"));
+    broken("metrics.jsonl", gates.as_bytes(), "line 2: the gates are 11; a 1 or a 0 for each of 3 blocks is needed");
+    let test = r#"{"kind":"eval","split":"moon","step":1,"loss":1,"accuracy":0.5,"images":4}"#;
+    broken("metrics.jsonl", format!("{line}\n{test}\n").as_bytes(), "line 2: moon is no set of images");
+    let test = test.replace("moon", "test").replace("\"step\":1", "\"step\":3");
+    broken("metrics.jsonl", format!("{line}\n{test}\n").as_bytes(), "line 2: an evaluation at step 3");
+    broken("timing.jsonl", b"{\"step\":1}\n", "line 1: missing field `seconds`");
+    broken("summary.json", b"{}", "missing field");
+    broken("predictions.csv", b"a,b\n", "line 1: should be image,label,predicted,probability");
+    broken("predictions.csv", b"image,label,predicted,probability\n1,2,3\n", "line 2: ");
+
+    fs::remove_file(run.join("metrics.jsonl")).unwrap();
+    assert!(report(&[&run]).unwrap_err().contains("metrics.jsonl: "));
+    fs::write(run.join("metrics.jsonl"), "").unwrap();
+    assert!(report(&[&run]).unwrap_err().starts_with("no run has done a step yet: "));
+    let empty = TempDir::new().unwrap();
+    assert!(report(&[empty.path()]).unwrap_err().contains("holds no run; give run directories"));
+    assert!(report(&[&run.join("config.toml")]).unwrap_err().contains("is no folder"));
+}
+
+/// A long run gives a page that can still be opened.
+#[test]
+fn a_long_run_gives_a_page_of_sane_size() {
+    let mut run = MadeUp::new("stochastic", 0, 100_000);
+    run.test_every = 10;
+    let (page, _) = report(&[folder(&[run]).path()]).unwrap();
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+}
