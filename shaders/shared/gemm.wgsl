@@ -193,40 +193,46 @@ fn sum_tile(tile: Tile, lane: u32, local: vec3<u32>) -> Sums {
 
 // The sums of all parts, in threads of the first; those of the others are of no use any more.
 fn merged(sums: Sums, local: vec3<u32>) -> Sums {
+    if DEPTH_PARTS == 1u {
+        return sums;
+    }
     var result = sums;
-    for (var part = 1u; part < DEPTH_PARTS; part++) {
-        result.top_left = with_part(result.top_left, part, local);
+    result.top_left = merged_block(sums.top_left, local);
+    if COLUMN_GROUPS == 2u {
+        result.top_right = merged_block(sums.top_right, local);
+    }
+    if ROW_GROUPS == 2u {
+        result.bottom_left = merged_block(sums.bottom_left, local);
         if COLUMN_GROUPS == 2u {
-            result.top_right = with_part(result.top_right, part, local);
-        }
-        if ROW_GROUPS == 2u {
-            result.bottom_left = with_part(result.bottom_left, part, local);
-            if COLUMN_GROUPS == 2u {
-                result.bottom_right = with_part(result.bottom_right, part, local);
-            }
+            result.bottom_right = merged_block(sums.bottom_right, local);
         }
     }
     return result;
 }
 
-fn with_part(block: Block, part: u32, local: vec3<u32>) -> Block {
+fn merged_block(block: Block, local: vec3<u32>) -> Block {
     return Block(
-        with_row(block[0], part, local),
-        with_row(block[1], part, local),
-        with_row(block[2], part, local),
-        with_row(block[3], part, local),
+        merged_row(block[0], local),
+        merged_row(block[1], local),
+        merged_row(block[2], local),
+        merged_row(block[3], local),
     );
 }
 
-fn with_row(mine: vec4<f32>, part: u32, local: vec3<u32>) -> vec4<f32> {
+fn merged_row(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
     let at = local.y * COLUMNS + local.x;
-    if local.z == part {
-        left[at] = mine;
+    if local.z > 0u {
+        left[16u * COLUMNS * (local.z - 1u) + at] = mine;
     }
     workgroupBarrier();
-    let sum = mine + left[at];
+    var total = mine;
+    if local.z == 0u {
+        for (var part = 1u; part < DEPTH_PARTS; part++) {
+            total += left[16u * COLUMNS * (part - 1u) + at];
+        }
+    }
     workgroupBarrier();
-    return select(mine, sum, local.z == 0u);
+    return total;
 }
 
 // Sums over 64 rows of the tile, of a group of columns: of the thread's rows `mine` has the sums, in the first part. In
