@@ -110,7 +110,7 @@ fn config() -> Vec<u8> {
     let info = DeviceInfo { kind: "cpu", name: "A CPU".into(), backend: "AVX2".into(), driver: "2 threads".into() };
     let config = RunConfig {
         version: "0.1.0".into(),
-        command: Some("sdgpu train --model stochastic".into()),
+        command: Some("sdgpu train --data 'a b'".into()),
         init_weights: Some("weights/last.safetensors".into()),
         trace: true,
         record_gradients: true,
