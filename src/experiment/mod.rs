@@ -20,6 +20,7 @@ mod weights_file;
 
 pub use checkpoint_file::{decode as decode_checkpoint, encode as encode_checkpoint};
 pub use config::{DeviceEntry, RunConfig};
+pub use durable::write as write_durably;
 pub use error::{ConfigError, FileError, RunError};
 pub use metrics::{JsonLines, TestLine};
 pub use metrics_file::{Metric, Timing, read_metrics, read_timing, stream_metrics, write_metrics_csv};

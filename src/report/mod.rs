@@ -31,6 +31,7 @@ mod words;
 pub use runs::ReportError;
 
 use crate::data::DataSet;
+use crate::experiment::write_durably;
 use figures::Figure;
 use runs::Run;
 use study::Study;
@@ -75,10 +76,10 @@ impl Report {
         fs::create_dir_all(&figures).map_err(error(&figures))?;
         for (name, svg) in &self.figures {
             let path = figures.join(name);
-            fs::write(&path, svg).map_err(error(&path))?;
+            write_durably(&path, svg.as_bytes()).map_err(error(&path))?;
         }
         let page = folder.join(PAGE);
-        fs::write(&page, &self.page).map_err(error(&page))?;
+        write_durably(&page, self.page.as_bytes()).map_err(error(&page))?;
         Ok(page)
     }
 }

@@ -5,7 +5,7 @@ use sdgpu::kernels::conv::{Epilogue, Forward, InputGradient, Load, Shape, Store,
 use sdgpu::selftest::tables::{Draw, unused};
 use sdgpu::selftest::{Row, Word, Words, run};
 
-use super::implementations;
+use super::Bench;
 
 const fn shape(batch: u32, image: [u32; 2], channels: [u32; 2], kernel: u32, stride: u32, padding: u32) -> Shape {
     let ([height, width], [in_channels, out_channels]) = (image, channels);
@@ -28,7 +28,7 @@ fn fused_and_unfused_give_the_same_bits() {
         let w = draw.signed(shape.weight_words());
         let [norm, out_norm] = [shape.in_channels, shape.out_channels].map(|channels| draw.norm(channels as usize));
         let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
-        for implementation in implementations().iter_mut() {
+        for implementation in &mut Bench::lend().0 {
             let device = implementation.first_device().expect("a mode");
             let mut result = |row: Row| run(device, &row, 0).expect("a result").swap_remove(0);
 

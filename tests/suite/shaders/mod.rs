@@ -5,7 +5,8 @@ mod fused;
 mod seeded;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
+use std::{mem, thread};
 
 use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::{GpuRequest, LoweredLimits};
@@ -69,32 +70,62 @@ fn shader() -> Implementation {
         .with_mode("bounds trusted, at most 2 workgroups per dimension", true, open(true, Some(2)))
 }
 
-/// The twins and the shaders, opened once and lent to one test at a time.
-fn implementations() -> MutexGuard<'static, Vec<Implementation>> {
-    static BENCH: OnceLock<Mutex<Vec<Implementation>>> = OnceLock::new();
-    let bench = BENCH.get_or_init(|| Mutex::new(vec![twin(), shader()]));
-    bench.lock().unwrap_or_else(PoisonError::into_inner)
+/// The twins and the shaders, lent: they are opened when no others are free, and kept.
+struct Bench(Vec<Implementation>);
+
+static FREE: Mutex<Vec<Vec<Implementation>>> = Mutex::new(Vec::new());
+
+impl Bench {
+    fn lend() -> Self {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Self(free.unwrap_or_else(|| vec![twin(), shader()]))
+    }
 }
 
-/// Checks the rows of `family` on the twins and the shaders; panics with every row that fails.
-fn check_all(family: &str) {
-    let rows = FAMILIES.iter().find(|(name, _)| *name == family).map(|(_, rows)| rows());
-    let rows: Vec<Row> = rows.expect("a family");
+impl Drop for Bench {
+    fn drop(&mut self) {
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(mem::take(&mut self.0));
+    }
+}
+
+/// The worst errors of each implementation, by its name, and what is wrong with the rows that fail.
+fn check_rows(rows: &[&Row]) -> (BTreeMap<&'static str, f64>, String) {
+    let mut bench = Bench::lend();
     let mut worst = BTreeMap::new();
     let mut failures = String::new();
-    for row in &rows {
-        for implementation in implementations().iter_mut() {
+    for row in rows {
+        for implementation in &mut bench.0 {
             match check(implementation, row) {
                 Ok(share) => {
-                    let entry = worst.entry((row.name(), implementation.name())).or_insert(0.0f64);
+                    let entry = worst.entry(implementation.name()).or_insert(0.0f64);
                     *entry = entry.max(share);
                 }
                 Err(failure) => failures += &format!("\n{row}: {failure}\n    {:?}", row.kernel),
             }
         }
     }
-    for ((kernel, implementation), share) in worst {
-        println!("{kernel:<28} {implementation:<7} worst error {share:.2} of what is allowed");
+    (worst, failures)
+}
+
+/// Checks the rows of `family` on the twins and the shaders, its kernels side by side, as drivers take long to compile
+/// some; panics with every row that fails.
+fn check_all(family: &str) {
+    let rows = FAMILIES.iter().find(|(name, _)| *name == family).map(|(_, rows)| rows());
+    let rows: Vec<Row> = rows.expect("a family");
+    let mut kernels: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    for row in &rows {
+        kernels.entry(row.name()).or_default().push(row);
+    }
+    let checked: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = kernels.values().map(|rows| scope.spawn(|| check_rows(rows))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let mut failures = String::new();
+    for (kernel, (worst, its_failures)) in kernels.keys().zip(checked) {
+        for (implementation, share) in worst {
+            println!("{kernel:<28} {implementation:<7} worst error {share:.2} of what is allowed");
+        }
+        failures += &its_failures;
     }
     assert!(failures.is_empty(), "{failures}");
 }

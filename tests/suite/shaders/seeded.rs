@@ -3,7 +3,7 @@
 use sdgpu::dispatch::{Bindings, Cost, Field, Kernel, Parameters, Scalar, Shader};
 use sdgpu::selftest::{Row, Sum, check};
 
-use super::implementations;
+use super::Bench;
 
 /// y = 2 x, by a shader that may be wrong.
 #[derive(Debug)]
@@ -93,9 +93,9 @@ fn verdict(shader: &'static Shader) -> Result<f64, String> {
     let x: Vec<f64> = (1..=1000).map(f64::from).collect();
     let y: Vec<Sum> = x.iter().map(|x| Sum::of([2.0 * x])).collect();
     let row = Row::new("a seeded fault", Double { shader, elements: 1000 }).read(&x).write(y);
-    let mut implementations = implementations();
-    check(&mut implementations[0], &row).expect("the twin is right");
-    check(&mut implementations[1], &row).map_err(|failure| failure.to_string())
+    let mut bench = Bench::lend();
+    check(&mut bench.0[0], &row).expect("the twin is right");
+    check(&mut bench.0[1], &row).map_err(|failure| failure.to_string())
 }
 
 #[test]
