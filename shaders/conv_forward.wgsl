@@ -78,7 +78,7 @@ fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
     return tap_after(cursor, steps, p.kernel_width, p.in_channels);
 }
 
-// Where x has what lies under a tap of the window of a row of the tile; nowhere in the padding, and beyond the last tap.
+// Where x has what lies under a tap of the window of a row of the tile; nowhere in the padding, or beyond the last tap.
 fn place_of(tile: Tile, row: u32, cursor: Cursor) -> Place {
     var pixel = tile.first_row + row;
     var inside = (pixel < tile.rows) & (cursor.tap.x == 0u);

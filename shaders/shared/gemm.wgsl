@@ -1,12 +1,13 @@
 // gemm: one tile of an implicit matrix product, [rows, depth] x [depth, columns].
 //
-// A workgroup of COLUMNS x 16 x DEPTH_PARTS threads makes a tile of (64 * ROW_GROUPS) rows and (4 * COLUMNS * COLUMN_GROUPS) columns.
-// Rows and columns come in groups of four, whose members the shader's `row_of` and `column_of` below name. Thread
-// (x, y, z) has the row groups y and, if there are two, 16 + y, and the column groups x and COLUMNS + x: its sums are
-// one, two or four blocks of 4 x 4, in registers. TILE_DEPTH steps of the depth lie in workgroup memory at a time; a
-// vec4 there is a group at one step. The next steps' words are on their way from global memory while the sums are made.
-// With two BUFFERS, one barrier a turn is enough. With several DEPTH_PARTS, threads z take every so many-th four steps,
-// and the parts' sums are added at the end: where tiles are few, more threads are at work.
+// A workgroup of COLUMNS x 16 x DEPTH_PARTS threads makes a tile of (64 * ROW_GROUPS) rows and (4 * COLUMNS *
+// COLUMN_GROUPS) columns. Rows and columns come in groups of four, whose members the shader's `row_of` and `column_of`
+// below name. Thread (x, y, z) has the row groups y and, if there are two, 16 + y, and the column groups x and COLUMNS
+// + x: its sums are one, two or four blocks of 4 x 4, in registers. TILE_DEPTH steps of the depth lie in workgroup
+// memory at a time; a vec4 there is a group at one step. The next steps' words are on their way from global memory
+// while the sums are made. With two BUFFERS, one barrier a turn is enough. With several DEPTH_PARTS, threads z take
+// every so many-th four steps, and the parts' sums are added at the end: where tiles are few, more threads are at
+// work.
 //
 // All variants of a product, which have equal DEPTH_PARTS, give the same bits: a part's sum is one chain of fma, in
 // ascending order of the depth, and the parts are added in their order.

@@ -1,7 +1,7 @@
 // taken: four words of x as a convolution takes them. Needs a binding `x`, gemm, norm, relu and words.
 //
-// The words are loaded first, wherever they are, and made what they count as afterwards: loads behind branches would wait
-// for each other, and most of a small product's time is spent waiting for them.
+// The words are loaded first, wherever they are, and made what they count as afterwards: loads behind branches would
+// wait for each other, and most of a small product's time is spent waiting for them.
 
 // A word of x, or none, which counts as zero.
 struct Place {

@@ -73,8 +73,8 @@ impl ParameterKind {
         reordered
     }
 
-    /// Calls `each` with the place of every element in files and in memory: a few outputs at a time, so that the lines of
-    /// the cache that one order touches are still there when it comes back to them.
+    /// Calls `each` with the place of every element in files and in memory: a few outputs at a time, so that the lines
+    /// of the cache that one order touches are still there when it comes back to them.
     fn for_each_place(self, mut each: impl FnMut(usize, usize)) {
         const OUTPUTS: usize = 16;
         let [out, inputs, taps] = self.axes();
