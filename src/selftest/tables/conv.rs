@@ -194,7 +194,8 @@ pub fn rows() -> Vec<Row> {
     }
     let pointwise = |pixels: u32, channels: u32| shape(1, [1, pixels], [channels; 2], [1, 1], 1, 0);
     let far = draw.between(998.27, 1001.73, 1100);
-    rows.push(forward_row("mean 1000, deviation 1: E[y^2] - E[y]^2 would cancel", &pointwise(1100, 1), 1, &far, &[1.0]));
+    let why = "mean 1000, deviation 1: E[y^2] - E[y]^2 would cancel";
+    rows.push(forward_row(why, &pointwise(1100, 1), 1, &far, &[1.0]));
     let dead: Vec<f64> = (0..140).flat_map(|_| [0.0, draw.signed(1)[0]]).collect();
     let identity = [1.0, 0.0, 0.0, 1.0];
     rows.push(forward_row("a dead channel: its variance is exactly 0", &pointwise(140, 2), 1, &dead, &identity));
