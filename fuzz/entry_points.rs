@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sdgpu::data::idx;
 use sdgpu::device::parse_cache;
-use sdgpu::experiment::{RunConfig, decode_checkpoint, decode_weights};
+use sdgpu::experiment::{Metric, RunConfig, decode_checkpoint, decode_weights, parse_metrics};
 use sdgpu::model::resnet::ResNet;
 use sdgpu::train::TrainOptions;
 
@@ -14,13 +14,14 @@ pub type EntryPoint = fn(&[u8]) -> bool;
 
 /// All of them, by name.
 #[allow(dead_code, reason = "each fuzz target takes one")]
-pub const ALL: [(&str, EntryPoint); 7] = [
+pub const ALL: [(&str, EntryPoint); 8] = [
     ("idx_images", idx_images),
     ("idx_labels", idx_labels),
     ("idx_gzip", idx_gzip),
     ("weights", weights),
     ("checkpoint", checkpoint),
     ("config", config),
+    ("metrics", metrics),
     ("tuning_cache", tuning_cache),
 ];
 
@@ -58,6 +59,17 @@ pub fn config(bytes: &[u8]) -> bool {
         let settings = config.settings;
         settings.check(60, 20).is_ok() && settings.net(1, 3).is_ok_and(|net| net.blocks.len() < 1000)
     })
+}
+
+/// The lines that a run writes, with the order of their steps, which a report asks for.
+pub fn metrics(bytes: &[u8]) -> bool {
+    let mut last = 0;
+    let in_order = |metric: Metric| {
+        let follows = metric.step() == last + u64::from(matches!(metric, Metric::Train { .. }));
+        last = metric.step();
+        if follows { Ok(()) } else { Err(format!("step {last} stands elsewhere")) }
+    };
+    parse_metrics(Path::new("metrics.jsonl"), bytes, in_order).is_ok()
 }
 
 /// What was measured of the variants of shaders.

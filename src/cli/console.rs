@@ -33,9 +33,10 @@ impl Console {
         };
     }
 
-    /// Whether a progress bar can be drawn: stderr is a terminal, and somebody wants to see it.
+    /// Whether a progress bar can be drawn: stderr is a terminal that can move its cursor, and somebody wants to see it.
     pub fn draws(self) -> bool {
-        self != Self::Quiet && io::stderr().is_terminal()
+        let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        self != Self::Quiet && io::stderr().is_terminal() && !is_dumb
     }
 
     /// Whether text may be coloured: it goes to a terminal, and NO_COLOR is unset or empty (<https://no-color.org>).

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::chart;
 use super::console::{Console, duration};
 use crate::train::{EvalRecord, Observer, StepRecord, WhichWeights};
 
@@ -38,7 +39,8 @@ impl Progress {
     pub fn new(console: Console, steps: u64, epochs: u64) -> Self {
         let bar = console.draws().then(|| {
             let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{bar:24} {msg}");
+            let style =
+                ProgressStyle::with_template(if has_bar(chart::columns()) { "{bar:24} {msg}" } else { "{msg}" });
             style.map(|style| bar.with_style(style)).unwrap_or_else(|_| ProgressBar::hidden())
         });
         Self {
@@ -83,21 +85,46 @@ impl Progress {
         self.seconds = smooth(self.seconds, record.time.as_secs_f64());
     }
 
-    fn status(&self, record: &StepRecord) -> String {
+    /// Where the run is after `record`, in `columns`.
+    fn status(&self, record: &StepRecord, columns: usize) -> String {
         let left = self.seconds * (self.steps - record.step) as f64;
-        format!(
-            "epoch {}/{}  step {}/{}  loss {:.4}  accuracy {:5.2} %  {:.0} images/s  {} of {} blocks  {} left",
-            record.epoch + 1,
-            self.epochs,
-            record.step,
-            self.steps,
-            self.loss,
-            100.0 * self.accuracy,
-            f64::from(record.images) / self.seconds.max(1e-9),
-            record.gates.survivors(),
-            record.gates.0.len(),
-            duration(left),
-        )
+        let part = |needed, text| Part { needed, text };
+        let parts = vec![
+            part(1, format!("epoch {}/{}", record.epoch + 1, self.epochs)),
+            part(7, format!("step {}/{}", record.step, self.steps)),
+            part(6, format!("loss {:.4}", self.loss)),
+            part(4, format!("accuracy {:5.2} %", 100.0 * self.accuracy)),
+            part(3, format!("{:.0} images/s", f64::from(record.images) / self.seconds.max(1e-9))),
+            part(2, format!("{} of {} blocks", record.gates.survivors(), record.gates.0.len())),
+            part(5, format!("{} left", duration(left))),
+        ];
+        fit(parts, columns)
+    }
+}
+
+/// Whether a line of `columns` has room for a bar beside what matters most.
+fn has_bar(columns: usize) -> bool {
+    columns >= 60
+}
+
+/// Columns of the bar, and of the space behind it.
+const BAR: usize = 25;
+
+/// A part of a line: the more it is needed, the longer it stays.
+struct Part {
+    needed: u8,
+    text: String,
+}
+
+/// The parts beside each other, without those needed least for which `columns` have no room.
+fn fit(mut parts: Vec<Part>, columns: usize) -> String {
+    loop {
+        let line = parts.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join("  ");
+        let least = (0..parts.len()).min_by_key(|&index| parts[index].needed);
+        match least {
+            Some(least) if parts.len() > 1 && line.chars().count() > columns => drop(parts.remove(least)),
+            _ => return line.chars().take(columns).collect(),
+        }
     }
 }
 
@@ -107,10 +134,13 @@ impl Observer for Progress {
         self.smooth(record);
         if let Some(bar) = &self.bar {
             bar.set_position(record.step);
-            bar.set_message(self.status(record));
+            let columns = chart::columns();
+            // The cursor takes the last one.
+            let room = if has_bar(columns) { columns - BAR } else { columns };
+            bar.set_message(self.status(record, room.saturating_sub(1)));
         } else if first || self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            self.line(&self.status(record));
+            self.line(&self.status(record, usize::MAX));
         }
         Ok(())
     }
@@ -131,5 +161,23 @@ impl Observer for Progress {
             record.images,
         ));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Part, fit};
+
+    #[test]
+    fn a_narrow_line_keeps_what_is_needed_most() {
+        let line = |columns| {
+            let parts = [(1, "epoch 1/2"), (3, "step 10/20"), (2, "0:30 left")];
+            fit(parts.map(|(needed, text)| Part { needed, text: text.into() }).into(), columns)
+        };
+        assert_eq!(line(usize::MAX), "epoch 1/2  step 10/20  0:30 left");
+        assert_eq!(line(32), "epoch 1/2  step 10/20  0:30 left");
+        assert_eq!(line(31), "step 10/20  0:30 left");
+        assert_eq!(line(20), "step 10/20");
+        assert_eq!((line(6), line(0)), ("step 1".to_string(), String::new()));
     }
 }

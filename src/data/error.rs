@@ -23,7 +23,7 @@ pub enum DataError {
         names: String,
     },
     /// The operating system or the decompressor gave up.
-    #[error("{path}: cannot be read ({reason}); check its permissions, or copy it again")]
+    #[error("{path}: cannot be read ({reason}); {}", advice(reason))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -137,4 +137,12 @@ pub enum DataError {
         /// Images there are.
         count: usize,
     },
+}
+
+/// What to do where a file can't be read.
+fn advice(reason: &io::Error) -> &'static str {
+    match reason.kind() {
+        io::ErrorKind::OutOfMemory => "end other programs, or raise `ulimit -v`",
+        _ => "check its permissions, or copy it again",
+    }
 }

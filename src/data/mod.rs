@@ -136,9 +136,8 @@ impl DataSet {
 
     fn read(name: &str, mut files: [File; 4]) -> Result<Self, DataError> {
         let [train_images, train_labels, test_images, test_labels] = &mut files;
-        let (train, test) =
-            rayon::join(|| Images::read(train_images, train_labels), || Images::read(test_images, test_labels));
-        let (train, test) = (train?, test?);
+        let train = Images::read(train_images, train_labels)?;
+        let test = Images::read(test_images, test_labels)?;
         if test.shape() != train.shape() {
             return Err(DataError::ShapeMismatch {
                 path: test_images.path.clone(),

@@ -55,7 +55,7 @@ impl CpuDevice {
     pub fn with_threads(threads: usize) -> Result<Self, DeviceError> {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| DeviceError::Refused {
             device: "CPU".into(),
-            message: format!("can't start {threads} threads: {error}"),
+            message: format!("can't start its threads: {error}; end other programs, or lower RAYON_NUM_THREADS"),
         })?;
         let threads = pool.current_num_threads();
         let info = DeviceInfo {

@@ -55,21 +55,21 @@ pub struct CheckpointWriter {
 
 impl CheckpointWriter {
     /// For the run directory `run`, of whose checkpoints the last `kept` (at least 1) stay. What the checkpoints count
-    /// of `files` is on the disk before them.
-    pub fn new(run: &Path, settings: TrainOptions, kept: usize, files: Vec<File>) -> Self {
+    /// of `files` is on the disk before them. Errors if the system gives no thread.
+    pub fn new(run: &Path, settings: TrainOptions, kept: usize, files: Vec<File>) -> io::Result<Self> {
         // One may wait while another is written; the training waits if there are more, which bounds the memory.
         let (jobs, incoming) = sync_channel::<Job>(1);
         let (outgoing, results) = std::sync::mpsc::channel();
         let run = run.to_path_buf();
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().name("checkpoints".into()).spawn(move || {
             for job in incoming {
                 let result = write(&run, &settings, kept, &files, &job);
                 if outgoing.send(result).is_err() {
                     return;
                 }
             }
-        });
-        Self { jobs: Some(jobs), results, thread: Some(thread) }
+        })?;
+        Ok(Self { jobs: Some(jobs), results, thread: Some(thread) })
     }
 
     /// Has `checkpoint` written. Errors if an earlier one could not be; this one is written nevertheless.

@@ -43,6 +43,9 @@ pub enum RunError {
         /// The system's words.
         error: io::Error,
     },
+    /// The system gives no thread for the checkpoints.
+    #[error("can't start the thread that writes checkpoints: {0}; end other programs, or raise `ulimit -u` or `-v`")]
+    NoThread(io::Error),
     /// A file of weights, or a checkpoint, is not usable.
     #[error("{path}: {error}")]
     File {

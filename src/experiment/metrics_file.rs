@@ -96,11 +96,24 @@ pub fn read_timing(folder: &Path) -> Result<Vec<Timing>, RunError> {
 /// The longest line that is read, in bytes: a file without ends of lines is none of sdgpu's.
 const LONGEST_LINE: u64 = 1 << 20;
 
-fn stream_lines<T: DeserializeOwned>(
+fn stream_lines<T: DeserializeOwned>(path: &Path, take: impl FnMut(T) -> Result<(), String>) -> Result<(), RunError> {
+    parse_lines(path, BufReader::new(File::open(path).map_err(read_error(path))?), take)
+}
+
+/// Hands the metrics that `reader` gives to `take`, as [`stream_metrics`] does; errors name `path`.
+pub fn parse_metrics(
     path: &Path,
+    reader: impl BufRead,
+    take: impl FnMut(Metric) -> Result<(), String>,
+) -> Result<(), RunError> {
+    parse_lines(path, reader, take)
+}
+
+fn parse_lines<T: DeserializeOwned>(
+    path: &Path,
+    mut reader: impl BufRead,
     mut take: impl FnMut(T) -> Result<(), String>,
 ) -> Result<(), RunError> {
-    let mut reader = BufReader::new(File::open(path).map_err(read_error(path))?);
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();

@@ -23,7 +23,7 @@ pub use config::{DeviceEntry, RunConfig};
 pub use durable::write as write_durably;
 pub use error::{ConfigError, FileError, RunError};
 pub use metrics::{JsonLines, TestLine};
-pub use metrics_file::{Metric, Timing, read_metrics, read_timing, stream_metrics, write_metrics_csv};
+pub use metrics_file::{Metric, Timing, parse_metrics, read_metrics, read_timing, stream_metrics, write_metrics_csv};
 pub use outcome::{PREDICTIONS, Summary, Test, read_predictions};
 pub use profile::ChromeTrace;
 pub use run_dir::{Resumed, RunDir, StoppedRun, save_weights};

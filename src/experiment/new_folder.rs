@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error::RunError;
+use super::durable;
+use super::error::{RunError, write_error};
 
 /// A folder that was created, with those of its parents that were missing. Dropped, it goes again with all that it
 /// holds, and they go if they are empty, unless it is to be kept.
@@ -35,6 +36,15 @@ impl NewFolder {
             _ => RunError::Write { path: path.to_path_buf(), error },
         })?;
         folder.created = true;
+        // What is written below is lost with the name of a folder above it.
+        for created in missing.into_iter().rev().chain([path]) {
+            let above = created.parent().unwrap_or(Path::new(""));
+            match durable::sync_folder(above) {
+                // One may write into a folder that one may not open.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced.map_err(write_error(above))?,
+            }
+        }
         Ok(folder)
     }
 

@@ -125,7 +125,8 @@ impl RunDir {
 
     fn new(folder: NewFolder, lock: Lock, lines: Lines, config: &RunConfig) -> Result<Self, RunError> {
         let (settings, kept) = (config.settings.clone(), config.keep_checkpoints.max(1));
-        let checkpoints = CheckpointWriter::new(&folder.path, settings.clone(), kept, lines.handles()?);
+        let checkpoints = CheckpointWriter::new(&folder.path, settings.clone(), kept, lines.handles()?)
+            .map_err(RunError::NoThread)?;
         Ok(Self { lines, checkpoints, settings, _lock: lock, folder })
     }
 

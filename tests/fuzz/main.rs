@@ -124,6 +124,15 @@ fn config() -> Vec<u8> {
     toml::to_string(&config).unwrap().into_bytes()
 }
 
+fn metrics() -> Vec<u8> {
+    let line = |step: u32| {
+        let train = r#"{"kind":"train","step":STEP,"epoch":0,"loss":2.5,"accuracy":0.25,"lr":0.1,"gates":"101"}"#;
+        let eval = r#"{"kind":"eval","split":"test-batch","step":STEP,"loss":2.25,"accuracy":0.5,"images":4}"#;
+        format!("{train}\n{eval}\n").replace("STEP", &step.to_string())
+    };
+    (1..=4).map(line).collect::<String>().into_bytes()
+}
+
 /// A sound file for the entry point `name`.
 fn sound(name: &str) -> Vec<u8> {
     match name {
@@ -133,6 +142,7 @@ fn sound(name: &str) -> Vec<u8> {
         "weights" => Weights::initial(&net(), Init::KaimingNormal, 1).to_safetensors_without_note(),
         "checkpoint" => checkpoint(),
         "config" => config(),
+        "metrics" => metrics(),
         _ => br#"{"identity":{"adapter":"A GPU","vendor_and_device":[4318,1],"backend":"Vulkan","driver":"driver 1",
               "bounds_checked":false,"sdgpu":"0.1.0","shaders":18446744073709551615},
               "variants":{"conv_forward 16 16":"wide"}}"#

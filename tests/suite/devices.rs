@@ -8,7 +8,9 @@ use sdgpu::device::both::BothDevices;
 use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::GpuRequest;
 use sdgpu::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
-use sdgpu::dispatch::{Dispatch, Limits, Region, Storage, ValueId};
+use sdgpu::dispatch::{
+    Bindings, Cost, Dispatch, Kernel, Limits, Parameters, Region, Shader, Storage, ValueId, Variant,
+};
 use sdgpu::kernels::probe::Triad;
 use sdgpu::model::init::Init;
 use sdgpu::model::resnet::ResNet;
@@ -189,6 +191,69 @@ fn tuning_measures_each_kernel_once() {
     assert!(one.0.iter().all(|(key, name)| both.0[key] == *name));
     assert_eq!(tune(&choices, true, 60), (both, vec![]), "nothing is left to be measured");
     assert_eq!(tune(&choices[..1], true, 60).0.0.len(), 1, "only what is asked for");
+}
+
+/// [`Triad`] in a variant for each of `taken`, which says whether a driver takes it.
+#[derive(Debug)]
+struct Fussy {
+    triad: Triad,
+    taken: &'static [bool],
+}
+
+impl Parameters for Fussy {
+    fn shader(&self) -> &'static Shader {
+        self.triad.shader()
+    }
+    fn params(&self) -> &[u8] {
+        self.triad.params()
+    }
+}
+
+impl Kernel for Fussy {
+    fn workgroups(&self) -> u32 {
+        self.triad.workgroups()
+    }
+    fn variants(&self) -> Vec<Variant> {
+        let constants = |taken: bool| if taken { vec![] } else { vec![("NO_SUCH_CONSTANT", 1.0)] };
+        let named = self.taken.iter().zip(["first", "second", "third"]);
+        named.map(|(&taken, name)| Variant { name, constants: constants(taken), ..one(&self.triad) }).collect()
+    }
+    fn cost(&self) -> Cost {
+        self.triad.cost()
+    }
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        self.triad.twin(bindings);
+    }
+}
+
+/// The only variant of `kernel`.
+fn one(kernel: &impl Kernel) -> Variant {
+    kernel.variants().swap_remove(0)
+}
+
+#[test]
+fn tuning_leaves_out_what_the_driver_refuses() {
+    let words = 1000;
+    let region = |buffer| Region { buffer, offset: 0, words };
+    let storage = Storage { buffers: vec![words; 3], regions: (0..3).map(region).collect() };
+    let tune = |taken: &'static [bool]| {
+        let kernel = Arc::new(Fussy { triad: Triad::new(words as u32, 0.5), taken });
+        let dispatch =
+            Dispatch { label: "triad".into(), kernel, reads: vec![ValueId(0), ValueId(1)], writes: vec![ValueId(2)] };
+        let options = TuneOptions { forced: true, budget: Duration::from_secs(60), cache: None };
+        let mut device = adapter::open();
+        let tuning = device.tune(&storage, &[&dispatch], &options, &mut |_, _| {})?;
+        // What was chosen runs.
+        device.set_tuning(&tuning);
+        device.prepare(&storage, &[&dispatch])?;
+        device.run(std::slice::from_ref(&dispatch))?;
+        device.read(ValueId(2))?;
+        Ok::<_, DeviceError>(tuning.0.into_values().collect::<Vec<_>>())
+    };
+    assert_eq!(tune(&[false, true, false]).expect("a choice"), ["second"]);
+    assert_eq!(tune(&[true, false]).expect("a choice"), ["first"]);
+    let error = tune(&[false, false]).expect_err("no choice");
+    assert!(matches!(&error, DeviceError::Refused { message, .. } if message.contains("NO_SUCH_CONSTANT")), "{error}");
 }
 
 #[test]

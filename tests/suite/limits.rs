@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sdgpu::data::DataSet;
+use sdgpu::data::{DataSet, Images};
 use sdgpu::device::gpu::{GpuRequest, LoweredLimits};
 use sdgpu::device::{Device, DeviceError};
 use sdgpu::dispatch::{Dispatch, Region, Storage, ValueId};
@@ -45,11 +45,12 @@ struct Outcome {
 /// A few steps within `limits`; whether each file was streamed, and what came of them.
 fn train(limits: &str, data: &DataSet) -> Result<([bool; 2], Outcome), PlanError> {
     let device = adapter::open_with(&request(limits));
-    let net = ResNet::named("resnet8", 1, 6).expect("a net");
+    let net = ResNet::named("resnet8", 1, data.classes).expect("a net");
+    let Images { height, width, .. } = data.train;
     let plan = Plan::new(
         &net,
         &PlanOptions {
-            data: DataSizes { height: 9, width: 9, train: data.train.len(), test: data.test.len() },
+            data: DataSizes { height, width, train: data.train.len(), test: data.test.len() },
             training: Some(TrainingOptions {
                 batch: BATCH,
                 optimizer: ADAM,
@@ -67,7 +68,8 @@ fn train(limits: &str, data: &DataSet) -> Result<([bool; 2], Outcome), PlanError
     let mut engine = Engine::new(Box::new(device), plan, EVAL_BATCH, data).expect("an engine");
     engine.load(&Weights::initial(&net, Init::KaimingNormal, 0)).expect("an upload");
     let mut rows = UpdateRows::new(ADAM, DroppedUpdate::ZeroGrad, net.blocks.len());
-    let scattered = |from: u32, count: u32| -> Vec<u32> { (from..from + count).map(|i| i * 977 % 3300).collect() };
+    let fewest = data.train.len().min(data.test.len()) as u32;
+    let scattered = |from: u32, count: u32| -> Vec<u32> { (from..from + count).map(|i| i * 977 % fewest).collect() };
     let mut tickets = Vec::new();
     for number in 0..4 {
         let (indices, gates) = (scattered(number * BATCH, BATCH), Gates::draw(&engine.plan.survival, 1, number));
@@ -111,6 +113,17 @@ fn lowered_limits_do_not_change_a_bit() {
     }
     let refused = train("binding=128KiB", &data).expect_err("a convolution of 144 KiB");
     assert!(refused.to_string().contains("binds at most 128 KiB at once; no batch size fits"), "{refused}");
+}
+
+/// All 47 MB of MNIST's training images, where no more than 1 MiB can be bound at once.
+#[test]
+fn mnist_is_streamed_where_it_can_not_be_bound() {
+    let data = DataSet::load(DataSet::EMBEDDED).expect("MNIST");
+    let (streamed, whole) = train("", &data).expect("a plan");
+    assert_eq!(streamed, [false, false]);
+    let (streamed, outcome) = train("binding=1MiB,buffer=1MiB", &data).expect("a plan");
+    assert_eq!(streamed, [true, true]);
+    assert!(outcome == whole, "other bits; losses {:?}, not {:?}", outcome.losses, whole.losses);
 }
 
 /// What is larger than the limits is refused by wgpu, not by us alone.

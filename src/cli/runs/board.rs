@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::series::SeriesRun;
+use super::SeriesRun;
 use super::watchers::{Display, Start};
 use crate::cli::chart;
 use crate::cli::console::{Console, duration};

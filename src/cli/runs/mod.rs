@@ -10,16 +10,25 @@ use std::time::Duration;
 
 pub use one::{Begin, Finished, Halted, Job, Profiled, Site, plan, train_one};
 pub use resume::{device_flags, settings_of};
-pub use series::{Series, SeriesRun};
+pub use series::Series;
 pub use watchers::{Display, Start};
 
 use super::BadInput;
-use crate::train::{Every, OnNan};
+use crate::train::{Every, OnNan, TrainOptions};
 
 /// How often a checkpoint is made, unless `--checkpoint-every` says otherwise.
 pub const CHECKPOINT_EVERY: Every = Every::Time(Duration::from_secs(300));
 /// Checkpoints that stay, unless `--keep-checkpoints` says otherwise: one to fall back on if the last is damaged.
 pub const KEEP_CHECKPOINTS: u32 = 2;
+
+/// A run of a series.
+#[derive(Clone, Debug)]
+pub struct SeriesRun {
+    /// Name of its folder in the series'.
+    pub name: String,
+    /// Its settings.
+    pub settings: TrainOptions,
+}
 
 /// How often a checkpoint is made: as `given`, or as `before` the run was stopped, or as usual.
 pub fn checkpoint_every(given: Option<Every>, before: Option<Every>, on_nan: OnNan) -> Result<Every, BadInput> {

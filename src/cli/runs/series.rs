@@ -8,7 +8,7 @@ use std::thread;
 
 use super::board::Board;
 use super::one::{Begin, Finished, Halted, Job, Site, plan, train_one};
-use super::{KEEP_CHECKPOINTS, checkpoint_every};
+use super::{KEEP_CHECKPOINTS, SeriesRun, checkpoint_every};
 use crate::cli::args::{Record, RunArgs, TrainingArgs};
 use crate::cli::console::Console;
 use crate::cli::open_device_with;
@@ -18,19 +18,10 @@ use crate::data::DataSet;
 use crate::device::DeviceError;
 use crate::experiment::{Planned, Progress, RunError, SeriesDir, Summary};
 use crate::plan::PlanError;
-use crate::train::{TrainError, TrainOptions};
+use crate::train::TrainError;
 
 /// Share of the memory that is free which several runs at once may plan with.
 const MEMORY_SHARE: f64 = 0.8;
-
-/// A run of a series.
-#[derive(Clone, Debug)]
-pub struct SeriesRun {
-    /// Name of its folder in the series'.
-    pub name: String,
-    /// Its settings.
-    pub settings: TrainOptions,
-}
 
 /// A series of runs that can be done: all of it is checked.
 pub struct Series<'a> {
@@ -159,7 +150,14 @@ impl<'a> Series<'a> {
             }
         };
         if self.jobs > 1 {
-            thread::scope(|scope| (0..self.jobs).for_each(|_| drop(scope.spawn(work))));
+            thread::scope(|scope| {
+                for _ in 0..self.jobs {
+                    // Where the system gives no more threads, those that there are do the work.
+                    if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                        *lock(&workers) -= 1;
+                    }
+                }
+            });
         }
         // Alone, also with what there was no memory for beside others.
         *lock(&workers) = 1;

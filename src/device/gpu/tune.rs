@@ -73,24 +73,41 @@ impl GpuDevice {
         }
     }
 
-    /// The fastest variant of the kernel of `dispatch`.
+    /// The fastest variant of the kernel of `dispatch`. A driver may refuse to compile one, and take another: only where
+    /// it refuses all is that an error, the first one's.
     fn fastest(&mut self, storage: &Storage, dispatch: &Dispatch) -> Result<Variant, DeviceError> {
         let mut variants = dispatch.kernel.variants();
         let key = Tuning::key(dispatch.kernel.as_ref());
         let scratch = scratch(storage, dispatch);
         let mut times = Vec::with_capacity(variants.len());
+        let mut refused = None;
         for variant in &variants {
             self.set_tuning(&Tuning([(key.clone(), variant.name.to_string())].into()));
-            self.prepare(&scratch.0, &[&scratch.1])?;
-            // The first run compiles what the driver has left to compile.
-            self.time(std::slice::from_ref(&scratch.1))?;
-            let timed = self.time(&vec![scratch.1.clone(); RUNS])?;
-            times.push(timed.seconds().fold(f64::INFINITY, f64::min));
+            let timed = self.shortest_run(&scratch);
+            self.set_tuning(&Tuning::default());
+            times.push(match timed {
+                Err(error @ DeviceError::Refused { .. }) => {
+                    refused.get_or_insert(error);
+                    f64::INFINITY
+                }
+                timed => timed?,
+            });
         }
-        self.set_tuning(&Tuning::default());
         let fastest = (0..times.len()).min_by(|&a, &b| times[a].total_cmp(&times[b])).unwrap_or(0);
+        if let Some(error) = refused.filter(|_| times[fastest].is_infinite()) {
+            return Err(error);
+        }
         let worth_it = times[fastest] < WORTH_IT * times[0];
         Ok(variants.swap_remove(if worth_it { fastest } else { 0 }))
+    }
+
+    /// Seconds that a scratch dispatch takes at least.
+    fn shortest_run(&mut self, (storage, dispatch): &(Storage, Dispatch)) -> Result<f64, DeviceError> {
+        self.prepare(storage, &[dispatch])?;
+        // The first run compiles what the driver has left to compile.
+        self.time(std::slice::from_ref(dispatch))?;
+        let timed = self.time(&vec![dispatch.clone(); RUNS])?;
+        Ok(timed.seconds().fold(f64::INFINITY, f64::min))
     }
 }
 

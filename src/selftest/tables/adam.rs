@@ -1,6 +1,6 @@
 //! Adam, Kingma and Ba 2015, in PyTorch's form.
 
-use super::inputs::{Draw, control};
+use super::inputs::{Draw, SUBNORMAL, control};
 use crate::kernels::adam::Adam;
 use crate::kernels::update::{GRADIENT, SKIP, ZERO};
 use crate::selftest::row::{Row, Sum};
@@ -35,6 +35,7 @@ pub fn rows() -> Vec<Row> {
         (64 * 21, 0.1, 0, "weight decay, which a zero gradient keeps"),
         (64 * 21, 0.1, 1, "a value was not finite: nothing moves"),
         (88_064, 0.0, 0, "more than 7 x 7 x 7 workgroups"),
+        (64 * 5, 0.0, 0, SUBNORMAL),
     ] {
         let mut before = [draw.signed(words), draw.signed(words), draw.between(0.01, 1.0, words)];
         let mut gradients = draw.signed(words);
@@ -42,6 +43,11 @@ pub fn rows() -> Vec<Row> {
             // The first step, and a parameter that has never had a gradient.
             before[1..].iter_mut().for_each(|moments| moments[..2].fill(0.0));
             gradients[0] = 0.0;
+        }
+        if why == SUBNORMAL {
+            before[1..].iter_mut().for_each(|moments| *moments = draw.among_subnormals(std::mem::take(moments)));
+            before[2].iter_mut().for_each(|v| *v = v.abs());
+            gradients = draw.among_subnormals(gradients);
         }
         let group_of = draw.below(GROUPS.len() as u32, words.div_ceil(64));
         let mut after: [Vec<Sum>; 3] = Default::default();

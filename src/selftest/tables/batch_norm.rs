@@ -1,6 +1,6 @@
 //! Batch normalisation: Ioffe and Szegedy 2015, in PyTorch's conventions.
 
-use super::inputs::{Draw, control};
+use super::inputs::{Draw, SUBNORMAL, control};
 use crate::kernels::batch_norm::*;
 use crate::kernels::update::{GRADIENT, SKIP, ZERO};
 use crate::selftest::row::{Row, Sum, Word};
@@ -176,6 +176,11 @@ pub fn rows() -> Vec<Row> {
     let broken = vec![0.5, f64::NAN, -0.5, f64::NAN, f64::NAN, 1.0];
     rows.push(apply_row("NaN, which no ReLU may hide", &mut draw, broken.clone(), 2, true));
     rows.push(residual_row("NaN, which no ReLU may hide", &mut draw, broken, 2, 1.0));
+    let small = draw.signed(40 * 5);
+    let small = draw.among_subnormals(small);
+    rows.push(apply_row(SUBNORMAL, &mut draw, small.clone(), 5, true));
+    rows.push(residual_row(SUBNORMAL, &mut draw, small, 5, 0.8));
+    rows.push(constant_row(SUBNORMAL));
     for (words, report, why) in [
         (64, 0, "one granule"),
         (64 * 21 + 10, 0, "granules of every mode, the last one partial"),
@@ -202,6 +207,18 @@ fn finish_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize
     let kernel = Finish::new(pixels as u32, channels as u32, CHUNK as u32, EPSILON);
     let row = Row::new(why, kernel).read(&partials).read(&gamma).read(&beta);
     row.write([stats, exactly(&gamma), exactly(&beta)].concat()).write(mean).write(var)
+}
+
+/// Of channels that do not vary, or by less than any normal number.
+fn constant_row(why: &'static str) -> Row {
+    let below = f64::from(f32::from_bits(0x0012_3456));
+    let partials = [0.5, below, -below, 0.0, below, below];
+    let [stats, mean, var] = finish(&partials, 40, 3);
+    let (gamma, beta) = ([1.0, 0.5, below], [0.25, below, 1.0]);
+    let stats = stats.into_iter().map(Word::from).collect();
+    let row = Row::new(why, Finish::new(40, 3, CHUNK as u32, EPSILON)).read(&partials[..]).read(&gamma[..]);
+    let as_given = |numbers: [f64; 3]| numbers.map(|number| Word::from(Sum::of([number]))).to_vec();
+    row.read(&beta[..]).write([stats, as_given(gamma), as_given(beta)].concat()).write(mean).write(var)
 }
 
 fn running_row(why: &'static str, draw: &mut Draw, channels: usize) -> Row {

@@ -1,7 +1,7 @@
 //! Convolution: y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy s + ky - p, ox s + kx - p, i] * w[ky, kx, i, o].
 
 use super::batch_norm::{apply, gradient_sums, statistics};
-use super::inputs::{Draw, unused};
+use super::inputs::{Draw, SUBNORMAL, unused};
 use crate::kernels::conv::{
     CHUNK_PIXELS, Epilogue, Forward, InputGradient, Load, Shape, Store, WeightGradient, WeightGradientSum,
 };
@@ -203,6 +203,13 @@ pub fn rows() -> Vec<Row> {
     let (broken, norm) = (vec![0.5, f64::NAN, -0.5], draw.norm(1));
     rows.push(normalized_forward_row(why, &pointwise(3, 1), 1, &broken, &[1.0], &norm));
     rows.push(inference_row(why, &mut draw, &pointwise(3, 1), Store::Rectified, 1, &broken, &[1.0]));
+    for &size in &[[5, 6], [12, 14]] {
+        let shape = shape(2, size, [16, 16], [3, 3], 1, 1);
+        let (x, w) = (draw.signed(inputs(&shape)), draw.signed(shape.weight_words()));
+        let (x, w) = (draw.among_subnormals(x), draw.among_subnormals(w));
+        rows.push(inference_row(SUBNORMAL, &mut draw, &shape, Store::Residual(0.7), 1, &x, &w));
+        rows.push(input_gradient_row(SUBNORMAL, &mut draw, &shape, Epilogue::Add, 4, &x, &w));
+    }
     rows
 }
 

@@ -36,6 +36,20 @@ impl Draw {
         self.signed(count).into_iter().map(relu).collect()
     }
 
+    /// `numbers`, of which two of three are replaced: by a number of either sign below the smallest normal one, which
+    /// devices may take for 0, and by one whose square is.
+    pub fn among_subnormals(&mut self, numbers: Vec<f64>) -> Vec<f64> {
+        let replaced = |(i, number): (usize, f64)| {
+            let bits = word(self.seed, Stream::Init, 0, self.next());
+            match i % 3 {
+                0 => number,
+                1 => f64::from(f32::from_bits(bits & 0x807f_ffff)),
+                _ => f64::from(1e-20 * number as f32),
+            }
+        };
+        numbers.into_iter().enumerate().map(replaced).collect()
+    }
+
     /// A batch norm's norm: mean, 1 / deviation, gamma and beta of each channel.
     pub fn norm(&mut self, channels: usize) -> Vec<f64> {
         [self.signed(channels), self.between(0.5, 2.0, channels), self.signed(2 * channels)].concat()
@@ -46,6 +60,9 @@ impl Draw {
         (0..count).map(|_| word(self.seed, Stream::Init, 0, self.next()) % bound).collect()
     }
 }
+
+/// Why there are rows with [`Draw::among_subnormals`].
+pub const SUBNORMAL: &str = "numbers below the smallest normal one, which devices may take for 0";
 
 /// A `control` value with a row per group: its mode and its two coefficients.
 pub fn control(groups: &[(u32, f32, f32)]) -> Vec<u32> {

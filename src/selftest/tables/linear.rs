@@ -1,6 +1,6 @@
 //! Fully connected layer: y = x w + b.
 
-use super::inputs::Draw;
+use super::inputs::{Draw, SUBNORMAL};
 use crate::kernels::linear::{Forward, InputGradient, WeightGradient};
 use crate::selftest::row::{Row, Sum};
 
@@ -50,6 +50,11 @@ pub fn rows() -> Vec<Row> {
         let [dw, db] = weight_gradient(shape, &x, &dy);
         rows.push(Row::new(why, WeightGradient::new(n, i, o)).read(&x).read(&dy).write(dw).write(db));
     }
+    let (shape, kernel) = ([5, 33, 10], Forward::new(5, 33, 10));
+    let (x, w, b) = (draw.signed(5 * 33), draw.signed(33 * 10), draw.signed(10));
+    let (x, w) = (draw.among_subnormals(x), draw.among_subnormals(w));
+    let y = forward(shape, &x, &w, &b);
+    rows.push(Row::new(SUBNORMAL, kernel).read(&x).read(&w).read(&b).write(y));
     rows
 }
 

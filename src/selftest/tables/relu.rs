@@ -1,6 +1,6 @@
 //! ReLU: max(x, 0), with NaN let through.
 
-use super::inputs::{Draw, relu};
+use super::inputs::{Draw, SUBNORMAL, relu};
 use crate::kernels::relu::Relu;
 use crate::selftest::row::{Row, Sum};
 
@@ -21,5 +21,9 @@ pub fn rows() -> Vec<Row> {
     let x = vec![f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, f32::MAX.into(), f32::MIN.into()];
     let y: Vec<Sum> = x.iter().map(|&x| Sum::exact(relu(x))).collect();
     rows.push(Row::new("values that are no ordinary numbers", Relu::new(8)).read(&x).write(y));
+    let x = draw.signed(300);
+    let x = draw.among_subnormals(x);
+    let y: Vec<Sum> = x.iter().map(|&x| Sum::of([relu(x)])).collect();
+    rows.push(Row::new(SUBNORMAL, Relu::new(300)).read(&x).write(y));
     rows
 }

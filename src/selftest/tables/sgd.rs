@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum, in PyTorch's form.
 
-use super::inputs::{Draw, control};
+use super::inputs::{Draw, SUBNORMAL, control};
 use crate::kernels::sgd::Sgd;
 use crate::kernels::update::{GRADIENT, SKIP, ZERO};
 use crate::selftest::row::{Row, Sum};
@@ -27,9 +27,14 @@ pub fn rows() -> Vec<Row> {
         (64 * 21, 0.0, false, 0.0, 0, "no momentum"),
         (64 * 21, 0.9, true, 1e-2, 1, "a value was not finite: nothing moves"),
         (88_064, 0.9, false, 1e-4, 0, "more than 7 x 7 x 7 workgroups"),
+        (64 * 5, 0.9, true, 1e-2, 0, SUBNORMAL),
     ] {
-        let before = [draw.signed(words), draw.signed(words)];
-        let gradients = draw.signed(words);
+        let mut before = [draw.signed(words), draw.signed(words)];
+        let mut gradients = draw.signed(words);
+        if why == SUBNORMAL {
+            before = before.map(|values| draw.among_subnormals(values));
+            gradients = draw.among_subnormals(gradients);
+        }
         let group_of = draw.below(GROUPS.len() as u32, words.div_ceil(64));
         let mut after: [Vec<Sum>; 2] = Default::default();
         for i in 0..words {

@@ -1,6 +1,6 @@
 //! Cross-entropy of a softmax with label smoothing: PyTorch's target is (1 - s) onehot + s / classes.
 
-use super::inputs::Draw;
+use super::inputs::{Draw, SUBNORMAL};
 use crate::kernels::softmax_cross_entropy::SoftmaxCrossEntropy;
 use crate::selftest::row::{Row, Sum, Word};
 
@@ -83,6 +83,9 @@ pub fn rows() -> Vec<Row> {
     rows.push(row("infinity", &mut draw, &case, high));
     rows.push(row("negative infinity", &mut draw, &case, low));
     rows.push(row("NaN behind the last image does not count", &mut draw, &case, behind));
+    let small = draw.signed(30);
+    let small = draw.among_subnormals(small);
+    rows.push(row(SUBNORMAL, &mut draw, &case, small));
     let reported = Case { reported: 1, ..case };
     let fine = draw.signed(30);
     rows.push(row("reported before: it stays reported", &mut draw, &reported, fine));

@@ -331,6 +331,23 @@ fn trainings_that_run_out_of_memory_before_they_start() {
     assert!(workspace.names().is_empty(), "{ran}");
 }
 
+/// Nobody has so much memory that a thread could have such a stack.
+#[cfg(target_os = "linux")]
+#[test]
+fn systems_that_give_no_threads() {
+    let workspace = Workspace::with_tiny();
+    let refused = |arguments: &str, code: i32, saying: &str| {
+        let mut command = workspace.command(arguments);
+        let ran = workspace.run(command.env("RUST_MIN_STACK", (1u64 << 50).to_string()));
+        assert_eq!((ran.code, ran.stderr.lines().count()), (Some(code), 1), "{ran}");
+        assert!(ran.stderr.contains(saying), "expected: {saying}\n{ran}");
+        assert_eq!(workspace.names().iter().filter(|name| name.starts_with("run")).count(), 0, "{ran}");
+    };
+    refused(&format!("{TRAIN} --out run"), 1, "can't start its threads: ");
+    let on_gpu = TRAIN.replace("--device cpu", "--device gpu");
+    refused(&format!("{on_gpu} --out run"), 2, "can't start the thread that writes checkpoints: ");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn devices_that_are_not_there() {

@@ -23,6 +23,8 @@ mod resume;
 mod run;
 mod selftest;
 mod series;
+#[cfg(target_os = "linux")]
+mod terminal;
 
 /// A training that takes no time, on the set `tiny`; 12 steps of 2 epochs, an evaluation every 2.
 const TRAIN: &str = "train --model stochastic --arch resnet8 --data tiny --device cpu --batch-size 8 --epochs 2";
