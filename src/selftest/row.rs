@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::tables::relu;
 use crate::dispatch::Kernel;
 
 /// What an output holds before the run: a NaN, so that a word left unwritten is seen.
@@ -15,6 +14,11 @@ pub const POISON: u32 = 0x7fc0_dead;
 /// A chain of K roundings, each at most 2^-24 of a partial sum and of either sign, ends about sqrt(K) of them away
 /// from the exact sum; K of them away at worst.
 const C: f64 = 4.0;
+
+/// max(x, 0), but NaN stays NaN.
+pub fn relu(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
+}
 
 /// What one word of an output must be.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 
 use crate::kernels::update::CONTROL_HEADER;
 use crate::rng::{Stream, uniform, word};
+use crate::selftest::row::relu;
 
 /// Draws inputs: the same ones for the same seed. Each number is exact in f32.
 pub struct Draw {
@@ -74,11 +75,6 @@ pub fn control(groups: &[(u32, f32, f32)]) -> Vec<u32> {
 /// What must not be read: a NaN spoils what is computed from it.
 pub fn unused(words: usize) -> Vec<f64> {
     vec![f64::NAN; words]
-}
-
-/// max(x, 0), but NaN stays NaN.
-pub fn relu(x: f64) -> f64 {
-    if x < 0.0 { 0.0 } else { x }
 }
 
 /// Asserts that `gradient` is the gradient of `loss` at `x`, by central differences in f64.

@@ -5,7 +5,7 @@ use super::row::Row;
 
 mod inputs;
 
-pub use inputs::{Draw, control, relu, unused};
+pub use inputs::{Draw, control, unused};
 
 /// Declares the families: a module each, and the list of them.
 macro_rules! families {

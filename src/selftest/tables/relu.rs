@@ -1,8 +1,8 @@
 //! ReLU: max(x, 0), with NaN let through.
 
-use super::inputs::{Draw, SUBNORMAL, relu};
+use super::inputs::{Draw, SUBNORMAL};
 use crate::kernels::relu::Relu;
-use crate::selftest::row::{Row, Sum};
+use crate::selftest::row::{Row, Sum, relu};
 
 /// Rows of the family.
 pub fn rows() -> Vec<Row> {
