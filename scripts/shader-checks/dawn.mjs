@@ -24,7 +24,7 @@ function numbers(name, type) {
     // A copy of its own is aligned.
     return new type(new Uint8Array(bytes).buffer);
 }
-const { guards, poison, kinds, pipelines, rows } = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8'));
+const { guards, poison, kinds, pipelines, shaders } = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8'));
 const words = numbers('words.bin', Uint32Array);
 const expected = numbers('expected.bin', Float64Array);
 const wordsAt = ({ at, words: length }) => words.subarray(at, at + length);
@@ -162,7 +162,7 @@ async function compile({ wgsl, constants }, row) {
 // need half a gigabyte for that: as many at a time as there are cores, while rows run whose pipelines are there.
 const compiled = [];
 const workers = Array(availableParallelism()).fill(Promise.resolve());
-for (const row of rows) {
+for (const row of Object.values(shaders).flat()) {
     for (const { pipeline } of row.runs) {
         if (compiled[pipeline]) continue;
         const worker = pipeline % workers.length;
@@ -172,21 +172,19 @@ for (const row of rows) {
     }
 }
 
-// What came of each shader: its largest error, and a message for each row that is wrong.
-const results = new Map();
-for (const row of rows) {
-    if (!results.has(row.name)) results.set(row.name, { worst: 0, wrong: [] });
-    const result = results.get(row.name);
-    try {
-        result.worst = Math.max(result.worst, await check(row));
-    } catch (error) {
-        if (!(error instanceof Wrong)) throw error;
-        result.wrong.push(error.message);
+for (const [name, rows] of Object.entries(shaders)) {
+    let worst = 0;
+    const wrong = [];
+    for (const row of rows) {
+        try {
+            worst = Math.max(worst, await check(row));
+        } catch (error) {
+            if (!(error instanceof Wrong)) throw error;
+            wrong.push(error.message);
+        }
     }
-}
-for (const [name, { worst, wrong: [first, ...others] }] of results) {
-    const more = others.length ? ` (and ${others.length} more)` : '';
-    console.log(first ? `bad ${name} ${first}${more}` : `run ${name} ${worst.toFixed(2)}`);
+    const more = wrong.length > 1 ? ` (and ${wrong.length - 1} more)` : '';
+    console.log(wrong.length ? `bad ${name} ${wrong[0]}${more}` : `run ${name} ${worst.toFixed(2)}`);
 }
 // Dawn's threads would keep the process alive.
 process.exit(0);

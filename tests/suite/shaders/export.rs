@@ -25,20 +25,24 @@ fn rows_are_written() {
 
     let mut export = Export::new(folder.join("tables"));
     for row in &rows {
-        export.add(row.name(), |shader, imports| shader.wgsl(imports), row);
+        export.add(row, [(row.name().into(), Shader::wgsl)]);
     }
     export.finish();
 
     let mut export = Export::new(folder.join("seeded"));
     for row in seeded::faulty() {
-        export.add(row.name(), |shader, imports| shader.wgsl(imports), &row);
+        export.add(&row, [(row.name().into(), Shader::wgsl)]);
     }
-    // SwiftShader takes most of a minute to compile a convolution.
-    for mutant in MUTANTS.iter().filter(|mutant| !mutant.shader.starts_with("conv_")) {
-        for row in rows.iter().filter(|row| row.name() == mutant.shader) {
-            let name = format!("{} ({})", mutant.shader, mutant.fault);
-            export.add(&name, |shader, imports| mutant.wgsl(shader, imports), row);
-        }
+    // A driver takes seconds to compile a convolution, and each mutant has as many as the kernel has variants.
+    for row in rows.iter().filter(|row| !row.name().starts_with("conv_")) {
+        let mutants = MUTANTS.iter().filter(|mutant| mutant.shader == row.name());
+        export.add(
+            row,
+            mutants.map(|mutant| {
+                let name = format!("{} ({})", mutant.shader, mutant.fault);
+                (name, |shader: &Shader, imports: &[&str]| mutant.wgsl(shader, imports))
+            }),
+        );
     }
     export.finish();
 }
@@ -51,7 +55,8 @@ fn rows_are_written() {
 struct Export {
     folder: PathBuf,
     pipelines: Vec<Pipeline>,
-    rows: Vec<Value>,
+    /// The rows of each shader, by its name.
+    shaders: BTreeMap<String, Vec<Value>>,
     words: Vec<u32>,
     expected: Vec<f64>,
 }
@@ -80,35 +85,40 @@ fn expectation(word: Word) -> [f64; 3] {
 impl Export {
     /// Into `folder`, which is made anew by [`Self::finish`].
     fn new(folder: PathBuf) -> Self {
-        Self { folder, pipelines: vec![], rows: vec![], words: vec![], expected: vec![] }
+        Self { folder, pipelines: vec![], shaders: BTreeMap::new(), words: vec![], expected: vec![] }
     }
 
-    /// Adds `row` of the shader `name`, whose text `wgsl` gives: to be run as [`check`](sdgpu::selftest::check) does, in
-    /// its kernel's first variant on all grids, in the others on the last.
-    fn add(&mut self, name: &str, wgsl: impl Fn(&Shader, &[&str]) -> Result<String, String>, row: &Row) {
-        let mut runs = vec![];
-        for (i, variant) in row.kernel.variants().into_iter().enumerate() {
-            let (workgroups, variant_name) = (variant.workgroups, variant.name);
-            let pipeline = self.pipeline(name, variant, |imports| wgsl(row.kernel.shader(), imports));
-            for &limit in &LIMITS[if i == 0 { 0 } else { LIMITS.len() - 1 }..] {
-                let mut mode = format!("at most {limit} workgroups per dimension");
-                if !variant_name.is_empty() {
-                    mode = format!("{mode}, {variant_name}");
-                }
-                runs.push(json!({ "mode": mode, "pipeline": pipeline, "grid": fold(workgroups, limit) }));
-            }
-        }
+    /// Adds `row`, to be run with each of `shaders`, which are names and what gives the text: as
+    /// [`check`](sdgpu::selftest::check) does, in the kernel's first variant on all grids, in the others on the last.
+    fn add<W>(&mut self, row: &Row, shaders: impl IntoIterator<Item = (String, W)>)
+    where
+        W: Fn(&Shader, &[&str]) -> Result<String, String>,
+    {
         let params: Vec<u32> = row.kernel.params().chunks_exact(4).map(bytemuck::pod_read_unaligned).collect();
-        let row = json!({
-            "name": name,
+        let values = json!({
             "row": row.to_string(),
-            "runs": runs,
             "params": self.keep(&params),
             "buffers": guarded(row).iter().map(|words| self.keep(words)).collect::<Vec<_>>(),
             // Of the last buffers, the values written: where the first word's is.
             "expected": row.expected().map(|words| self.expect(words)).collect::<Vec<_>>(),
         });
-        self.rows.push(row);
+        for (name, wgsl) in shaders {
+            let mut runs = vec![];
+            for (i, variant) in row.kernel.variants().into_iter().enumerate() {
+                let (workgroups, variant_name) = (variant.workgroups, variant.name);
+                let pipeline = self.pipeline(&name, variant, |imports| wgsl(row.kernel.shader(), imports));
+                for &limit in &LIMITS[if i == 0 { 0 } else { LIMITS.len() - 1 }..] {
+                    let mut mode = format!("at most {limit} workgroups per dimension");
+                    if !variant_name.is_empty() {
+                        mode = format!("{mode}, {variant_name}");
+                    }
+                    runs.push(json!({ "mode": mode, "pipeline": pipeline, "grid": fold(workgroups, limit) }));
+                }
+            }
+            let mut row = values.clone();
+            row["runs"] = runs.into();
+            self.shaders.entry(name).or_default().push(row);
+        }
     }
 
     /// The place of the pipeline of the shader `name` in `variant`.
@@ -148,7 +158,7 @@ impl Export {
             "poison": POISON,
             "kinds": KINDS,
             "pipelines": pipelines.collect::<Vec<_>>(),
-            "rows": self.rows,
+            "shaders": self.shaders,
         });
         let words: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let expected: Vec<u8> = self.expected.iter().flat_map(|number| number.to_le_bytes()).collect();
