@@ -154,7 +154,7 @@ async function compile({ wgsl, constants }, row) {
         });
         return { pipeline, layout };
     } catch (error) {
-        throw new Wrong(`does not compile: ${error.message.replaceAll(/\s+/g, ' ')}`);
+        throw new Wrong(`does not compile: ${error.message.replaceAll(/\s+/g, ' ').trim()}`);
     }
 }
 
