@@ -4,8 +4,8 @@
 //     node dawn.mjs FOLDER MODULES
 //
 // MODULES is a folder that holds the npm package `webgpu`. FOLDER holds what `tests/suite/shaders/export.rs` writes,
-// and says how. Prints `# ` and the versions, then for each shader `run NAME ERROR`, the largest error as a share of what
-// is allowed, or `bad NAME MESSAGE`, the message on one line: the first row that is wrong.
+// which also says what is in there. Prints `# ` and the versions, then for each shader `run NAME ERROR`, the largest
+// error as a share of what is allowed, or `bad NAME MESSAGE`, the message on one line: the first row that is wrong.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -158,8 +158,8 @@ async function compile({ wgsl, constants }, row) {
     }
 }
 
-// A promise for each pipeline, in the order in which the rows want them. Drivers compile a pipeline on one core, and some
-// need half a gigabyte for that: as many at a time as there are cores, while rows run whose pipelines are there.
+// A promise for each pipeline, in the order in which the rows want them. A driver compiles a pipeline on one core, and
+// may need half a gigabyte for that: as many at a time as there are cores, while rows run whose pipelines are there.
 const compiled = [];
 const workers = Array(availableParallelism()).fill(Promise.resolve());
 for (const row of Object.values(shaders).flat()) {

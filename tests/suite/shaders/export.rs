@@ -47,8 +47,8 @@ fn rows_are_written() {
     export.finish();
 }
 
-/// A folder with rows: `index.json`, and two files of numbers without a head, little-endian, into which the index points
-/// by numbers counted from their start.
+/// A folder with rows: `index.json`, and two files of numbers without a head, little-endian, into which the index
+/// points by numbers counted from their start.
 ///
 /// - `words.bin`, u32: parameters; and buffers, each a value between guard words, as they are before the run.
 /// - `expected.bin`, f64: three for each word of a value written: the place of its kind in [`KINDS`], and two numbers.
