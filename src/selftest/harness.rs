@@ -12,9 +12,9 @@ use crate::dispatch::{Dispatch, Region, Storage, ValueId};
 /// binding, so that no copy of one passes for another.
 const GUARD: u32 = 0x7fc0_be00;
 /// Guard words before a value: 256 bytes, the coarsest alignment that WebGPU asks of a binding.
-const BEFORE: usize = 64;
+pub const GUARDS_BEFORE: usize = 64;
 /// Guard words behind a value.
-const BEHIND: usize = 1024;
+pub const GUARDS_BEHIND: usize = 1024;
 
 /// Why a row fails.
 #[derive(Debug, Error)]
@@ -92,7 +92,7 @@ pub fn check(implementation: &mut Implementation, row: &Row) -> Result<f64, Fail
             let mode = if variant.name.is_empty() { mode.to_string() } else { format!("{mode}, {}", variant.name) };
             let wrong = |what: String| Failure::Wrong(format!("{name} ({mode}): {what}"));
             device.set_tuning(&Tuning([(key.clone(), variant.name.to_string())].into()));
-            let outputs = run(device.as_mut(), row, if binds_guards { BEHIND } else { 0 });
+            let outputs = run(device.as_mut(), row, if binds_guards { GUARDS_BEHIND } else { 0 });
             let outputs = outputs.map_err(|failure| match failure {
                 Failure::Wrong(what) => wrong(what),
                 failure => failure,
@@ -119,22 +119,31 @@ fn first_difference(a: &[Vec<u32>], b: &[Vec<u32>]) -> Option<(usize, usize)> {
     (0..a.len()).find_map(|output| Some((output, (0..a[output].len()).find(|&i| a[output][i] != b[output][i])?)))
 }
 
+/// What the buffers of `row` hold before it is run, in the order of the shader's bindings: guard words, a value, guard
+/// words.
+///
+/// Each value has a buffer of its own, as no buffer can be bound for reading and for writing in one dispatch.
+pub fn guarded(row: &Row) -> Vec<Vec<u32>> {
+    let guarded = |(buffer, value): (usize, &[u32])| {
+        let mut words = vec![GUARD + buffer as u32; GUARDS_BEFORE + value.len() + GUARDS_BEHIND];
+        words[GUARDS_BEFORE..][..value.len()].copy_from_slice(value);
+        words
+    };
+    row.values().enumerate().map(guarded).collect()
+}
+
 /// Runs `row` once, `guards` words behind each value bound with it, and hands back the values written if nothing but
 /// them was touched.
-///
-/// Each value lies in a buffer of its own, as no buffer can be bound for reading and for writing in one dispatch.
 pub fn run(device: &mut dyn Device, row: &Row, guards: usize) -> Result<Vec<Vec<u32>>, Failure> {
+    let buffers = guarded(row);
     let mut storage = Storage::default();
-    let mut buffers: Vec<Vec<u32>> = Vec::new();
     let value = |buffer: usize| ValueId(2 * buffer as u32);
     let whole = |buffer: usize| ValueId(2 * buffer as u32 + 1);
-    for (buffer, words) in row.values().enumerate() {
-        let mut guarded = vec![GUARD + buffer as u32; BEFORE + words.len() + BEHIND];
-        guarded[BEFORE..][..words.len()].copy_from_slice(words);
-        storage.buffers.push(guarded.len());
-        storage.regions.push(Region { buffer, offset: BEFORE, words: words.len() + guards });
-        storage.regions.push(Region { buffer, offset: 0, words: guarded.len() });
-        buffers.push(guarded);
+    for (buffer, value) in row.values().enumerate() {
+        let words = buffers[buffer].len();
+        storage.buffers.push(words);
+        storage.regions.push(Region { buffer, offset: GUARDS_BEFORE, words: value.len() + guards });
+        storage.regions.push(Region { buffer, offset: 0, words });
     }
     let reads = row.reads().len();
     let dispatch = Dispatch {
@@ -155,10 +164,10 @@ pub fn run(device: &mut dyn Device, row: &Row, guards: usize) -> Result<Vec<Vec<
     let mut outputs = Vec::new();
     for (buffer, before) in buffers.iter().enumerate() {
         let after = device.read(whole(buffer))?;
-        let inside = BEFORE..before.len() - BEHIND;
+        let inside = GUARDS_BEFORE..before.len() - GUARDS_BEHIND;
         let untouchable = |i: &usize| buffer < reads || !inside.contains(i);
         if let Some(i) = (0..after.len()).filter(untouchable).find(|&i| after[i] != before[i]) {
-            let (place, words) = (i as i64 - BEFORE as i64, inside.len());
+            let (place, words) = (i as i64 - GUARDS_BEFORE as i64, inside.len());
             let what = format!("wrote {:#x} to word {place} of binding {}, of {words} words", after[i], buffer + 1);
             return Err(Failure::Wrong(what));
         }

@@ -10,7 +10,7 @@ mod row;
 pub mod tables;
 mod training;
 
-pub use harness::{Failure, Implementation, check, run};
+pub use harness::{Failure, GUARDS_BEFORE, GUARDS_BEHIND, Implementation, check, guarded, run};
 pub use kernels::{KernelReport, shaders, test_kernels, twins};
-pub use row::{Row, Sum, Word, Words};
+pub use row::{POISON, Row, Sum, Word, Words};
 pub use training::{TrainingReport, Trainings};

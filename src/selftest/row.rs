@@ -116,8 +116,12 @@ impl Sum {
         Self { value: relu(self.value), ..self }
     }
 
-    /// Devices may take numbers below the smallest normal one for 0.
-    fn tolerance(self) -> f64 {
+    /// How far from the value a number may be: 0 if nothing is rounded; otherwise devices may also take numbers below
+    /// the smallest normal one for 0.
+    pub fn tolerance(self) -> f64 {
+        if self.magnitude == 0.0 {
+            return 0.0;
+        }
         C * f64::from(f32::EPSILON) / 2.0 * self.terms.sqrt() * self.magnitude + f64::from(f32::MIN_POSITIVE)
     }
 }
@@ -141,7 +145,7 @@ impl Word {
         let float = f64::from(f32::from_bits(bits));
         let right = match self {
             _ if bits == POISON => false,
-            Self::Near(sum) if sum.magnitude == 0.0 => float == sum.value,
+            Self::Near(sum) if float == sum.value => true,
             Self::Near(sum) => {
                 let share = (float - sum.value).abs() / sum.tolerance();
                 // A NaN is not at most 1.
@@ -204,6 +208,11 @@ impl Row {
     pub fn values(&self) -> impl Iterator<Item = &[u32]> {
         let writes = self.writes.iter().map(|(before, _)| before.as_slice());
         self.reads.iter().map(Vec::as_slice).chain(writes)
+    }
+
+    /// What must be in the values written after the run.
+    pub fn expected(&self) -> impl Iterator<Item = &[Word]> {
+        self.writes.iter().map(|(_, expected)| expected.as_slice())
     }
 
     /// The largest error in `outputs` as a share of what is allowed; or the first that is wrong.

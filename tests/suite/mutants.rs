@@ -13,14 +13,14 @@ use sdgpu::selftest::tables;
 use sdgpu::selftest::{self, Implementation, Row, check};
 
 use crate::adapter;
-use table::MUTANTS;
+pub use table::MUTANTS;
 
 /// A fault put into a shader.
-struct Mutant {
+pub struct Mutant {
     /// The shader.
-    shader: &'static str,
+    pub shader: &'static str,
     /// What is wrong then.
-    fault: &'static str,
+    pub fault: &'static str,
     /// Text that occurs once in the composed WGSL.
     find: &'static str,
     /// What stands in its place.
@@ -29,7 +29,7 @@ struct Mutant {
 
 impl Mutant {
     /// The text of `shader` with these imports, with the fault if it is the one.
-    fn wgsl(&self, shader: &Shader, imports: &[&str]) -> Result<String, String> {
+    pub fn wgsl(&self, shader: &Shader, imports: &[&str]) -> Result<String, String> {
         let text = shader.wgsl(imports)?;
         if shader.name != self.shader {
             return Ok(text);

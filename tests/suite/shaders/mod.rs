@@ -1,6 +1,7 @@
 //! The tables of `sdgpu::selftest`, in every mode that the tests have: each kernel's shader and its CPU twin against
 //! plain f64 loops. `docs/shader-tests.md` says how to add a kernel, a row or a mutant.
 
+mod export;
 mod fused;
 mod seeded;
 

@@ -89,10 +89,19 @@ static FAULTY: [(Shader, &str); 8] = [
     ),
 ];
 
-fn verdict(shader: &'static Shader) -> Result<f64, String> {
+fn row(shader: &'static Shader) -> Row {
     let x: Vec<f64> = (1..=1000).map(f64::from).collect();
     let y: Vec<Sum> = x.iter().map(|x| Sum::of([2.0 * x])).collect();
-    let row = Row::new("a seeded fault", Double { shader, elements: 1000 }).read(&x).write(y);
+    Row::new("a seeded fault", Double { shader, elements: 1000 }).read(&x).write(y)
+}
+
+/// A row for each kind of fault.
+pub fn faulty() -> impl Iterator<Item = Row> {
+    FAULTY.iter().map(|(shader, _)| row(shader))
+}
+
+fn verdict(shader: &'static Shader) -> Result<f64, String> {
+    let row = row(shader);
     let mut bench = Bench::lend();
     check(&mut bench.0[0], &row).expect("the twin is right");
     check(&mut bench.0[1], &row).map_err(|failure| failure.to_string())
