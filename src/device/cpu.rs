@@ -57,6 +57,11 @@ impl CpuDevice {
             device: "CPU".into(),
             message: format!("can't start its threads: {error}; end other programs, or lower RAYON_NUM_THREADS"),
         })?;
+        Ok(Self::on(pool))
+    }
+
+    /// On the threads of `pool`.
+    pub fn on(pool: ThreadPool) -> Self {
         let threads = pool.current_num_threads();
         let info = DeviceInfo {
             kind: "cpu",
@@ -65,7 +70,7 @@ impl CpuDevice {
             driver: format!("{threads} thread{}", if threads == 1 { "" } else { "s" }),
         };
         let (storage, buffers, read_backs) = Default::default();
-        Ok(Self { info, pool: Arc::new(pool), storage, buffers, read_backs, next_ticket: 0 })
+        Self { info, pool: Arc::new(pool), storage, buffers, read_backs, next_ticket: 0 }
     }
 
     fn slice(&self, value: ValueId) -> &[u32] {

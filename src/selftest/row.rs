@@ -116,13 +116,14 @@ impl Sum {
         Self { value: relu(self.value), ..self }
     }
 
-    /// How far from the value a number may be: 0 if nothing is rounded; otherwise devices may also take numbers below
-    /// the smallest normal one for 0.
+    /// How far from the value a number may be: 0 if nothing is rounded; otherwise devices may also take each term that is
+    /// below the smallest normal number for 0.
     pub fn tolerance(self) -> f64 {
         if self.magnitude == 0.0 {
             return 0.0;
         }
-        C * f64::from(f32::EPSILON) / 2.0 * self.terms.sqrt() * self.magnitude + f64::from(f32::MIN_POSITIVE)
+        let rounding = C * f64::from(f32::EPSILON) / 2.0 * self.terms.sqrt() * self.magnitude;
+        rounding + self.terms.max(1.0) * f64::from(f32::MIN_POSITIVE)
     }
 }
 

@@ -49,8 +49,6 @@ pub struct GpuRequest {
     pub limits: LoweredLimits,
     /// Folder in which compiled pipelines are kept, where the adapter can hand them out; `None` for no such files.
     pub cache: Option<PathBuf>,
-    /// Number of the buffer whose allocation fails at the first [`Device::prepare`], for tests of what happens then.
-    pub failing_allocation: Option<usize>,
     /// How long a submission may be expected to run on a slow GPU, in seconds, if it is more than one dispatch.
     pub longest_submission: f64,
     /// How long a wait for the device may take before it counts as hung; some time that its kind explains if `None`.
@@ -68,7 +66,6 @@ impl Default for GpuRequest {
             timestamps: true,
             limits: LoweredLimits::default(),
             cache: None,
-            failing_allocation: None,
             longest_submission: LONGEST_SUBMISSION,
             patience: None,
             sources: None,
@@ -184,7 +181,7 @@ impl GpuDevice {
             next_ticket: 0,
             faults,
             patience: request.patience.unwrap_or(if software { SOFTWARE_PATIENCE } else { PATIENCE }),
-            failing_allocation: request.failing_allocation,
+            failing_allocation: None,
             longest_submission: request.longest_submission,
             pending: 0.0,
         })
@@ -198,6 +195,12 @@ impl GpuDevice {
     /// Number of bind groups made so far; it stops growing once every combination has been met.
     pub fn bind_groups(&self) -> usize {
         self.bound.len()
+    }
+
+    /// Has the allocation of the buffer with this number fail in the next [`Device::prepare`], as the driver would refuse
+    /// it, for tests of what happens then.
+    pub fn fail_allocation(&mut self, number: usize) {
+        self.failing_allocation = Some(number);
     }
 
     /// Takes the device away, as a driver does that resets it, for tests of what happens then.

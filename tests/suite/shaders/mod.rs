@@ -2,6 +2,8 @@
 //! plain f64 loops. `docs/shader-tests.md` says how to add a kernel, a row or a mutant.
 
 mod export;
+#[cfg(target_arch = "x86_64")]
+mod flushed;
 mod fused;
 mod seeded;
 
