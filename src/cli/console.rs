@@ -33,7 +33,8 @@ impl Console {
         };
     }
 
-    /// Whether a progress bar can be drawn: stderr is a terminal that can move its cursor, and somebody wants to see it.
+    /// Whether a progress bar can be drawn: stderr is a terminal that can move its cursor, and somebody wants to see
+    /// it.
     pub fn draws(self) -> bool {
         let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
         self != Self::Quiet && io::stderr().is_terminal() && !is_dumb

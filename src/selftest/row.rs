@@ -116,8 +116,8 @@ impl Sum {
         Self { value: relu(self.value), ..self }
     }
 
-    /// How far from the value a number may be: 0 if nothing is rounded; otherwise devices may also take each term that is
-    /// below the smallest normal number for 0.
+    /// How far from the value a number may be: 0 if nothing is rounded; otherwise devices may also take each term that
+    /// is below the smallest normal number for 0.
     pub fn tolerance(self) -> f64 {
         if self.magnitude == 0.0 {
             return 0.0;

@@ -1,5 +1,5 @@
-//! Devices may take numbers below the smallest normal one for 0, in what they read and in what they write. Processors do
-//! too, if they are asked to: the twins must stay within the tolerances then.
+//! Devices may take numbers below the smallest normal one for 0, in what they read and in what they write. Processors
+//! do too, if they are asked to: the twins must stay within the tolerances then.
 #![allow(unsafe_code)] // The control register, see `flush_to_zero`.
 
 use std::arch::asm;
