@@ -277,8 +277,8 @@ mod tests {
         }
     }
 
-    /// Over draws: one or two of a stage's three survive, each half of the time, so a pair does in a sixth of the steps,
-    /// whichever it is, as no order is preferred. In a fixed order, neighbours never would.
+    /// Over draws: one or two of a stage's three survive, each half of the time, so a pair does in a sixth of the
+    /// steps, whichever it is, as no order is preferred. In a fixed order, neighbours never would.
     #[test]
     fn draws_prefer_no_order() {
         let draws = 6000;

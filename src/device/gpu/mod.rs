@@ -197,8 +197,8 @@ impl GpuDevice {
         self.bound.len()
     }
 
-    /// Has the allocation of the buffer with this number fail in the next [`Device::prepare`], as the driver would refuse
-    /// it, for tests of what happens then.
+    /// Has the allocation of the buffer with this number fail in the next [`Device::prepare`], as the driver would
+    /// refuse it, for tests of what happens then.
     pub fn fail_allocation(&mut self, number: usize) {
         self.failing_allocation = Some(number);
     }

@@ -73,8 +73,8 @@ impl GpuDevice {
         }
     }
 
-    /// The fastest variant of the kernel of `dispatch`. A driver may refuse to compile one, and take another: only where
-    /// it refuses all is that an error, the first one's.
+    /// The fastest variant of the kernel of `dispatch`. A driver may refuse to compile one, and take another: only
+    /// where it refuses all is that an error, the first one's.
     fn fastest(&mut self, storage: &Storage, dispatch: &Dispatch) -> Result<Variant, DeviceError> {
         let mut variants = dispatch.kernel.variants();
         let key = Tuning::key(dispatch.kernel.as_ref());

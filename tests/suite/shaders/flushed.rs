@@ -11,8 +11,8 @@ use sdgpu::selftest::{Implementation, check, tables};
 /// Has the calling thread take subnormal numbers for 0, from now on.
 fn flush_to_zero() {
     let (mut control, flush_results, flush_operands) = (0u32, 1 << 15, 1 << 6);
-    // SAFETY: reads and writes the thread's own control register; all exceptions stay masked. What the compiler computes
-    // ahead may still have subnormal numbers, which the tolerances allow as well.
+    // SAFETY: reads and writes the thread's own control register; all exceptions stay masked. What the compiler
+    // computes ahead may still have subnormal numbers, which the tolerances allow as well.
     unsafe {
         asm!("stmxcsr [{}]", in(reg) &mut control, options(nostack));
         control |= flush_results | flush_operands;
