@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::args::EvalArgs;
 use super::console::Console;
+use super::resolve::EVAL_BATCH;
 use super::{BadInput, open_device, show_device, tune};
 use crate::data::DataSet;
 use crate::experiment::{JsonLines, RunConfig, RunError, TestLine, read_weights};
@@ -40,7 +41,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
         None => (vec![1.0; blocks], BranchScale::Eval),
     };
     let test_images = data.test.len();
-    let eval_batch = args.eval_batch.unwrap_or(100.min(test_images as u32));
+    let eval_batch = args.eval_batch.unwrap_or(EVAL_BATCH.min(test_images as u32));
     let range = format!("from 1 to the {test_images} test images");
     check_flag("eval-batch", eval_batch, (1..=test_images).contains(&(eval_batch as usize)), &range)?;
     let candidates: Vec<Candidate> = candidates.into_iter().map(|file| file.fit(&net)).collect::<Result<_, _>>()?;

@@ -13,6 +13,10 @@ use crate::train::{
     DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OnNan, OptimizerKind, TrainOptions, check_flag,
 };
 
+/// Images in an evaluation batch, unless a preset or `--eval-batch` says otherwise: few enough for small GPUs, enough
+/// to keep large ones busy and to make little of what each dispatch costs.
+pub(super) const EVAL_BATCH: u32 = 250;
+
 /// Evaluations of a run, unless `--eval-every` says otherwise.
 const EVALUATIONS: u64 = 6;
 
@@ -32,7 +36,7 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
         batch_size: 64,
         steps: 0,
         eval_every: 0,
-        eval_batch: 100,
+        eval_batch: EVAL_BATCH,
         evaluate_on: EvaluateOn::Validation,
         test_every: 0,
         bn_recalibrate: 0,

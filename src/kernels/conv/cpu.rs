@@ -15,7 +15,7 @@ use crate::kernels::batch_norm::Norm;
 use crate::kernels::lanes;
 
 /// Pixels that one task works on, if that leaves enough tasks for all threads.
-const TASK_PIXELS: usize = 256;
+const TASK_PIXELS: usize = 1024;
 /// Pixels that one task works on at least: a tile.
 const LEAST_PIXELS: usize = 8;
 /// Tasks for each thread, so that all end at about the same time.
@@ -64,10 +64,11 @@ impl Convolution {
     }
 }
 
-/// Images for one task, of `pixels` each.
-fn images_per_task(batch: usize, pixels: usize) -> usize {
-    let fair = batch / (TASKS_PER_THREAD * rayon::current_num_threads());
-    fair.min(TASK_PIXELS.div_ceil(pixels)).max(LEAST_PIXELS.div_ceil(pixels)).min(batch)
+/// Images for one task, of `pixels` each in the output.
+fn images_per_task(sizes: &Sizes, pixels: usize) -> usize {
+    let fair = sizes.batch / (TASKS_PER_THREAD * rayon::current_num_threads());
+    let least = if winograd::pays(sizes) { winograd::LEAST_TASK_PIXELS } else { LEAST_PIXELS };
+    fair.min(TASK_PIXELS.div_ceil(pixels)).max(least.div_ceil(pixels)).min(sizes.batch)
 }
 
 /// The input is read through the norm `load`, if there is one, and a ReLU.
@@ -81,7 +82,7 @@ pub(super) fn forward(
     statistics: Option<&mut [f32]>,
 ) {
     let sizes = Sizes::new(shape);
-    let images = images_per_task(sizes.batch, sizes.out_pixels());
+    let images = images_per_task(&sizes, sizes.out_pixels());
     let convolution = Convolution::forward(&sizes, w, images);
     let chunks = Chunks::new(sizes.out_pixels(), sizes.out_channels);
     let in_tasks = statistics.is_some() && chunks.in_tasks();
@@ -111,7 +112,7 @@ pub(super) fn input_gradient(
     partials: &mut [f32],
 ) {
     let sizes = Sizes::new(shape);
-    let images = images_per_task(sizes.batch, sizes.in_pixels());
+    let images = images_per_task(&sizes, sizes.in_pixels());
     let convolution = Convolution::input_gradient(&sizes, w, images);
     let chunks = Chunks::new(sizes.in_pixels(), sizes.in_channels);
     let in_tasks = sizes.stride == 1 && chunks.in_tasks();

@@ -164,11 +164,12 @@ impl Frame {
         }
     }
 
-    /// Around the input of a 3x3 kernel, for overlapping tiles that each make 2x2 of the output's pixels, rounded up.
-    pub fn of_tiles(sizes: &Sizes) -> Self {
+    /// Around the input of a 3x3 kernel, for overlapping tiles that each make `tile` x `tile` of the output's pixels,
+    /// rounded up.
+    pub fn of_tiles(sizes: &Sizes, tile: usize) -> Self {
         Self {
-            framed_height: sizes.out_height.next_multiple_of(2) + 2,
-            framed_width: sizes.out_width.next_multiple_of(2) + 2,
+            framed_height: sizes.out_height.next_multiple_of(tile) + 2,
+            framed_width: sizes.out_width.next_multiple_of(tile) + 2,
             ..Self::of_input(sizes)
         }
     }

@@ -155,12 +155,14 @@ const SHAPES: &[(Shape, &str)] = &[
     (shape(1, [148, 149], [1, 1], [1, 2], 1, 0), "more than 7 x 7 x 7 workgroups"),
     (shape(11, [16, 16], [2, 3], [3, 3], 1, 1), "three splits of the weight gradient, the last of three images"),
     (shape(3, [32, 33], [2, 3], [1, 1], 1, 0), "pointwise, a split for each image"),
-    // The twins use Winograd's method from 1024 output pixels on.
-    (shape(23, [7, 7], [16, 16], [3, 3], 1, 1), "tiles of 2 x 2 over the edge; eight splits, the last of two images"),
-    (shape(9, [13, 14], [17, 16], [3, 3], 1, 0), "tiles of 2 x 2 without padding, one input channel beyond a line"),
-    (shape(4, [15, 18], [20, 18], [3, 3], 1, 2), "tiles of 2 x 2, padding 2; channels more than 16"),
-    (shape(1, [33, 32], [16, 48], [3, 3], 1, 1), "tiles of 2 x 2: one image, one split, three times 16 channels"),
-    (shape(65, [4, 4], [33, 16], [3, 3], 1, 1), "tiles of 2 x 2: the smallest image that is cut into them"),
+    // The twins use Winograd's method from 7x7 and 1024 pixels on.
+    (shape(23, [7, 7], [16, 16], [3, 3], 1, 1), "tiles of 4 x 4 over the edge; eight splits, the last of two images"),
+    (shape(9, [11, 12], [17, 16], [3, 3], 1, 1), "tiles of 4 x 4, one input channel beyond a line"),
+    (shape(4, [17, 18], [20, 18], [3, 3], 1, 1), "tiles of 4 x 4, a row and two columns in the last; channels beyond 16"),
+    (shape(1, [33, 32], [16, 48], [3, 3], 1, 1), "tiles of 4 x 4: one image, one split, three times 16 channels"),
+    (shape(4, [15, 18], [20, 18], [3, 3], 1, 2), "padding 2: corners that one tap reaches"),
+    (shape(9, [13, 14], [17, 16], [3, 3], 1, 0), "no padding: pixels that one tap reaches"),
+    (shape(65, [4, 4], [33, 16], [3, 3], 1, 1), "many small images"),
 ];
 
 /// Rows of every kernel of the family.

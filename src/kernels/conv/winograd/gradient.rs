@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::super::layout::{Frame, Sizes};
 use super::super::micro::{self, LANES, Lanes, unroll};
 use super::transform::{both_ways, gradient_frequencies, taps};
-use super::{BLOCK, FREQUENCIES, Frequencies, Memory, TAPS, Tile, Tiles, transform_inputs};
+use super::{BLOCK, FREQUENCIES, Frequencies, IN, Memory, OUT, TAPS, Tile, Tiles, transform_inputs};
 use crate::kernels::batch_norm::Norm;
 
 /// The gradient of U for [`LANES`] input channels and as many output channels.
@@ -25,7 +25,7 @@ pub fn weight_gradient(
     dy: &[f32],
     partials: &mut [f32],
 ) {
-    let frame = Frame::of_tiles(sizes);
+    let frame = Frame::of_tiles(sizes, OUT);
     let tiles = Tiles::new(sizes, &frame, images);
     // Each task has some of the input channels: for each tap, contiguous rows of dw.
     let channels = sizes.in_channels.div_ceil(tasks).next_multiple_of(LANES);
@@ -72,30 +72,45 @@ fn correlate_block(
     dm: &mut [Frequencies],
     du: &mut [FilterFrequencies],
 ) {
-    transform_inputs(images, tiles, block, channels, v);
-    transform_gradients(tiles, block, dy, dm);
     match_target! {
-        "x86_64+avx512f+avx512vl+fma" => add_products::<8, 2, true>(block.len(), v, dm, du),
-        "x86_64+avx2+fma" => add_products::<4, 1, true>(block.len(), v, dm, du),
-        "aarch64+neon" => add_products::<4, 1, true>(block.len(), v, dm, du),
-        _ => add_products::<2, 1, false>(block.len(), v, dm, du),
+        "x86_64+avx512f+avx512vl+fma" => correlate_tiles::<8, 2, true>(images, tiles, block, dy, channels, v, dm, du),
+        "x86_64+avx2+fma" => correlate_tiles::<4, 1, true>(images, tiles, block, dy, channels, v, dm, du),
+        "aarch64+neon" => correlate_tiles::<4, 1, true>(images, tiles, block, dy, channels, v, dm, du),
+        _ => correlate_tiles::<2, 1, false>(images, tiles, block, dy, channels, v, dm, du),
     }
+}
+
+/// In register tiles of `R` rows times `Q` panels.
+#[inline(always)]
+fn correlate_tiles<const R: usize, const Q: usize, const FUSED: bool>(
+    images: &[f32],
+    tiles: &Tiles,
+    block: &[Tile],
+    dy: &[f32],
+    channels: Range<usize>,
+    v: &mut [Frequencies],
+    dm: &mut [Frequencies],
+    du: &mut [FilterFrequencies],
+) {
+    transform_inputs::<FUSED>(images, tiles, block, channels, v);
+    transform_gradients::<FUSED>(tiles, block, dy, dm);
+    add_products::<R, Q, FUSED>(block.len(), v, dm, du);
 }
 
 /// The gradient of M, for each panel.
 #[inline(always)]
-fn transform_gradients(tiles: &Tiles, block: &[Tile], dy: &[f32], dm: &mut [Frequencies]) {
+fn transform_gradients<const FUSED: bool>(tiles: &Tiles, block: &[Tile], dy: &[f32], dm: &mut [Frequencies]) {
     for (dm, first) in dm.iter_mut().zip((0..tiles.out_channels).step_by(LANES)) {
         match tiles.out_channels - first {
-            LANES.. => transform_gradient::<true>(tiles, block, dy, first, LANES, dm),
-            lanes => transform_gradient::<false>(tiles, block, dy, first, lanes, dm),
+            LANES.. => transform_gradient::<true, FUSED>(tiles, block, dy, first, LANES, dm),
+            lanes => transform_gradient::<false, FUSED>(tiles, block, dy, first, lanes, dm),
         }
     }
 }
 
 /// The gradient of M for `lanes` channels from `first` on: for [`LANES`] if `WHOLE`.
 #[inline(always)]
-fn transform_gradient<const WHOLE: bool>(
+fn transform_gradient<const WHOLE: bool, const FUSED: bool>(
     tiles: &Tiles,
     block: &[Tile],
     dy: &[f32],
@@ -104,21 +119,15 @@ fn transform_gradient<const WHOLE: bool>(
     dm: &mut Frequencies,
 ) {
     for (index, tile) in block.iter().enumerate().take(BLOCK) {
-        let mut d = [[[0.0; LANES]; 2]; 2];
-        let row = &dy[tile.pixel * tiles.out_channels + first..];
-        d[0][0] = micro::load::<WHOLE>(row, lanes);
-        if tile.right {
-            d[0][1] = micro::load::<WHOLE>(&row[tiles.out_channels..], lanes);
-        }
-        if tile.below {
-            let row = &row[tiles.out_width * tiles.out_channels..];
-            d[1][0] = micro::load::<WHOLE>(row, lanes);
-            if tile.right {
-                d[1][1] = micro::load::<WHOLE>(&row[tiles.out_channels..], lanes);
-            }
-        }
-        let frequencies = both_ways(d, gradient_frequencies);
-        unroll!(y < 4 => unroll!(x < 4 => dm[4 * y + x][index] = frequencies[y][x]));
+        let mut d = [[[0.0; LANES]; OUT]; OUT];
+        unroll!(y < OUT => if y < tile.rows {
+            let row = &dy[(tile.pixel + y * tiles.out_width) * tiles.out_channels + first..];
+            unroll!(x < OUT => if x < tile.columns {
+                d[y][x] = micro::load::<WHOLE>(&row[x * tiles.out_channels..], lanes);
+            });
+        });
+        let frequencies = both_ways(d, gradient_frequencies::<FUSED>);
+        unroll!(y < IN => unroll!(x < IN => dm[IN * y + x][index] = frequencies[y][x]));
     }
 }
 
@@ -168,19 +177,29 @@ fn add_panels<const R: usize, const Q: usize, const FUSED: bool>(
 /// dw, `[input channels, out_channels]` for each tap, out of the gradient of U.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn filter_gradients(du: &[FilterFrequencies], out_channels: usize, dw: &mut [&mut [f32]]) {
+    match_target! {
+        "x86_64+avx512f+avx512vl+fma" => transform_filter_gradients::<true>(du, out_channels, dw),
+        "x86_64+avx2+fma" => transform_filter_gradients::<true>(du, out_channels, dw),
+        "aarch64+neon" => transform_filter_gradients::<true>(du, out_channels, dw),
+        _ => transform_filter_gradients::<false>(du, out_channels, dw),
+    }
+}
+
+#[inline(always)]
+fn transform_filter_gradients<const FUSED: bool>(du: &[FilterFrequencies], out_channels: usize, dw: &mut [&mut [f32]]) {
     let channels = dw[0].len() / out_channels;
     let groups = channels.div_ceil(LANES);
     for (du, first) in du.chunks(groups).zip((0..out_channels).step_by(LANES)) {
         match out_channels - first {
-            LANES.. => filter_gradient::<true>(du, out_channels, channels, first, LANES, dw),
-            lanes => filter_gradient::<false>(du, out_channels, channels, first, lanes, dw),
+            LANES.. => transform_filter_gradient::<true, FUSED>(du, out_channels, channels, first, LANES, dw),
+            lanes => transform_filter_gradient::<false, FUSED>(du, out_channels, channels, first, lanes, dw),
         }
     }
 }
 
 /// `lanes` columns of dw from `first` on: [`LANES`] if `WHOLE`.
 #[inline(always)]
-fn filter_gradient<const WHOLE: bool>(
+fn transform_filter_gradient<const WHOLE: bool, const FUSED: bool>(
     du: &[FilterFrequencies],
     out_channels: usize,
     channels: usize,
@@ -190,9 +209,9 @@ fn filter_gradient<const WHOLE: bool>(
 ) {
     for channel in 0..channels {
         let du = &du[channel / LANES];
-        let mut frequencies = [[[0.0; LANES]; 4]; 4];
-        unroll!(y < 4 => unroll!(x < 4 => frequencies[y][x] = du[4 * y + x][channel % LANES]));
-        let kernel = both_ways(frequencies, taps);
+        let mut frequencies = [[[0.0; LANES]; IN]; IN];
+        unroll!(y < IN => unroll!(x < IN => frequencies[y][x] = du[IN * y + x][channel % LANES]));
+        let kernel = both_ways(frequencies, taps::<FUSED>);
         unroll!(y < 3 => unroll!(x < 3 => {
             micro::store::<WHOLE>(&kernel[y][x], lanes, &mut dw[3 * y + x][channel * out_channels + first..]);
         }));

@@ -1,10 +1,10 @@
-//! Winograd's minimal filtering F(2x2, 3x3), for 3x3 kernels with a stride of one: 16 multiplications for what takes
-//! 36 directly.
+//! Winograd's minimal filtering F(4x4, 3x3), for 3x3 kernels with a stride of one: 36 multiplications for what takes
+//! 144 directly.
 //!
-//! After Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016. The output is cut into tiles of 2x2
-//! pixels, which see overlapping 4x4 tiles of the input. Both the input's tiles and the kernel are transformed (*V* and
-//! *U*), so that each of the 16 numbers that become of a tile, its *frequencies*, is a product by itself; sums over
-//! input channels are taken there, as 16 matrix products `[tiles, in] x [in, out]`, before the result *M* is
+//! After Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016. The output is cut into tiles of 4x4
+//! pixels, which see overlapping 6x6 tiles of the input. Both the input's tiles and the kernel are transformed (*V* and
+//! *U*), so that each of the 36 numbers that become of a tile, its *frequencies*, is a product by itself; sums over
+//! input channels are taken there, as 36 matrix products `[tiles, in] x [in, out]`, before the result *M* is
 //! transformed back.
 //!
 //! The gradient of the input is the same convolution with the kernel turned round. The gradient of the weights is the
@@ -27,8 +27,12 @@ mod transform;
 
 pub(super) use self::gradient::weight_gradient;
 
-/// Numbers that become of a tile: 4x4.
-const FREQUENCIES: usize = 16;
+/// Pixels of a tile of the output, each way.
+const OUT: usize = 4;
+/// Pixels of the input that it sees, each way.
+const IN: usize = OUT + 2;
+/// Numbers that become of a tile.
+const FREQUENCIES: usize = IN * IN;
 /// Taps of the kernel: 3x3.
 const TAPS: usize = 9;
 /// Most tiles in a block, whose V and M stay in the L2 cache: a multiple of what the register tiles take.
@@ -37,25 +41,29 @@ const BLOCK: usize = 28;
 /// V, M or the gradient of M of a block of tiles, for [`LANES`] channels.
 type Frequencies = [[Lanes; BLOCK]; FREQUENCIES];
 
+/// Fewest pixels for a task, which reads all transformed weights: those of a register tile.
+pub(super) const LEAST_TASK_PIXELS: usize = 14 * OUT * OUT;
+
 /// Fewest channels, in and out, for which Winograd's method [`pays`].
 const LEAST_CHANNELS: usize = LANES;
 /// Smallest image, both ways, for which it pays.
-const LEAST_SIZE: usize = 4;
-/// Fewest output pixels of a batch for which it pays.
+const LEAST_SIZE: usize = 7;
+/// Fewest pixels of a batch for which it pays.
 const LEAST_PIXELS: usize = 1024;
 
 /// Whether this method is the faster for a convolution, forward and both gradients together, as measured.
 ///
 /// The transforms work on whole lines of channels. Of small images, tiles are mostly padding, much of which direct
 /// convolution skips. In a small batch, tasks have too few tiles for the time that it takes to transform the weights
-/// and to read them, 16 words for 9. Besides, the error of a weight's gradient follows the largest numbers in the tiles
-/// rather than those that belong to the weight, and among few pixels that is no longer the same.
+/// and to read them, 36 words for 9.
+///
+/// Besides, the error of a number follows the largest ones in its tile rather than those that belong to it. It is no
+/// longer the same where only few belong to it: for a weight's gradient among few pixels, and in corners that a single
+/// tap of the kernel reaches, as with a padding of 0 or 2.
 pub(super) fn pays(sizes: &Sizes) -> bool {
-    (sizes.kernel_height, sizes.kernel_width, sizes.stride) == (3, 3, 1)
-        && sizes.padding <= 2
+    (sizes.kernel_height, sizes.kernel_width, sizes.stride, sizes.padding) == (3, 3, 1, 1)
         && sizes.in_channels.min(sizes.out_channels) >= LEAST_CHANNELS
         && sizes.height.min(sizes.width) >= LEAST_SIZE
-        && sizes.out_height.min(sizes.out_width) >= LEAST_SIZE
         && sizes.batch * sizes.out_pixels() >= LEAST_PIXELS
 }
 
@@ -80,7 +88,7 @@ impl Convolution {
     }
 
     fn new(sizes: &Sizes, panels: &Panels, images: usize) -> Self {
-        let frame = Frame::of_tiles(sizes);
+        let frame = Frame::of_tiles(sizes, OUT);
         Self { tiles: Tiles::new(sizes, &frame, images), filters: Filters::transform(panels, sizes), frame }
     }
 
@@ -107,30 +115,30 @@ struct Tiles {
 struct Tile {
     /// The word of the framed images where its input begins.
     origin: usize,
-    /// The first pixel of its output, counted through all images, and whether there are pixels on the right and below.
+    /// The first pixel of its output, counted through all images, and how many lie within the image.
     pixel: usize,
-    right: bool,
-    below: bool,
+    rows: usize,
+    columns: usize,
 }
 
 impl Tiles {
     fn new(sizes: &Sizes, frame: &Frame, images: usize) -> Self {
         let mut tiles = Vec::new();
         for image in 0..images {
-            for y in (0..sizes.out_height).step_by(2) {
-                for x in (0..sizes.out_width).step_by(2) {
+            for y in (0..sizes.out_height).step_by(OUT) {
+                for x in (0..sizes.out_width).step_by(OUT) {
                     tiles.push(Tile {
                         origin: frame.index(image, y, x),
                         pixel: (image * sizes.out_height + y) * sizes.out_width + x,
-                        right: x + 1 < sizes.out_width,
-                        below: y + 1 < sizes.out_height,
+                        rows: OUT.min(sizes.out_height - y),
+                        columns: OUT.min(sizes.out_width - x),
                     });
                 }
             }
         }
         Self {
             tiles,
-            per_image: sizes.out_height.div_ceil(2) * sizes.out_width.div_ceil(2),
+            per_image: sizes.out_height.div_ceil(OUT) * sizes.out_width.div_ceil(OUT),
             out_words: sizes.out_words(),
             out_width: sizes.out_width,
             pitch: frame.index(0, 1, 0),
@@ -173,16 +181,22 @@ impl Filters {
 /// `[TAPS, input channels]` to `[FREQUENCIES, rows]`.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn transform_filters(taps: &[Lanes], rows: usize, filters: &mut [Lanes]) {
+    match_target! {
+        "x86_64+avx512f+avx512vl+fma" => transform_filter::<true>(taps, rows, filters),
+        "x86_64+avx2+fma" => transform_filter::<true>(taps, rows, filters),
+        "aarch64+neon" => transform_filter::<true>(taps, rows, filters),
+        _ => transform_filter::<false>(taps, rows, filters),
+    }
+}
+
+#[inline(always)]
+fn transform_filter<const FUSED: bool>(taps: &[Lanes], rows: usize, filters: &mut [Lanes]) {
     let channels = taps.len() / TAPS;
     for row in 0..channels {
         let mut kernel = [[[0.0; LANES]; 3]; 3];
-        for tap in 0..TAPS {
-            kernel[tap / 3][tap % 3] = taps[tap * channels + row];
-        }
-        let frequencies = both_ways(kernel, filter_frequencies);
-        for frequency in 0..FREQUENCIES {
-            filters[frequency * rows + row] = frequencies[frequency / 4][frequency % 4];
-        }
+        unroll!(y < 3 => unroll!(x < 3 => kernel[y][x] = taps[(3 * y + x) * channels + row]));
+        let frequencies = both_ways(kernel, filter_frequencies::<FUSED>);
+        unroll!(y < IN => unroll!(x < IN => filters[(IN * y + x) * rows + row] = frequencies[y][x]));
     }
 }
 
@@ -225,30 +239,51 @@ fn convolve_block(
     epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {
-    transform_inputs(images, tiles, block, 0..tiles.in_channels, v);
     match_target! {
-        "x86_64+avx512f+avx512vl+fma" => multiply::<14, 2, true>(block.len(), v, filters, m),
-        "x86_64+avx2+fma" => multiply::<4, 1, true>(block.len(), v, filters, m),
-        "aarch64+neon" => multiply::<4, 1, true>(block.len(), v, filters, m),
-        _ => multiply::<2, 1, false>(block.len(), v, filters, m),
+        "x86_64+avx512f+avx512vl+fma" => convolve_tiles::<14, 2, true>(images, tiles, block, filters, v, m, epilogue, out),
+        "x86_64+avx2+fma" => convolve_tiles::<4, 1, true>(images, tiles, block, filters, v, m, epilogue, out),
+        "aarch64+neon" => convolve_tiles::<4, 1, true>(images, tiles, block, filters, v, m, epilogue, out),
+        _ => convolve_tiles::<2, 1, false>(images, tiles, block, filters, v, m, epilogue, out),
     }
-    transform_outputs(tiles, block, m, epilogue, out);
+}
+
+/// In register tiles of `P` tiles times `Q` panels.
+#[inline(always)]
+fn convolve_tiles<const P: usize, const Q: usize, const FUSED: bool>(
+    images: &[f32],
+    tiles: &Tiles,
+    block: &[Tile],
+    filters: &Filters,
+    v: &mut [Frequencies],
+    m: &mut [Frequencies],
+    epilogue: &Epilogue<'_>,
+    out: &mut [f32],
+) {
+    transform_inputs::<FUSED>(images, tiles, block, 0..tiles.in_channels, v);
+    multiply::<P, Q, FUSED>(block.len(), v, filters, m);
+    transform_outputs::<FUSED>(tiles, block, m, epilogue, out);
 }
 
 /// V of those channels of the input, for each group of [`LANES`].
 #[inline(always)]
-fn transform_inputs(images: &[f32], tiles: &Tiles, block: &[Tile], channels: Range<usize>, v: &mut [Frequencies]) {
+fn transform_inputs<const FUSED: bool>(
+    images: &[f32],
+    tiles: &Tiles,
+    block: &[Tile],
+    channels: Range<usize>,
+    v: &mut [Frequencies],
+) {
     for (v, first) in v.iter_mut().zip(channels.clone().step_by(LANES)) {
         match channels.end - first {
-            LANES.. => transform_input::<true>(images, tiles, block, first, LANES, v),
-            lanes => transform_input::<false>(images, tiles, block, first, lanes, v),
+            LANES.. => transform_input::<true, FUSED>(images, tiles, block, first, LANES, v),
+            lanes => transform_input::<false, FUSED>(images, tiles, block, first, lanes, v),
         }
     }
 }
 
 /// V of `lanes` channels from `first` on: of [`LANES`] if `WHOLE`.
 #[inline(always)]
-fn transform_input<const WHOLE: bool>(
+fn transform_input<const WHOLE: bool, const FUSED: bool>(
     images: &[f32],
     tiles: &Tiles,
     block: &[Tile],
@@ -257,13 +292,13 @@ fn transform_input<const WHOLE: bool>(
     v: &mut Frequencies,
 ) {
     for (index, tile) in block.iter().enumerate().take(BLOCK) {
-        let mut d = [[[0.0; LANES]; 4]; 4];
-        unroll!(y < 4 => {
-            let row = &images[tile.origin + y * tiles.pitch + first..][..3 * tiles.in_channels + lanes];
-            unroll!(x < 4 => d[y][x] = micro::load::<WHOLE>(&row[x * tiles.in_channels..], lanes));
+        let mut d = [[[0.0; LANES]; IN]; IN];
+        unroll!(y < IN => {
+            let row = &images[tile.origin + y * tiles.pitch + first..][..(IN - 1) * tiles.in_channels + lanes];
+            unroll!(x < IN => d[y][x] = micro::load::<WHOLE>(&row[x * tiles.in_channels..], lanes));
         });
-        let frequencies = both_ways(d, input_frequencies);
-        unroll!(y < 4 => unroll!(x < 4 => v[4 * y + x][index] = frequencies[y][x]));
+        let frequencies = both_ways(d, input_frequencies::<FUSED>);
+        unroll!(y < IN => unroll!(x < IN => v[IN * y + x][index] = frequencies[y][x]));
     }
 }
 
@@ -315,18 +350,24 @@ fn multiply_panels<const P: usize, const Q: usize, const FUSED: bool>(
 
 /// The block's pixels out of M.
 #[inline(always)]
-fn transform_outputs(tiles: &Tiles, block: &[Tile], m: &[Frequencies], epilogue: &Epilogue<'_>, out: &mut [f32]) {
+fn transform_outputs<const FUSED: bool>(
+    tiles: &Tiles,
+    block: &[Tile],
+    m: &[Frequencies],
+    epilogue: &Epilogue<'_>,
+    out: &mut [f32],
+) {
     for (m, first) in m.iter().zip((0..tiles.out_channels).step_by(LANES)) {
         match tiles.out_channels - first {
-            LANES.. => transform_output::<true>(tiles, block, m, first, LANES, epilogue, out),
-            lanes => transform_output::<false>(tiles, block, m, first, lanes, epilogue, out),
+            LANES.. => transform_output::<true, FUSED>(tiles, block, m, first, LANES, epilogue, out),
+            lanes => transform_output::<false, FUSED>(tiles, block, m, first, lanes, epilogue, out),
         }
     }
 }
 
 /// `lanes` channels of the block's pixels from `first` on: [`LANES`] if `WHOLE`.
 #[inline(always)]
-fn transform_output<const WHOLE: bool>(
+fn transform_output<const WHOLE: bool, const FUSED: bool>(
     tiles: &Tiles,
     block: &[Tile],
     m: &Frequencies,
@@ -335,20 +376,20 @@ fn transform_output<const WHOLE: bool>(
     epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {
-    let (row, columns) = (tiles.out_width * tiles.out_channels, epilogue.columns::<WHOLE>(first, lanes));
+    let columns = epilogue.columns::<WHOLE>(first, lanes);
     for (index, tile) in block.iter().enumerate().take(BLOCK) {
-        let mut frequencies = [[[0.0; LANES]; 4]; 4];
-        unroll!(y < 4 => unroll!(x < 4 => frequencies[y][x] = m[4 * y + x][index]));
-        let [[top_left, top_right], [below_left, below_right]] = both_ways(frequencies, outputs);
-        // Pixels beyond the edge stand for the nearest before it, and are not stored.
-        let word = tile.pixel * tiles.out_channels + first;
-        let right = if tile.right { tiles.out_channels } else { 0 };
-        let below = if tile.below { row } else { 0 };
-        let words = [word, word + right, word + below, word + below + right];
-        let pixels = columns.finish::<WHOLE, 4>([top_left, top_right, below_left, below_right], words);
-        let stored = [true, tile.right, tile.below, tile.right && tile.below];
-        unroll!(n < 4 => if stored[n] {
-            micro::store::<WHOLE>(&pixels[n], lanes, &mut out[words[n]..]);
-        });
+        let mut frequencies = [[[0.0; LANES]; IN]; IN];
+        unroll!(y < IN => unroll!(x < IN => frequencies[y][x] = m[IN * y + x][index]));
+        let sums = both_ways(frequencies, outputs::<FUSED>);
+        for (y, sums) in sums.into_iter().enumerate().take(tile.rows) {
+            // Pixels beyond the edge stand for the last before it, and are not stored.
+            let word = (tile.pixel + y * tiles.out_width) * tiles.out_channels + first;
+            let mut words = [word; OUT];
+            unroll!(x < OUT => words[x] += x.min(tile.columns - 1) * tiles.out_channels);
+            let pixels = columns.finish::<WHOLE, OUT>(sums, words);
+            unroll!(x < OUT => if x < tile.columns {
+                micro::store::<WHOLE>(&pixels[x], lanes, &mut out[words[x]..]);
+            });
+        }
     }
 }

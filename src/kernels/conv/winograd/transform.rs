@@ -1,84 +1,122 @@
-//! The transforms of F(2, 3), which are applied both ways.
+//! The transforms of F(4, 3), which are applied both ways.
+//!
+//! They evaluate and interpolate polynomials (Toom and Cook) at 0, `±A`, `±B` and infinity. The usual points, ±1 and ±2,
+//! make three times the error; these are among the best of those whose powers are exact in f32.
 
-use super::super::micro::{LANES, Lanes, unroll};
+use super::super::micro::{LANES, Lanes};
+
+const A: f32 = 0.625;
+const B: f32 = 1.5;
+const A2: f32 = A * A;
+const B2: f32 = B * B;
+/// What the kernel's values at the points are scaled by: 1 over the product of the distances to the other points.
+const AT_0: f32 = 1.0 / (A2 * B2);
+const AT_A: f32 = 1.0 / (2.0 * A2 * (A2 - B2));
+const AT_B: f32 = 1.0 / (2.0 * B2 * (B2 - A2));
 
 /// Applies a transform to the columns, then to the rows of a tile of `I` x `I`.
+///
+/// All of it within one loop over lanes, which the compiler turns into vectors as a whole.
 #[inline(always)]
 pub fn both_ways<const I: usize, const O: usize>(
     tile: [[Lanes; I]; I],
-    transform: impl Fn([Lanes; I]) -> [Lanes; O],
+    transform: impl Fn([f32; I]) -> [f32; O],
 ) -> [[Lanes; O]; O] {
-    let mut columns = [[[0.0; LANES]; O]; I];
-    unroll!(x < I => {
-        let mut column = [[0.0; LANES]; I];
-        unroll!(y < I => column[y] = tile[y][x]);
-        columns[x] = transform(column);
-    });
-    let mut rows = [[[0.0; LANES]; O]; O];
-    unroll!(y < O => {
-        let mut row = [[0.0; LANES]; I];
-        unroll!(x < I => row[x] = columns[x][y]);
-        rows[y] = transform(row);
-    });
-    rows
+    let mut transformed = [[[0.0; LANES]; O]; O];
+    for lane in 0..LANES {
+        let mut columns = [[0.0; O]; I];
+        for x in 0..I {
+            let mut column = [0.0; I];
+            for y in 0..I {
+                column[y] = tile[y][x][lane];
+            }
+            columns[x] = transform(column);
+        }
+        for y in 0..O {
+            let mut row = [0.0; I];
+            for x in 0..I {
+                row[x] = columns[x][y];
+            }
+            let row = transform(row);
+            for x in 0..O {
+                transformed[y][x][lane] = row[x];
+            }
+        }
+    }
+    transformed
 }
 
 /// Of an input's tile.
 #[inline(always)]
-pub fn input_frequencies([d0, d1, d2, d3]: [Lanes; 4]) -> [Lanes; 4] {
-    [minus(d0, d2), plus(d1, d2), minus(d2, d1), minus(d3, d1)]
+pub fn input_frequencies<const FUSED: bool>([d0, d1, d2, d3, d4, d5]: [f32; 6]) -> [f32; 6] {
+    let (even_a, odd_a) = (add::<FUSED>(-B2, d2, d4), add::<FUSED>(-B2, d1, d3));
+    let (even_b, odd_b) = (add::<FUSED>(-A2, d2, d4), add::<FUSED>(-A2, d1, d3));
+    [
+        add::<FUSED>(A2 * B2, d0, add::<FUSED>(-A2 - B2, d2, d4)),
+        add::<FUSED>(A, odd_a, even_a),
+        add::<FUSED>(-A, odd_a, even_a),
+        add::<FUSED>(B, odd_b, even_b),
+        add::<FUSED>(-B, odd_b, even_b),
+        add::<FUSED>(A2 * B2, d1, add::<FUSED>(-A2 - B2, d3, d5)),
+    ]
 }
 
 /// Of the kernel's taps.
 #[inline(always)]
-pub fn filter_frequencies([g0, g1, g2]: [Lanes; 3]) -> [Lanes; 4] {
-    let outer = half(plus(g0, g2));
-    let middle = half(g1);
-    [g0, plus(outer, middle), minus(outer, middle), g2]
+pub fn filter_frequencies<const FUSED: bool>([g0, g1, g2]: [f32; 3]) -> [f32; 6] {
+    let (even_a, even_b) = (add::<FUSED>(A2, g2, g0), add::<FUSED>(B2, g2, g0));
+    [
+        AT_0 * g0,
+        AT_A * add::<FUSED>(A, g1, even_a),
+        AT_A * add::<FUSED>(-A, g1, even_a),
+        AT_B * add::<FUSED>(B, g1, even_b),
+        AT_B * add::<FUSED>(-B, g1, even_b),
+        g2,
+    ]
 }
 
 /// The output's pixels.
 #[inline(always)]
-pub fn outputs([m0, m1, m2, m3]: [Lanes; 4]) -> [Lanes; 2] {
-    [plus(plus(m0, m1), m2), plus(minus(m1, m2), m3)]
+pub fn outputs<const FUSED: bool>([m0, m1, m2, m3, m4, m5]: [f32; 6]) -> [f32; 4] {
+    let (even_a, odd_a) = (m1 + m2, m1 - m2);
+    let (even_b, odd_b) = (m3 + m4, m3 - m4);
+    [
+        m0 + even_a + even_b,
+        add::<FUSED>(A, odd_a, B * odd_b),
+        add::<FUSED>(A2, even_a, B2 * even_b),
+        add::<FUSED>(A * A2, odd_a, add::<FUSED>(B * B2, odd_b, m5)),
+    ]
 }
 
 /// The transpose of [`outputs`].
 #[inline(always)]
-pub fn gradient_frequencies([y0, y1]: [Lanes; 2]) -> [Lanes; 4] {
-    [y0, plus(y0, y1), minus(y0, y1), y1]
+pub fn gradient_frequencies<const FUSED: bool>([y0, y1, y2, y3]: [f32; 4]) -> [f32; 6] {
+    let (even_a, odd_a) = (add::<FUSED>(A2, y2, y0), add::<FUSED>(A2, y3, y1));
+    let (even_b, odd_b) = (add::<FUSED>(B2, y2, y0), add::<FUSED>(B2, y3, y1));
+    [
+        y0,
+        add::<FUSED>(A, odd_a, even_a),
+        add::<FUSED>(-A, odd_a, even_a),
+        add::<FUSED>(B, odd_b, even_b),
+        add::<FUSED>(-B, odd_b, even_b),
+        y3,
+    ]
 }
 
 /// The transpose of [`filter_frequencies`].
 #[inline(always)]
-pub fn taps([u0, u1, u2, u3]: [Lanes; 4]) -> [Lanes; 3] {
-    let sum = half(plus(u1, u2));
-    [plus(u0, sum), half(minus(u1, u2)), plus(sum, u3)]
+pub fn taps<const FUSED: bool>([u0, u1, u2, u3, u4, u5]: [f32; 6]) -> [f32; 3] {
+    let (even_a, odd_a) = (AT_A * (u1 + u2), AT_A * (u1 - u2));
+    let (even_b, odd_b) = (AT_B * (u3 + u4), AT_B * (u3 - u4));
+    [
+        add::<FUSED>(AT_0, u0, even_a + even_b),
+        add::<FUSED>(A, odd_a, B * odd_b),
+        add::<FUSED>(A2, even_a, add::<FUSED>(B2, even_b, u5)),
+    ]
 }
 
+/// `factor * x + sum`.
 #[inline(always)]
-fn plus(a: Lanes, b: Lanes) -> Lanes {
-    let mut sum = [0.0; LANES];
-    for lane in 0..LANES {
-        sum[lane] = a[lane] + b[lane];
-    }
-    sum
-}
-
-#[inline(always)]
-fn minus(a: Lanes, b: Lanes) -> Lanes {
-    let mut difference = [0.0; LANES];
-    for lane in 0..LANES {
-        difference[lane] = a[lane] - b[lane];
-    }
-    difference
-}
-
-#[inline(always)]
-fn half(a: Lanes) -> Lanes {
-    let mut half = [0.0; LANES];
-    for lane in 0..LANES {
-        half[lane] = 0.5 * a[lane];
-    }
-    half
+fn add<const FUSED: bool>(factor: f32, x: f32, sum: f32) -> f32 {
+    if FUSED { factor.mul_add(x, sum) } else { factor * x + sum }
 }
