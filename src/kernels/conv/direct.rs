@@ -51,7 +51,7 @@ impl Convolution {
     }
 }
 
-/// The partial sums of dw of every `images` images, in at least that many tasks each.
+/// The partial sums of dw of every `images` images, in at most that many tasks each.
 pub(super) fn weight_gradient(
     sizes: &Sizes,
     images: usize,

@@ -7,7 +7,8 @@
 //! what has passed through it: so nothing but such activations is written.
 //!
 //! The shaders are implicit matrix products: tiles of the matrix of windows are gathered into workgroup memory, and the
-//! matrix itself never exists. The twins, in `cpu.rs`, convolve directly or by Winograd's method.
+//! matrix itself never exists. The twins convolve directly or by Winograd's method: read
+//! `cpu.rs`, which chooses, then `layout.rs` and `micro.rs`, then `direct.rs` and `winograd/`.
 
 use super::batch_norm::Norm;
 use super::{element_workgroups, params, shader};
@@ -133,7 +134,7 @@ impl Shape {
     }
 
     /// Operations of the convolution, and of each of its gradients. As is usual, products with the padding count,
-    /// though the twins skip taps that meet nothing else.
+    /// though the twins skip taps that meet nothing else, and those that Winograd's method spares.
     fn flop(&self) -> f64 {
         2.0 * f64::from(self.out_pixels()) * f64::from(self.window()) * f64::from(self.out_channels)
     }

@@ -155,8 +155,8 @@ const SHAPES: &[(Shape, &str)] = &[
     (shape(1, [148, 149], [1, 1], [1, 2], 1, 0), "more than 7 x 7 x 7 workgroups"),
     (shape(11, [16, 16], [2, 3], [3, 3], 1, 1), "three splits of the weight gradient, the last of three images"),
     (shape(3, [32, 33], [2, 3], [1, 1], 1, 0), "pointwise, a split for each image"),
-    // The twins use Winograd's method from 7x7 and 1024 pixels on.
-    (shape(23, [7, 7], [16, 16], [3, 3], 1, 1), "tiles of 4 x 4 over the edge; eight splits, the last of two images"),
+    // The next four the twins convolve by Winograd's method; the three after lie just beyond where that pays.
+    (shape(22, [7, 7], [16, 16], [3, 3], 1, 1), "tiles of 4 x 4 over the edge; eight splits, the last of one image"),
     (shape(9, [11, 12], [17, 16], [3, 3], 1, 1), "tiles of 4 x 4, one input channel beyond a line"),
     (shape(4, [17, 18], [20, 18], [3, 3], 1, 1), "tiles of 4 x 4, a row and two columns in the last; channels beyond 16"),
     (shape(1, [33, 32], [16, 48], [3, 3], 1, 1), "tiles of 4 x 4: one image, one split, three times 16 channels"),

@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 use super::super::layout::{Frame, Sizes};
 use super::super::micro::{self, LANES, Lanes, unroll};
-use super::transform::{both_ways, gradient_frequencies, taps};
+use super::transform::{both_ways, filter_gradient, gradient_frequencies};
 use super::{BLOCK, FREQUENCIES, Frequencies, IN, Memory, OUT, TAPS, Tile, Tiles, transform_inputs};
 use crate::kernels::batch_norm::Norm;
 
 /// The gradient of U for [`LANES`] input channels and as many output channels.
 type FilterFrequencies = [[Lanes; LANES]; FREQUENCIES];
 
-/// The partial sums of dw of every `images` images, in at least that many tasks each.
+/// The partial sums of dw of every `images` images, in at most that many tasks each.
 pub fn weight_gradient(
     sizes: &Sizes,
     images: usize,
@@ -211,7 +211,7 @@ fn transform_filter_gradient<const WHOLE: bool, const FUSED: bool>(
         let du = &du[channel / LANES];
         let mut frequencies = [[[0.0; LANES]; IN]; IN];
         unroll!(y < IN => unroll!(x < IN => frequencies[y][x] = du[IN * y + x][channel % LANES]));
-        let kernel = both_ways(frequencies, taps::<FUSED>);
+        let kernel = both_ways(frequencies, filter_gradient::<FUSED>);
         unroll!(y < 3 => unroll!(x < 3 => {
             micro::store::<WHOLE>(&kernel[y][x], lanes, &mut dw[3 * y + x][channel * out_channels + first..]);
         }));

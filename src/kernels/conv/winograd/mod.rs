@@ -7,6 +7,8 @@
 //! input channels are taken there, as 36 matrix products `[tiles, in] x [in, out]`, before the result *M* is
 //! transformed back.
 //!
+//! A NaN or an infinity makes NaN of its whole tile, of pixels too that direct convolution would leave alone.
+//!
 //! The gradient of the input is the same convolution with the kernel turned round. The gradient of the weights is the
 //! transpose of the whole in U: the sum over tiles of V times the gradient of M, transformed back to 3x3 once.
 
@@ -35,13 +37,13 @@ const IN: usize = OUT + 2;
 const FREQUENCIES: usize = IN * IN;
 /// Taps of the kernel: 3x3.
 const TAPS: usize = 9;
-/// Most tiles in a block, whose V and M stay in the L2 cache: a multiple of what the register tiles take.
+/// Most tiles in a block, whose V and M stay in the L2 cache for up to some 100 channels.
 const BLOCK: usize = 28;
 
 /// V, M or the gradient of M of a block of tiles, for [`LANES`] channels.
 type Frequencies = [[Lanes; BLOCK]; FREQUENCIES];
 
-/// Fewest pixels for a task, which reads all transformed weights: those of a register tile.
+/// Fewest pixels for a task, which reads all transformed weights: 14 tiles, as many as AVX-512's registers take.
 pub(super) const LEAST_TASK_PIXELS: usize = 14 * OUT * OUT;
 
 /// Fewest channels, in and out, for which Winograd's method [`pays`].
@@ -57,9 +59,9 @@ const LEAST_PIXELS: usize = 1024;
 /// convolution skips. In a small batch, tasks have too few tiles for the time that it takes to transform the weights
 /// and to read them, 36 words for 9.
 ///
-/// Besides, the error of a number follows the largest ones in its tile rather than those that belong to it. It is no
-/// longer the same where only few belong to it: for a weight's gradient among few pixels, and in corners that a single
-/// tap of the kernel reaches, as with a padding of 0 or 2.
+/// Besides, a number's error follows the largest products in its tile, whether or not they belong to it. Where few do,
+/// the error is beyond what these few explain: in corners that a single tap of the kernel reaches, as with a padding of
+/// 0 or 2.
 pub(super) fn pays(sizes: &Sizes) -> bool {
     (sizes.kernel_height, sizes.kernel_width, sizes.stride, sizes.padding) == (3, 3, 1, 1)
         && sizes.in_channels.min(sizes.out_channels) >= LEAST_CHANNELS
@@ -302,7 +304,7 @@ fn transform_input<const WHOLE: bool, const FUSED: bool>(
     }
 }
 
-/// M of `count` tiles for each panel, in register tiles of `P` tiles times `Q` panels; `P` divides [`BLOCK`].
+/// M of `count` tiles for each panel, in register tiles of `P` tiles times `Q` panels.
 #[inline(always)]
 fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
     count: usize,
@@ -310,6 +312,7 @@ fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
     filters: &Filters,
     m: &mut [Frequencies],
 ) {
+    const { assert!(BLOCK.is_multiple_of(P)) };
     for frequency in 0..FREQUENCIES {
         let mut panel = 0;
         for m in m.chunks_mut(Q) {
@@ -391,5 +394,37 @@ fn transform_output<const WHOLE: bool, const FUSED: bool>(
                 micro::store::<WHOLE>(&pixels[x], lanes, &mut out[words[x]..]);
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sizes, pays};
+
+    #[test]
+    fn pays_for_large_images_of_many_channels_in_large_batches() {
+        let sizes = || Sizes {
+            batch: 21,
+            height: 7,
+            width: 7,
+            in_channels: 16,
+            out_height: 7,
+            out_width: 7,
+            out_channels: 16,
+            kernel_height: 3,
+            kernel_width: 3,
+            stride: 1,
+            padding: 1,
+        };
+        assert!(pays(&sizes()));
+        assert!(!pays(&Sizes { batch: 20, ..sizes() }));
+        assert!(!pays(&Sizes { in_channels: 15, ..sizes() }));
+        assert!(!pays(&Sizes { out_channels: 15, ..sizes() }));
+        assert!(!pays(&Sizes { batch: 99, height: 6, out_height: 6, ..sizes() }));
+        assert!(!pays(&Sizes { batch: 99, width: 6, out_width: 6, ..sizes() }));
+        assert!(!pays(&Sizes { batch: 99, out_height: 4, out_width: 4, stride: 2, ..sizes() }));
+        assert!(!pays(&Sizes { batch: 99, out_height: 9, out_width: 9, padding: 2, ..sizes() }));
+        assert!(!pays(&Sizes { batch: 99, out_height: 5, out_width: 5, padding: 0, ..sizes() }));
+        assert!(!pays(&Sizes { batch: 99, kernel_width: 1, ..sizes() }));
     }
 }
