@@ -158,7 +158,7 @@ const SHAPES: &[(Shape, &str)] = &[
     // The next four the twins convolve by Winograd's method; the three after lie just beyond where that pays.
     (shape(22, [7, 7], [16, 16], [3, 3], 1, 1), "tiles of 4 x 4 over the edge; eight splits, the last of one image"),
     (shape(9, [11, 12], [17, 16], [3, 3], 1, 1), "tiles of 4 x 4, one input channel beyond a line"),
-    (shape(4, [17, 18], [20, 18], [3, 3], 1, 1), "tiles of 4 x 4, a row and two columns in the last; channels beyond 16"),
+    (shape(4, [17, 18], [20, 18], [3, 3], 1, 1), "tiles of 4 x 4, one row and two columns in the last"),
     (shape(1, [33, 32], [16, 48], [3, 3], 1, 1), "tiles of 4 x 4: one image, one split, three times 16 channels"),
     (shape(4, [15, 18], [20, 18], [3, 3], 1, 2), "padding 2: corners that one tap reaches"),
     (shape(9, [13, 14], [17, 16], [3, 3], 1, 0), "no padding: pixels that one tap reaches"),

@@ -242,7 +242,9 @@ fn convolve_block(
     out: &mut [f32],
 ) {
     match_target! {
-        "x86_64+avx512f+avx512vl+fma" => convolve_tiles::<14, 2, true>(images, tiles, block, filters, v, m, epilogue, out),
+        "x86_64+avx512f+avx512vl+fma" => {
+            convolve_tiles::<14, 2, true>(images, tiles, block, filters, v, m, epilogue, out)
+        }
         "x86_64+avx2+fma" => convolve_tiles::<4, 1, true>(images, tiles, block, filters, v, m, epilogue, out),
         "aarch64+neon" => convolve_tiles::<4, 1, true>(images, tiles, block, filters, v, m, epilogue, out),
         _ => convolve_tiles::<2, 1, false>(images, tiles, block, filters, v, m, epilogue, out),

@@ -3,8 +3,8 @@
 //! They evaluate polynomials at the points 0, `A`, `-A`, `B`, `-B` and infinity, and interpolate (Toom and Cook). At a
 //! point p, the kernel's polynomial has the value g0 + p g1 + p^2 g2, and output pixel k is the sum of p^k m over the
 //! points; at infinity only the highest power counts. The input's frequency at a point is the polynomial that is 0 at
-//! the others, its coefficients multiplied with the pixels. With the usual points, ±1 and ±2, errors are more than twice
-//! as large; these are among the best of those whose powers are exact in f32.
+//! the others, its coefficients multiplied with the pixels. With the usual points, ±1 and ±2, errors are more than
+//! twice as large; these are among the best of those whose powers are exact in f32.
 
 use super::super::micro::{LANES, Lanes};
 
