@@ -5,7 +5,7 @@
 // p.load: 1 x is read through the norm before it, norm: [4, in_channels] (mean, rstd, gamma, beta), and a ReLU
 // p.store: 0 partials: [chunks, 2, out_channels] are mean and squared deviations of each 64 output pixels;
 // 1 y passes through the norm behind it, norm: [4, out_channels]; 2 and a ReLU; 3 y = ReLU(scale * norm + shortcut)
-// Grid: one workgroup per tile of the product. Twin: kernels/conv/cpu.rs
+// Grid: one workgroup per tile of the product. Twin: kernels/conv/cpu/mod.rs
 //!import grid
 //!import words_single | words_vector
 //!import gemm

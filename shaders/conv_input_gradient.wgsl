@@ -7,7 +7,7 @@
 // p.epilogue: 0 none; 1 the addend is added; 2 where mask > 0; 3 grad_x passes back through the ReLU behind a norm of
 // x, norm: [4, in_channels] (mean, rstd, gamma, beta), and partials: [chunks, 2, in_channels] are the sums of grad_x
 // and of grad_x times the normalised x over each 64 rows of a phase.
-// Grid: one workgroup per phase and tile of its product. Twin: kernels/conv/cpu.rs
+// Grid: one workgroup per phase and tile of its product. Twin: kernels/conv/cpu/mod.rs
 //!import grid
 //!import words_single | words_vector
 //!import gemm

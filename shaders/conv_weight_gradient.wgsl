@@ -4,7 +4,7 @@
 // x: [batch, height, width, in_channels]; dy: [batch, out_height, out_width, out_channels];
 // With p.normalized, x is read through a norm, [4, in_channels] (mean, rstd, gamma, beta), and a ReLU.
 // partials: [splits, kernel_height * kernel_width * in_channels, out_channels]
-// Grid: one workgroup per split and tile of its product. Twin: kernels/conv/cpu.rs
+// Grid: one workgroup per split and tile of its product. Twin: kernels/conv/cpu/mod.rs
 //!import grid
 //!import words_single | words_vector
 //!import gemm

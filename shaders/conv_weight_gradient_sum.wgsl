@@ -1,6 +1,6 @@
 // conv_weight_gradient_sum: dw = the sum of the splits' partial sums, in ascending order
 // partials: [splits, words]; dw: [words]
-// Grid: one thread per word. Twin: kernels/conv/cpu.rs
+// Grid: one thread per word. Twin: kernels/conv/cpu/mod.rs
 //!import grid
 
 struct Params {

@@ -7,8 +7,7 @@
 //! what has passed through it: so nothing but such activations is written.
 //!
 //! The shaders are implicit matrix products: tiles of the matrix of windows are gathered into workgroup memory, and the
-//! matrix itself never exists. The twins convolve directly or by Winograd's method: read
-//! `cpu.rs`, which chooses, then `layout.rs` and `micro.rs`, then `direct.rs` and `winograd/`.
+//! matrix itself never exists. The twins, in `cpu/`, convolve directly or by Winograd's method.
 
 use super::batch_norm::Norm;
 use super::{element_workgroups, params, shader};
@@ -16,13 +15,7 @@ use crate::dispatch::{Bindings, Cost, Kernel, Variant};
 use tiles::{Product, Products};
 
 mod cpu;
-mod direct;
-mod epilogue;
-mod fused;
-mod layout;
-mod micro;
 mod tiles;
-mod winograd;
 
 shader! { FORWARD: "conv_forward", reads: 4, writes: 2, params: Forward }
 shader! { INPUT_GRADIENT: "conv_input_gradient", reads: 6, writes: 2, params: InputGradient }

@@ -2,17 +2,24 @@
 //!
 //! Two methods share the work, chosen by shape alone: Winograd's ([`winograd`]) for most 3x3 kernels, direct
 //! convolution ([`direct`]) for all others. Both read images from a [`Frame`] of zeros, so that their inner loops
-//! ([`super::micro`]) know no borders. A task works on a few images, so that what it copies stays in its cache; sums
-//! don't depend on how the work is cut into tasks.
+//! ([`micro`]) know no borders. A task works on a few images, so that what it copies stays in its cache; sums don't
+//! depend on how the work is cut into tasks. To read on: [`layout`] and [`micro`], then [`direct`], then [`winograd`].
 
 use rayon::prelude::*;
 
-pub(super) use super::epilogue::Epilogue;
-use super::fused::{self, Chunks};
-use super::layout::{Frame, Sizes};
-use super::{Shape, direct, winograd};
+use self::chunks::Chunks;
+pub(super) use self::epilogue::Epilogue;
+use self::layout::{Frame, Sizes};
+use super::Shape;
 use crate::kernels::batch_norm::Norm;
 use crate::kernels::lanes;
+
+mod chunks;
+mod direct;
+mod epilogue;
+mod layout;
+mod micro;
+mod winograd;
 
 /// Pixels that one task works on, if that leaves enough tasks for all threads.
 const TASK_PIXELS: usize = 1024;
@@ -132,7 +139,7 @@ pub(super) fn input_gradient(
         if in_tasks {
             chunks.merge_gradients(&sums, sizes.batch * sizes.in_pixels(), partials);
         } else {
-            fused::gradients(&sizes, dx, x, norm, partials);
+            chunks::gradients(&sizes, dx, x, norm, partials);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::Shape;
+use super::super::Shape;
 use super::micro::{self, LANES, Lanes};
 use crate::kernels::batch_norm::{Norm, apply};
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::CHUNK_PIXELS;
+use super::super::CHUNK_PIXELS;
 use super::layout::Sizes;
 use crate::kernels::batch_norm::{Norm, chunk_moments, gradient_sums, merge_moments};
 use crate::kernels::lanes;

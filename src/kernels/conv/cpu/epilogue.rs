@@ -8,7 +8,7 @@ use crate::kernels::relu::{relu, where_positive};
 
 /// What is done to the sums, `[pixels, channels]`, by their place there.
 #[derive(Clone, Copy)]
-pub(super) enum Epilogue<'a> {
+pub(in crate::kernels::conv) enum Epilogue<'a> {
     /// Nothing.
     Store,
     /// They pass through the norm.
@@ -40,7 +40,7 @@ impl<'a> Epilogue<'a> {
 
     /// For the `lanes` channels from `channel` on: for [`LANES`] if `WHOLE`.
     #[inline(always)]
-    pub fn columns<const WHOLE: bool>(self, channel: usize, lanes: usize) -> Columns<'a> {
+    pub(super) fn columns<const WHOLE: bool>(self, channel: usize, lanes: usize) -> Columns<'a> {
         let norm = match self {
             Self::Normalize(norm) | Self::NormalizeRectify(norm) => Some(norm),
             Self::Residual { norm, .. } | Self::Rectify { norm, .. } => Some(norm),
