@@ -56,42 +56,43 @@ impl Kernel for MultiplyAdd {
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn run(p: &MultiplyAdd, x: &[f32], y: &mut [f32]) {
-    // Each chain is one vector register.
+    // Four chains at a time fill eight vector registers, or NEON's sixteen.
     match_target! {
-        "x86_64+avx512f+avx512vl+fma" => run_in_lanes::<16, true>(p, x, y),
-        "x86_64+avx2+fma" => run_in_lanes::<8, true>(p, x, y),
-        "aarch64+neon" => run_in_lanes::<4, true>(p, x, y),
-        _ => run_in_lanes::<4, false>(p, x, y),
+        "x86_64+avx512f+avx512vl+fma" => run_in_lanes::<32, true>(p, x, y),
+        "x86_64+avx2+fma" => run_in_lanes::<16, true>(p, x, y),
+        "aarch64+neon" => run_in_lanes::<16, true>(p, x, y),
+        _ => run_in_lanes::<8, false>(p, x, y),
     }
 }
 
 #[inline(always)]
 fn run_in_lanes<const LANES: usize, const FUSED: bool>(p: &MultiplyAdd, x: &[f32], y: &mut [f32]) {
-    let step = |chain: &mut [f32; LANES]| {
-        for t in chain {
-            *t = if FUSED { t.mul_add(p.factor, p.addend) } else { *t * p.factor + p.addend };
-        }
-    };
     for (x, y) in x.chunks(LANES).zip(y.chunks_mut(LANES)) {
         let mut start = [0.0; LANES];
         start[..x.len()].copy_from_slice(x);
         let mut chains: [[f32; LANES]; CHAINS] = std::array::from_fn(|chain| start.map(|x| x + chain as f32));
-        for _ in 0..STEPS * p.rounds {
-            // Written out, so that the chains stay in registers.
-            step(&mut chains[0]);
-            step(&mut chains[1]);
-            step(&mut chains[2]);
-            step(&mut chains[3]);
-            step(&mut chains[4]);
-            step(&mut chains[5]);
-            step(&mut chains[6]);
-            step(&mut chains[7]);
+        for chains in chains.as_chunks_mut::<4>().0 {
+            for _ in 0..STEPS * p.rounds {
+                // Written out, so that the chains stay in registers.
+                step::<LANES, FUSED>(p, &mut chains[0]);
+                step::<LANES, FUSED>(p, &mut chains[1]);
+                step::<LANES, FUSED>(p, &mut chains[2]);
+                step::<LANES, FUSED>(p, &mut chains[3]);
+            }
         }
         for (lane, y) in y.iter_mut().enumerate() {
             // In the shader's order: the chains j and j + 4 share a component of its vectors.
             let pair = |chain: usize| chains[chain][lane] + chains[chain + 4][lane];
             *y = (pair(0) + pair(1)) + (pair(2) + pair(3));
         }
+    }
+}
+
+/// f of each number of a chain.
+#[inline(always)]
+fn step<const LANES: usize, const FUSED: bool>(p: &MultiplyAdd, chain: &mut [f32; LANES]) {
+    for t in chain {
+        *t = if FUSED { t.mul_add(p.factor, p.addend) } else { *t * p.factor + p.addend };
     }
 }
 
