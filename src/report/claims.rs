@@ -12,9 +12,12 @@ use super::bootstrap::{MovingBlocks, block_length};
 use super::estimate::{Estimate, LEVEL};
 use super::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
 use super::variance::{Detrended, Sample, Variance, WINDOWS, Window, tests_needed};
+use super::words::p_value;
 
 /// Tests in a window below which nothing is concluded: its variance would have fewer than 3 degrees of freedom.
 const SHORTEST_WINDOW: usize = 5;
+/// What is asked of a pair of nets, for which p values are corrected.
+const QUESTIONS: usize = 3;
 
 /// The tests of the baseline and of the candidate with one seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +97,7 @@ pub struct Findings {
     pub trends: [Trend; 2],
     /// p values of the questions (is the ratio 1, is the baseline's trend in all 0, is the candidate's), after Holm's
     /// correction for the three.
-    pub corrected: [f64; 3],
+    pub corrected: [f64; QUESTIONS],
 }
 
 /// What a figure shows, after the correction.
@@ -305,7 +308,7 @@ impl Claims {
             ratio.value,
             ratio.low,
             ratio.high,
-            p_value(findings.corrected[0]),
+            p_value(findings.corrected[0], QUESTIONS),
             interval(beyond, 1e4),
         )
     }
@@ -330,7 +333,7 @@ impl Claims {
              {verdict}. Beyond the sampling of test images it changes by {}.",
             self.nets[net],
             interval(in_all, scale),
-            p_value(findings.corrected[1 + net]),
+            p_value(findings.corrected[1 + net], QUESTIONS),
             interval(beyond_sampling, scale),
         )
     }
@@ -345,11 +348,6 @@ fn points(variance: f64) -> String {
 fn interval(estimate: &Estimate, scale: f64) -> String {
     let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|figure| signed(scale * figure));
     format!("{value} (95 % interval {low} to {high})")
-}
-
-fn p_value(corrected: f64) -> String {
-    let after = "after Holm's correction for 3 comparisons";
-    if corrected < 0.001 { format!("p < 0.001 {after}") } else { format!("p = {corrected:.3} {after}") }
 }
 
 /// Three significant digits, and no more than nine behind the point.
