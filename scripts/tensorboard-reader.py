@@ -17,6 +17,8 @@ def expected(run):
             gates = line["gates"]
             values = {f"train/{name}": line[name] for name in ("loss", "accuracy", "lr")}
             values["train/blocks_run"] = gates.count("1") / len(gates)
+            if "first_gradient" in line:
+                values["train/first_gradient"] = line["first_gradient"]
         elif "weights" in line:
             continue
         else:

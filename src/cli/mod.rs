@@ -84,9 +84,24 @@ fn summary(message: &str) -> String {
     let arguments: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
     let tip = lines.find_map(|line| line.strip_prefix("tip: ").filter(|tip| tip.contains("similar")));
     let arguments = if arguments.is_empty() { String::new() } else { format!(" {}", arguments.join(", ")) };
-    let tip = tip.map(|tip| format!("; {tip}")).unwrap_or_default();
-    format!("{sentence}{arguments}{tip}")
+    let tip = match tip {
+        Some(tip) => format!("; {tip}"),
+        None if sentence.starts_with("unexpected argument") => "; --help tells which there are".into(),
+        None => String::new(),
+    };
+    WHAT_WOULD_BE_RIGHT
+        .iter()
+        .fold(format!("{sentence}{arguments}{tip}"), |text, (words, meant)| text.replace(words, meant))
 }
+
+/// What the standard library says of a text that is no number, and what that means.
+const WHAT_WOULD_BE_RIGHT: [(&str, &str); 5] = [
+    ("cannot parse integer from empty string", "a whole number is needed"),
+    ("invalid digit found in string", "a whole number is needed, 0 or more"),
+    ("number too large to fit in target type", "a smaller whole number is needed"),
+    ("cannot parse float from empty string", "a number is needed"),
+    ("invalid float literal", "a number is needed, as in 0.5"),
+];
 
 /// Opens the device that the flags `--device` and `--backend` ask for; the flags of `tune` must make sense for it.
 fn open_device(device: &str, backend: Option<Backend>, tune: TuneArgs) -> anyhow::Result<Chosen> {

@@ -92,15 +92,18 @@ fn preset(preset: Preset, model: Model) -> (TrainOptions, Length) {
 pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions> {
     let ModelArgs { model, net, training: args } = args;
     let (mut options, length) = preset(args.preset, *model);
-    let twelfth = if args.preset == Preset::Seed { 0 } else { data.train.len() / 12 };
+    set(&mut options.evaluate_on, args.evaluate_on);
+    // Nothing is chosen by test batches.
+    let twelfth = if options.evaluate_on == EvaluateOn::TestBatch { 0 } else { data.train.len() / 12 };
     options.data = location(&args.data);
     options.seed = args.seed;
     options.shuffle = !args.no_shuffle;
     options.nesterov = args.nesterov;
     options.validation = args.validation.unwrap_or(twelfth);
-    if options.validation > 0 {
+    if options.validation > 0 && args.evaluate_on.is_none() {
         options.evaluate_on = EvaluateOn::Validation;
     }
+    let on_test = options.evaluate_on == EvaluateOn::TestBatch;
     set(&mut options.arch, net.arch.clone());
     set(&mut options.optimizer, args.optimizer);
     set(&mut options.lr, args.lr);
@@ -134,6 +137,10 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions>
         (Some(steps), _, _) | (None, None, Length::Steps(steps)) => steps,
         (None, Some(epochs), _) | (None, None, Length::Epochs(epochs)) => epochs * batches,
     };
+    if on_test {
+        // As in the notebook: an evaluation is as large as a step, and there is one after each.
+        (options.eval_every, options.eval_batch) = (1, options.batch_size);
+    }
     if options.eval_every == 0 {
         // At most an epoch apart, and no closer than the evaluations are long.
         let length = (options.validation as u64).div_ceil(u64::from(options.batch_size.max(1)));
@@ -143,7 +150,7 @@ pub fn resolve(args: &ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions>
     set(&mut options.test_every, args.test_every);
     set(&mut options.bn_recalibrate, args.bn_recalibrate);
     options.warmup_steps = args.warmup_steps.unwrap_or(options.warmup_steps.min(options.steps / 2));
-    let evaluated = data.test.len().max(options.validation) as u32;
+    let evaluated = if on_test { data.test.len() } else { data.test.len().max(options.validation) } as u32;
     options.eval_batch = args.eval_batch.unwrap_or(options.eval_batch.min(evaluated));
     options.check(data.train.len(), data.test.len())?;
     check_effects(net, args, &options)?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::durable;
 use super::error::{ConfigError, RunError};
 use crate::device::{DeviceInfo, Tuning};
-use crate::train::{Every, TrainOptions};
+use crate::train::{Every, OptionError, TrainOptions};
 
 /// The device that a run was made on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,10 +78,21 @@ impl RunConfig {
         toml::from_str(text).map_err(|error| error.message().replace('\n', " "))
     }
 
-    /// Reads the settings of the run in `folder`.
+    /// Reads the settings of the run in `folder`; each must be in its range.
     pub fn read(folder: &Path) -> Result<Self, ConfigError> {
         let path = folder.join(Self::FILE);
         let text = std::fs::read_to_string(&path).map_err(|error| ConfigError::Read { path: path.clone(), error })?;
-        Self::parse(&text).map_err(|message| ConfigError::Parse { path, message })
+        let checked = Self::parse(&text).and_then(|config| match config.check() {
+            Ok(()) => Ok(config),
+            Err(error) => Err(error.to_string()),
+        });
+        checked.map_err(|message| ConfigError::Parse { path, message })
+    }
+
+    /// Checks what can be checked without the data.
+    fn check(&self) -> Result<(), OptionError> {
+        let any = u32::MAX as usize;
+        self.settings.check(any, any)?;
+        self.settings.blocks().map(drop)
     }
 }

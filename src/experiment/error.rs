@@ -64,6 +64,14 @@ pub enum RunError {
         /// Why.
         message: String,
     },
+    /// A file of a run can't be true beside the others.
+    #[error("{path}: {message}")]
+    Contrary {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and beside what.
+        message: String,
+    },
     /// A run of a series has other settings than it would have now.
     #[error("{run} holds a run with {setting} = {found}, not {wanted}; choose another --out, or remove it")]
     OtherSettings {

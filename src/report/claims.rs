@@ -11,13 +11,12 @@ use thiserror::Error;
 use super::bootstrap::{MovingBlocks, block_length};
 use super::estimate::{Estimate, LEVEL};
 use super::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
-use super::variance::{Detrended, Sample, Variance, WINDOWS, Window, tests_needed};
+use super::variance::{Detrended, GOOD_WINDOW, Sample, Variance, Window, tests_needed};
 use super::words::p_value;
 
-/// Tests in a window below which nothing is concluded: its variance would have fewer than 3 degrees of freedom.
-const SHORTEST_WINDOW: usize = 5;
-/// What is asked of a pair of nets, for which p values are corrected.
-const QUESTIONS: usize = 3;
+/// What is asked of a pair of nets: is its ratio of variances 1, is their difference beyond sampling 0, is the
+/// baseline's trend in all 0, is the candidate's?
+const QUESTIONS: usize = 4;
 
 /// The tests of the baseline and of the candidate with one seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +65,8 @@ pub enum Basis {
         seed: u64,
         /// Tests in a block of the bootstrap.
         block: usize,
+        /// Windows.
+        windows: usize,
     },
     /// That many pairs of runs.
     Runs(usize),
@@ -95,9 +96,10 @@ pub struct Findings {
     pub difference_beyond_sampling: Estimate,
     /// Of each net.
     pub trends: [Trend; 2],
-    /// p values of the questions (is the ratio 1, is the baseline's trend in all 0, is the candidate's), after Holm's
-    /// correction for the three.
+    /// p values of the [`QUESTIONS`] after Holm's correction.
     pub corrected: [f64; QUESTIONS],
+    /// Comparisons that they are corrected for.
+    pub comparisons: usize,
 }
 
 /// What a figure shows, after the correction.
@@ -118,9 +120,17 @@ impl Findings {
         [ratio, difference, difference_beyond_sampling]: [Estimate; 3],
         trends: [Trend; 2],
     ) -> Self {
-        let mut corrected = [ratio.p_value, trends[0].in_all.p_value, trends[1].in_all.p_value];
-        holm(&mut corrected);
-        Self { basis, variance, ratio, difference, difference_beyond_sampling, trends, corrected }
+        let (corrected, comparisons) = ([1.0; QUESTIONS], QUESTIONS);
+        let mut findings =
+            Self { basis, variance, ratio, difference, difference_beyond_sampling, trends, corrected, comparisons };
+        correct([&mut findings].into_iter());
+        findings
+    }
+
+    /// Of the questions, before any correction.
+    fn p_values(&self) -> [f64; QUESTIONS] {
+        let [baseline, candidate] = self.trends.map(|trend| trend.in_all.p_value);
+        [self.ratio.p_value, self.difference_beyond_sampling.p_value, baseline, candidate]
     }
 
     /// Whether the candidate's variance is larger.
@@ -128,9 +138,26 @@ impl Findings {
         verdict(self.ratio.value > 1.0, self.corrected[0])
     }
 
+    /// Whether its part beyond sampling is.
+    pub fn larger_beyond_sampling(&self) -> Verdict {
+        verdict(self.difference_beyond_sampling.value > 0.0, self.corrected[1])
+    }
+
     /// Whether the variance of `net` (0: baseline, 1: candidate) shrinks.
     pub fn trend(&self, net: usize) -> Verdict {
-        verdict(self.trends[net].in_all.value > 0.0, self.corrected[1 + net])
+        verdict(self.trends[net].in_all.value > 0.0, self.corrected[2 + net])
+    }
+}
+
+/// Corrects the p values of `findings`, which are told together, for all their questions.
+fn correct<'a>(findings: impl Iterator<Item = &'a mut Findings>) {
+    let findings: Vec<&mut Findings> = findings.collect();
+    let mut p_values: Vec<f64> = findings.iter().flat_map(|findings| findings.p_values()).collect();
+    holm(&mut p_values);
+    let comparisons = p_values.len();
+    for (findings, corrected) in findings.into_iter().zip(p_values.as_chunks().0) {
+        findings.corrected = *corrected;
+        findings.comparisons = comparisons;
     }
 }
 
@@ -153,7 +180,7 @@ pub struct PairFindings {
 
 impl PairFindings {
     fn of(pair: &Pair, nets: &[String; 2], sample: Sample) -> Result<Self, Unjudged> {
-        let (seed, tests, needed) = (pair.seed, pair.tests.len(), tests_needed(SHORTEST_WINDOW));
+        let (seed, tests, needed) = (pair.seed, pair.tests.len(), tests_needed(GOOD_WINDOW));
         let too_few = Unjudged::TooFew { seed, tests, needed };
         if tests < needed {
             return Err(too_few);
@@ -182,7 +209,7 @@ impl PairFindings {
             let difference = |part: fn(Variance) -> f64| part(candidate) - part(baseline);
             [log_ratio([baseline, candidate]), difference(|v| v.in_all), difference(Variance::beyond_sampling)]
         });
-        let basis = Basis::Tests { seed, block };
+        let basis = Basis::Tests { seed, block, windows: baseline.windows.len() };
         let estimates = [logarithm.exp(), difference, beyond];
         let findings = Findings::new(basis, variance, estimates, [baseline_trend, candidate_trend]);
         Ok(Self { findings, windows: [baseline.windows, candidate.windows] })
@@ -248,7 +275,20 @@ impl Claims {
         let pairs: Result<Vec<_>, _> = pairs.iter().map(|pair| PairFindings::of(pair, &nets, sample)).collect();
         let pairs = pairs?;
         let over_runs = over_runs(&pairs);
-        Ok(Self { nets, pairs, over_runs })
+        let mut claims = Self { nets, pairs, over_runs };
+        correct(claims.told());
+        Ok(claims)
+    }
+
+    /// Corrects the p values of `all`, which are told together, for all their questions.
+    pub fn correct_together<'a>(all: impl Iterator<Item = &'a mut Self>) {
+        correct(all.flat_map(Self::told));
+    }
+
+    /// What the answers are about: all runs together if there are enough, else each pair.
+    fn told(&mut self) -> impl Iterator<Item = &mut Findings> {
+        let pairs = if self.over_runs.is_some() { &mut [] } else { self.pairs.as_mut_slice() };
+        self.over_runs.iter_mut().chain(pairs.iter_mut().map(|pair| &mut pair.findings))
     }
 
     /// The two questions. Variances are in points squared.
@@ -282,7 +322,7 @@ impl Claims {
         let [baseline, candidate] = &self.nets;
         let Findings { variance, ratio, difference_beyond_sampling: beyond, .. } = findings;
         let (scope, method) = match findings.basis {
-            Basis::Tests { seed, block } => (
+            Basis::Tests { seed, block, .. } => (
                 format!("With seed {seed}"),
                 format!("moving-block bootstrap of both nets together, blocks of {block} tests"),
             ),
@@ -290,7 +330,7 @@ impl Claims {
                 (format!("Over {count} seeds"), "paired t on the logarithms of the ratios".to_string())
             }
         };
-        let verdict = match findings.larger() {
+        let verdict = |verdict| match verdict {
             Verdict::More => "larger",
             Verdict::Less => "smaller",
             Verdict::NoDifference => "no difference is shown",
@@ -303,20 +343,23 @@ impl Claims {
         };
         format!(
             "{scope}, the variance of {candidate}'s test accuracy is {:.2} times {baseline}'s (95 % interval {:.2} to \
-             {:.2}, {method}; {}): {verdict}. In all it is {of_candidate} against {of_baseline} points squared; beyond \
-             the sampling of test images {own_candidate} against {own_baseline}, a difference of {}{negative}.",
+             {:.2}, {method}; {}): {}. In all it is {of_candidate} against {of_baseline} points squared; beyond the \
+             sampling of test images {own_candidate} against {own_baseline}, a difference of {}, {}: {}{negative}.",
             ratio.value,
             ratio.low,
             ratio.high,
-            p_value(findings.corrected[0], QUESTIONS),
+            p_value(findings.corrected[0], findings.comparisons),
+            verdict(findings.larger()),
             interval(beyond, 1e4),
+            p_value(findings.corrected[1], findings.comparisons),
+            verdict(findings.larger_beyond_sampling()),
         )
     }
 
     fn on_trend(&self, findings: &Findings, net: usize) -> String {
         let (scope, method) = match findings.basis {
-            Basis::Tests { seed, .. } => {
-                (format!("With seed {seed}"), format!("t on the slope over {WINDOWS} windows"))
+            Basis::Tests { seed, windows, .. } => {
+                (format!("With seed {seed}"), format!("t on the slope over {windows} windows"))
             }
             Basis::Runs(count) => (format!("Over {count} seeds"), "t on the runs' slopes".to_string()),
         };
@@ -333,7 +376,7 @@ impl Claims {
              {verdict}. Beyond the sampling of test images it changes by {}.",
             self.nets[net],
             interval(in_all, scale),
-            p_value(findings.corrected[1 + net], QUESTIONS),
+            p_value(findings.corrected[2 + net], findings.comparisons),
             interval(beyond_sampling, scale),
         )
     }
@@ -436,10 +479,29 @@ mod tests {
     #[test]
     fn a_less_accurate_net_varies_more_but_not_by_itself() {
         let pairs: Vec<Pair> = (0..5).map(|seed| pair(seed, [0.01, 0.04], |_, _| 0.0)).collect();
-        let over = claims(&pairs).over_runs.unwrap();
-        assert_eq!(over.larger(), Verdict::More);
+        let claims = claims(&pairs);
+        let over = claims.over_runs.as_ref().unwrap();
+        assert_eq!((over.larger(), over.larger_beyond_sampling()), (Verdict::More, Verdict::NoDifference));
         let beyond = &over.difference_beyond_sampling;
         assert!(beyond.low < 0.0 && 0.0 < beyond.high, "{beyond:?}");
+        let [larger, _] = claims.answers();
+        assert!(larger.sentences[0].contains("for 4 comparisons): larger. In all"), "{larger:?}");
+        assert!(larger.sentences[0].contains("for 4 comparisons: no difference is shown"), "{larger:?}");
+    }
+
+    #[test]
+    fn what_is_told_together_is_corrected_together() {
+        let pairs: Vec<Pair> = (0..4).map(|seed| pair(seed, [0.01, 0.04], |_, _| 0.0)).collect();
+        let alone = claims(&pairs[..1]);
+        let [mut one, mut others] = [claims(&pairs[..1]), claims(&pairs)];
+        // Each seed is told by itself.
+        assert_eq!((alone.pairs[0].findings.comparisons, others.pairs[0].findings.comparisons), (4, 16));
+        Claims::correct_together([&mut one, &mut others].into_iter());
+        let (alone, together) = (&alone.pairs[0].findings, &one.pairs[0].findings);
+        assert_eq!(together.comparisons, 20);
+        for (alone, together) in alone.corrected.iter().zip(together.corrected) {
+            assert!(*alone <= together && together <= (5.0 * alone).min(1.0), "{alone} {together}");
+        }
     }
 
     #[test]
@@ -472,8 +534,8 @@ mod tests {
         let judge = |pairs: &[Pair]| Claims::of(["resnet", "stochastic"], pairs, SAMPLE).map(|_| ()).unwrap_err();
         assert_eq!(judge(&[]), Unjudged::NoPairs);
         let tests = |count: u64| Pair { seed: 7, tests: (1..=count).map(|step| (step, [0.9, 0.8])).collect() };
-        assert_eq!(judge(&[tests(62)]), Unjudged::TooFew { seed: 7, tests: 62, needed: 63 });
-        assert_eq!(judge(&[tests(63)]), Unjudged::Constant { seed: 7, net: "resnet".into() });
+        assert_eq!(judge(&[tests(31)]), Unjudged::TooFew { seed: 7, tests: 31, needed: 32 });
+        assert_eq!(judge(&[tests(32)]), Unjudged::Constant { seed: 7, net: "resnet".into() });
         let at_once = Pair { seed: 7, tests: vec![(1, [0.9, 0.8]); 63] };
         assert!(matches!(judge(&[at_once]), Unjudged::TooFew { .. }));
     }

@@ -126,12 +126,12 @@ impl Compared<'_> {
         };
         let decimals = if high - low < 0.1 { 3 } else { 2 };
         let text = |figure| self.figure_text(figure, decimals);
-        let unit = match self.measure {
-            Measure::Difference(unit) => unit,
-            Measure::Ratio => "times",
+        let (unit, method) = match self.measure {
+            Measure::Difference(unit) => (unit, "paired t"),
+            Measure::Ratio => ("times", "geometric mean, paired t on the logarithms"),
         };
         format!(
-            "{names}: {} {unit}, 95 % interval {} to {} (paired t, {seeds} seeds; {}): {}.",
+            "{names}: {} {unit}, 95 % interval {} to {} ({method}, {seeds} seeds; {}): {}.",
             text(value),
             text(low),
             text(high),

@@ -43,9 +43,15 @@ pub fn spread(curves: &[Curve]) -> Vec<Spread> {
     spreads
 }
 
-/// `curve`, smoothed as the notebook does it; where it is not finite, it is left out.
+/// Points of a curve below which it is not smoothed: the mean would hardly leave its first value.
+pub const LEAST_TO_SMOOTH: usize = 2 * SPAN as usize;
+
+/// `curve`, smoothed as the notebook does it if it is long enough; where it is not finite, it is left out.
 pub fn smooth(curve: &[(u64, f64)]) -> Curve {
     let finite: Curve = curve.iter().copied().filter(|(_, value)| value.is_finite()).collect();
+    if finite.len() < LEAST_TO_SMOOTH {
+        return finite;
+    }
     let values: Vec<f64> = finite.iter().map(|&(_, value)| value).collect();
     finite.iter().map(|&(step, _)| step).zip(exponentially_weighted_mean(&values, SPAN)).collect()
 }
@@ -90,5 +96,16 @@ mod tests {
     fn gaps_are_smoothed_over() {
         let smoothed = smooth(&[(1, 1.0), (2, f64::NAN), (3, 1.0)]);
         assert_eq!(smoothed, [(1, 1.0), (3, 1.0)]);
+        let mut curve: Curve = (0..40).map(|step| (step, if step == 3 { f64::NAN } else { 1.0 })).collect();
+        curve.push((40, 2.0));
+        let smoothed = smooth(&curve);
+        assert_eq!((smoothed.len(), smoothed[2], smoothed[3].0), (40, (2, 1.0), 4));
+        assert!((smoothed[39].1 - (1.0 + 2.0 / 21.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn short_curves_stay_as_they_are() {
+        let curve: Curve = (1..40).map(|step| (step, step as f64)).collect();
+        assert_eq!(smooth(&curve), curve);
     }
 }

@@ -6,8 +6,8 @@
 //! The statistics, from [`smoothing`] to [`claims`], are functions of slices; none of them knows of files or settings.
 //! Accuracies are shares in [0, 1], and so variances are shares squared; only sentences speak of points (hundredths).
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 pub mod bootstrap;
 pub mod chart;
@@ -77,6 +77,16 @@ impl Report {
         for (name, svg) in &self.figures {
             let path = figures.join(name);
             write_durably(&path, svg.as_bytes()).map_err(error(&path))?;
+        }
+        // Those of an earlier page about other runs would pass for this one's.
+        for name in figures::NAMES.map(|name| format!("{name}.svg")) {
+            if !self.figures.iter().any(|(written, _)| *written == name) {
+                let path = figures.join(name);
+                match fs::remove_file(&path) {
+                    Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(error(&path)(cause)),
+                    _ => {}
+                }
+            }
         }
         let page = folder.join(PAGE);
         write_durably(&page, self.page.as_bytes()).map_err(error(&page))?;

@@ -24,7 +24,11 @@ figure svg{display:block;width:100%;height:auto}figure svg.narrow{display:none}\
 figcaption{margin-top:.9rem;font-size:.95rem}figcaption b{font-weight:600}\
 .command{color:var(--muted);font-size:.85rem}code{font:.85em ui-monospace,\"SF Mono\",Menlo,Consolas,monospace;\
 overflow-wrap:anywhere}a{color:var(--c0)}\
-.table{overflow-x:auto;margin:.9rem 0}\
+.table{overflow-x:auto;margin:.9rem 0;background:\
+linear-gradient(to right,var(--paper) 30%,transparent) left/40px 100% no-repeat local,\
+linear-gradient(to left,var(--paper) 30%,transparent) right/40px 100% no-repeat local,\
+linear-gradient(to right,var(--rule),transparent) left/14px 100% no-repeat scroll,\
+linear-gradient(to left,var(--rule),transparent) right/14px 100% no-repeat scroll}\
 table{border-collapse:collapse;font:13px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif;font-variant-numeric:tabular-nums}\
 th,td{padding:.3rem .9rem .3rem 0;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}\
 th{color:var(--muted);font-weight:500;vertical-align:bottom}thead th{border-bottom-color:var(--muted)}\
@@ -32,7 +36,8 @@ th:first-child,td:first-child{text-align:left}\
 details{margin:.8rem 0}summary{cursor:pointer;color:var(--muted)}\
 @media(max-width:640px){body{font-size:16px;padding:1.5rem 1rem 3rem}\
 figure svg.wide{display:none}figure svg.narrow{display:block}}\
-@media print{body{max-width:none}figure{break-inside:avoid}}";
+@media print{body{max-width:none}figure{break-inside:avoid}.table{overflow:visible;background:none}\
+table{font-size:10px}th,td{white-space:normal}}";
 
 /// The page about `study` with its `figures`.
 pub fn page(study: &Study, figures: &[Drawn]) -> String {
@@ -152,7 +157,9 @@ fn settings(html: &mut String, study: &Study) {
         };
         let row =
             |net: &Net| [net.name.clone()].into_iter().chain(differing.iter().map(|name| value(net, name))).collect();
-        table(html, &Table { head, rows: study.nets.iter().map(row).collect() });
+        let by_net = Table { head, rows: study.nets.iter().map(row).collect() };
+        // What is longer runs downward.
+        table(html, &if differing.len() > study.nets.len() { by_net.transposed("setting") } else { by_net });
     }
     let shared = study.nets.iter().flat_map(|net| &net.settings).filter(|(name, _)| !differing.contains(name));
     let mut shared: Vec<(&String, &String)> = shared.collect();
@@ -189,14 +196,20 @@ fn draw(html: &mut String, study: &Study, figure: &Figure, number: usize) {
 /// Commands that are named.
 const COMMANDS: usize = 3;
 
-/// What made the runs, as HTML.
-fn commands(study: &Study) -> String {
+/// What made the runs, each once.
+fn distinct_commands(study: &Study) -> Vec<&str> {
     let mut commands: Vec<&str> = Vec::new();
     for command in study.runs().filter_map(|run| run.config.command.as_deref()) {
         if !commands.contains(&command) {
             commands.push(command);
         }
     }
+    commands
+}
+
+/// What made the runs, as HTML.
+fn commands(study: &Study) -> String {
+    let commands = distinct_commands(study);
     let named: Vec<String> =
         commands.iter().take(COMMANDS).map(|command| format!("<code>{}</code>", escape(command))).collect();
     match commands.len() {
@@ -210,14 +223,25 @@ fn commands(study: &Study) -> String {
 
 /// The commands as a line of plain text.
 pub fn command_line(study: &Study) -> String {
-    let first = study.runs().find_map(|run| run.config.command.as_deref());
-    first.map_or("The runs do not say which command made them.".into(), |command| format!("Made by {command}"))
+    match distinct_commands(study).as_slice() {
+        [] => "The runs do not say which command made them.".into(),
+        [one] => format!("Made by {one}"),
+        [first, others @ ..] => {
+            let commands = counted(others.len(), "other command", "other commands");
+            format!("Made by {first} and {commands}, each in its run\u{2019}s config.toml")
+        }
+    }
 }
 
 fn notes(html: &mut String, study: &Study, left_out: &[&str]) {
     html.push_str("<h2>Notes</h2>\n");
     let sentences = left_out.iter().map(|reason| format!("Left out: {reason}")).chain(study.notes.iter().cloned());
     sentences.for_each(|sentence| paragraph(html, &sentence));
+    paragraph(
+        html,
+        "Intervals cover 95 %. p values are corrected for the comparisons within one figure, not for those of all figures \
+         together.",
+    );
     paragraph(
         html,
         "The runs\u{2019} directories hold all numbers: metrics.jsonl each step and evaluation, timing.jsonl the time \

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::experiment::{
-    ConfigError, Metric, RunConfig, RunError, Summary, read_predictions, read_timing, stream_metrics,
+    ConfigError, Metric, PREDICTIONS, RunConfig, RunError, Summary, read_predictions, read_timing, stream_metrics,
 };
-use crate::train::Prediction;
+use crate::train::{OptionError, Prediction};
 
 /// Steps whose gates are kept one by one; of the others, only how often each block ran.
 pub const GATES_KEPT: usize = 300;
@@ -119,9 +119,45 @@ impl Run {
             gates: GateCounts::default(),
             predictions: read_predictions(path)?,
         };
+        let unknown =
+            |error: OptionError| ConfigError::Parse { path: path.join(RunConfig::FILE), message: error.to_string() };
+        run.gates.ran = vec![0; run.config.settings.blocks().map_err(unknown)?];
         stream_metrics(path, |metric| run.take(metric))?;
         run.read_clock()?;
+        run.check_outcome()?;
         Ok(run)
+    }
+
+    /// Whether what came of the run fits its steps and its test images.
+    fn check_outcome(&self) -> Result<(), ReportError> {
+        let Some(summary) = &self.summary else { return Ok(()) };
+        let contrary =
+            |file: &str, message: String| ReportError::Run(RunError::Contrary { path: self.path.join(file), message });
+        let (steps, images) = (self.steps.len() as u64, summary.test.images);
+        if summary.steps != steps {
+            return Err(contrary(Summary::FILE, format!("{} steps, where metrics.jsonl has {steps}", summary.steps)));
+        }
+        let accuracies = [Some(summary.test.accuracy), summary.best.as_ref().map(|best| best.accuracy)];
+        if let Some(accuracy) = accuracies.into_iter().flatten().find(|accuracy| !(0.0..=1.0).contains(accuracy)) {
+            return Err(contrary(Summary::FILE, format!("an accuracy of {accuracy}, where it is a share of 1")));
+        }
+        let told = self.predictions.len();
+        if told != images {
+            return Err(contrary(
+                PREDICTIONS,
+                format!("{told} predictions, where summary.json has {images} test images"),
+            ));
+        }
+        let is_sound = |prediction: &&Prediction| {
+            (prediction.image as usize) < images && (0.0..=1.0).contains(&prediction.probability)
+        };
+        match self.predictions.iter().find(|prediction| !is_sound(prediction)) {
+            None => Ok(()),
+            Some(Prediction { image, probability, .. }) => {
+                let message = format!("image {image} with probability {probability}; there are {images} images");
+                Err(contrary(PREDICTIONS, message))
+            }
+        }
     }
 
     fn take(&mut self, metric: Metric) -> Result<(), String> {
@@ -160,6 +196,10 @@ impl Run {
     fn read_clock(&mut self) -> Result<(), ReportError> {
         let mut clock = 0.0;
         for timing in read_timing(&self.path)? {
+            if !(timing.seconds >= 0.0 && timing.seconds.is_finite()) {
+                let message = format!("step {} took {} seconds; a time is 0 or more", timing.step, timing.seconds);
+                return Err(RunError::Contrary { path: self.path.join("timing.jsonl"), message }.into());
+            }
             clock += timing.seconds;
             let index = timing.step.checked_sub(1).and_then(|index| usize::try_from(index).ok());
             if let Some(step) = index.and_then(|index| self.steps.get_mut(index)) {
@@ -167,6 +207,16 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// What stands in the way of its results, if anything does.
+    pub fn unfinished(&self) -> Option<String> {
+        let (done, all) = (self.steps.len(), self.config.settings.steps);
+        let last = self.steps.last().filter(|_| self.summary.is_none())?;
+        Some(match last.loss.is_finite() {
+            true => format!("{} has not ended: {done} of {all} steps are done", self.name()),
+            false => format!("{} has stopped at step {done} of {all}, whose loss is not finite", self.name()),
+        })
     }
 
     /// Its seed.
@@ -209,9 +259,6 @@ impl Run {
 
 impl GateCounts {
     fn take(&mut self, gates: &str) -> Result<(), String> {
-        if self.ran.is_empty() {
-            self.ran = vec![0; gates.len()];
-        }
         let is_sound = gates.len() == self.ran.len() && gates.bytes().all(|gate| gate == b'0' || gate == b'1');
         if !is_sound {
             return Err(format!("the gates are {gates}; a 1 or a 0 for each of {} blocks is needed", self.ran.len()));
@@ -293,7 +340,7 @@ mod tests {
 
     #[test]
     fn gates_are_counted() {
-        let mut gates = GateCounts::default();
+        let mut gates = GateCounts { ran: vec![0; 3], ..GateCounts::default() };
         for text in ["101", "100", "111", "101"] {
             gates.take(text).expect("gates");
         }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use toml::{Table, Value};
 
 use super::runs::Run;
+use super::words::counted;
 use crate::data::DataSet;
 use crate::model::survival::Rule;
 use crate::train::Model;
@@ -33,11 +34,21 @@ pub struct Study {
 
 /// Names in `config.toml` of what doesn't make another net: what a run records, how it is guarded, and what its results
 /// don't depend on.
-const APART: [&str; 8] =
-    ["seed", "command", "trace", "record-gradients", "checkpoint-every", "keep-checkpoints", "tuning", "device.driver"];
+const APART: [&str; 9] = [
+    "seed",
+    "command",
+    "trace",
+    "record-gradients",
+    "checkpoint-every",
+    "keep-checkpoints",
+    "tuning",
+    "device.driver",
+    // The checksum says what it is, wherever it lies.
+    "data",
+];
 
 /// Names of the settings of stochastic depth, which mean nothing where every block survives.
-const OF_STOCHASTIC_DEPTH: [&str; 7] =
+pub const OF_STOCHASTIC_DEPTH: [&str; 7] =
     ["model", "survival", "survival-first", "survival-last", "gate-sampling", "branch-scale", "dropped-update"];
 
 impl Net {
@@ -77,9 +88,9 @@ impl Net {
 /// The settings of `run` that make it a run of its net, by their names.
 fn settings_of(run: &Run) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
-    if let Ok(Value::Object(config)) = serde_json::to_value(&run.config) {
-        flatten("", config, &mut settings);
-    }
+    // By way of the text, which has as few digits as tell a number.
+    let text = toml::to_string(&run.config).unwrap_or_default();
+    flatten("", text.parse().unwrap_or_default(), &mut settings);
     let is_apart = |name: &str| APART.iter().any(|apart| name == *apart || name.starts_with(&format!("{apart}.")));
     settings.retain(|name, _| !is_apart(name));
     if run.is_plain() {
@@ -91,12 +102,11 @@ fn settings_of(run: &Run) -> BTreeMap<String, String> {
 
 /// Puts `config`, whose names are below `prefix`, into `settings` with full names; those of the table `settings` stay
 /// as they are on the command line.
-fn flatten(prefix: &str, config: serde_json::Map<String, Value>, settings: &mut BTreeMap<String, String>) {
+fn flatten(prefix: &str, config: Table, settings: &mut BTreeMap<String, String>) {
     for (name, value) in config {
         match value {
-            Value::Object(table) if name == "settings" => flatten("", table, settings),
-            Value::Object(table) => flatten(&format!("{prefix}{name}."), table, settings),
-            Value::Null => {}
+            Value::Table(table) if name == "settings" => flatten("", table, settings),
+            Value::Table(table) => flatten(&format!("{prefix}{name}."), table, settings),
             Value::String(text) => drop(settings.insert(format!("{prefix}{name}"), text)),
             value => drop(settings.insert(format!("{prefix}{name}"), value.to_string())),
         }
@@ -130,10 +140,6 @@ impl Study {
                 notes.push(format!("{} has done no step yet, and is left out.", run.name()));
                 continue;
             }
-            if run.summary.is_none() {
-                let (done, all) = (run.steps.len(), run.config.settings.steps);
-                notes.push(format!("{} has not ended: {done} of {all} steps are done.", run.name()));
-            }
             let settings = settings_of(&run);
             let Some(net) = nets.iter_mut().find(|net| net.settings == settings) else {
                 nets.push(Net { name: String::new(), runs: vec![run], settings });
@@ -148,6 +154,7 @@ impl Study {
                 }
             }
         }
+        nets.iter_mut().for_each(|net| leave_out_unfinished(net, &mut notes));
         nets.sort_by_key(|net| !net.is_plain());
         nets.iter_mut().for_each(|net| net.runs.sort_by_key(Run::seed));
         name(&mut nets);
@@ -156,7 +163,25 @@ impl Study {
             let (source, sha256) = &run.data();
             data.entry(run.data()).or_insert_with(|| load(source, sha256, known));
         }
-        Self { nets, notes, data }
+        let mut study = Self { nets, notes, data };
+        study.notes.extend(study.unpaired());
+        study
+    }
+
+    /// Why nets that could be compared are not.
+    fn unpaired(&self) -> Vec<String> {
+        let pairs = self.pairs();
+        let both = self.nets.iter().any(Net::is_plain) && self.nets.iter().any(|net| !net.is_plain());
+        if both && pairs.is_empty() {
+            let all = "No net with stochastic depth is compared, as there is no plain net that is equal to one of them \
+                       in everything else.";
+            return vec![all.into()];
+        }
+        let strangers = pairs.iter().filter(|pair| pair.runs().next().is_none());
+        let sentence = |pair: &Pair| {
+            format!("{} and {} are not compared, as no seed is the same.", pair.stochastic.name, pair.plain.name)
+        };
+        strangers.map(sentence).collect()
     }
 
     /// The data set of `run`, or why it is not there.
@@ -183,6 +208,24 @@ impl Study {
     }
 }
 
+/// Leaves out those runs of `net` that have not ended, if some have: curves and means are over runs of equal length.
+fn leave_out_unfinished(net: &mut Net, notes: &mut Vec<String>) {
+    let some_ended = net.runs.iter().any(|run| run.summary.is_some());
+    net.runs.retain(|run| {
+        let Some(sentence) = run.unfinished() else { return true };
+        let end = if some_ended { ", and is left out beside the runs of its net that have ended." } else { "." };
+        notes.push(sentence + end);
+        !some_ended
+    });
+    for run in &net.runs {
+        let left_out = run.summary.as_ref().map_or(0, |summary| summary.steps_left_out);
+        if left_out > 0 {
+            let updates = counted(left_out as usize, "update", "updates");
+            notes.push(format!("{}: {updates} left out, as a value was not finite (--on-nan).", run.name()));
+        }
+    }
+}
+
 /// The set `source`, if it is still the one with the checksum `sha256`.
 fn load(source: &str, sha256: &str, known: Option<&DataSet>) -> Result<DataSet, String> {
     let data = match known.filter(|known| known.name == source) {
@@ -198,12 +241,16 @@ fn differing(nets: &[&Net]) -> Vec<String> {
     names.into_iter().filter(differs).cloned().collect()
 }
 
-/// Names each net by what tells it from the others.
+/// The longest name, in letters, that a legend has room for on a phone.
+const LONGEST_NAME: usize = 44;
+
+/// Names each net by what tells it from the others; by a number where that is too much for a name, and the table of
+/// settings says it.
 fn name(nets: &mut [Net]) {
     let all = differing(&nets.iter().collect::<Vec<_>>());
     // What all nets with stochastic depth share does not tell them apart, though the plain net has none of it.
     let stochastic = differing(&nets.iter().filter(|net| !net.is_plain()).collect::<Vec<_>>());
-    for net in nets {
+    for (number, net) in (1..).zip(nets) {
         let arch = all.iter().any(|name| name == "arch").then(|| net.first().config.settings.arch.clone());
         let model = if net.is_plain() { "plain" } else { "stochastic" };
         let tells = |name: &String| match OF_STOCHASTIC_DEPTH.contains(&name.as_str()) {
@@ -217,6 +264,10 @@ fn name(nets: &mut [Net]) {
             "data-sha256" => format!("data {}", value.chars().take(8).collect::<String>()),
             name => format!("{name} {value}"),
         });
-        net.name = arch.into_iter().chain([model.to_string()]).chain(others).collect::<Vec<_>>().join(" ");
+        let head = arch.into_iter().chain([model.to_string()]).collect::<Vec<_>>().join(" ");
+        net.name = [head.clone()].into_iter().chain(others).collect::<Vec<_>>().join(" ");
+        if net.name.chars().count() > LONGEST_NAME {
+            net.name = format!("{head} (net {number})");
+        }
     }
 }

@@ -18,6 +18,17 @@ impl Table {
         Self { head: head.map(String::from).into(), rows: rows.map(Vec::from).collect() }
     }
 
+    /// Rows for columns, under `head`.
+    pub fn transposed(self, head: &str) -> Self {
+        let names = self.rows.iter().map(|row| row[0].clone());
+        let head = [head.to_string()].into_iter().chain(names).collect();
+        let row = |column: usize| {
+            let cells = self.rows.iter().map(|row| row[column].clone());
+            [self.head[column].clone()].into_iter().chain(cells).collect()
+        };
+        Self { head, rows: (1..self.head.len()).map(row).collect() }
+    }
+
     /// Without the columns that have no figure at all.
     pub fn dense(self) -> Self {
         let has = |column: usize| column == 0 || self.rows.iter().any(|row| row[column] != NONE);
@@ -30,6 +41,19 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_become_columns() {
+        let rows = [["a", "1", "2"], ["b", "3", "4"]].map(|row| row.map(String::from));
+        let table = Table::new(["net", "x", "y"], rows.into_iter()).transposed("setting");
+        assert_eq!(
+            (table.head, table.rows),
+            (
+                ["setting", "a", "b"].map(String::from).into(),
+                vec![["x", "1", "3"].map(String::from).to_vec(), ["y", "2", "4"].map(String::from).to_vec(),]
+            )
+        );
+    }
 
     #[test]
     fn columns_without_figures_go() {

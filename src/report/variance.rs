@@ -5,15 +5,21 @@ use serde::Serialize;
 use super::estimate::Estimate;
 use super::line::{Line, slope};
 
-/// Windows into which a run is cut.
+/// Windows into which a run is cut, if that gives each [`GOOD_WINDOW`] tests; fewer otherwise.
 pub const WINDOWS: usize = 10;
+
+/// Fewest windows: with 5, the slope over them has 3 degrees of freedom.
+const LEAST_WINDOWS: usize = 5;
+
+/// Tests in a window from which on its variance, with 3 degrees of freedom, is worth something.
+pub const GOOD_WINDOW: usize = 5;
 
 /// Tests in a window below which there is no variance about a line.
 pub const SHORTEST_WINDOW: usize = 3;
 
 /// Tests that give every window `window` of them, as the first fifth is left out: 5/4 of those in windows.
 pub const fn tests_needed(window: usize) -> usize {
-    (WINDOWS * window * 5).div_ceil(4)
+    (LEAST_WINDOWS * window * 5).div_ceil(4)
 }
 
 /// How the images of a test are drawn: without replacement.
@@ -84,7 +90,7 @@ pub struct Window {
 /// The tests of a run without its learning curve.
 ///
 /// The first fifth of the tests is left out (and up to nine more, so that windows are equally long), and the rest cut
-/// into [`WINDOWS`] windows. In each, a line is fitted by least squares, and what is looked at is the distance of the
+/// into windows, at most [`WINDOWS`]. In each, a line is fitted by least squares, and what is looked at is the distance of the
 /// tests from that line, so that the learning curve counts as no variance. Nor does any wandering of the accuracy that
 /// is slower than a window: it can not be told from learning.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,12 +112,14 @@ impl Detrended {
     /// Of a run's `tests`: steps, which ascend, and accuracies. `None` of fewer than
     /// [`tests_needed`]`(`[`SHORTEST_WINDOW`]`)`.
     pub fn of(tests: &[(u64, f64)], sample: Sample) -> Option<Self> {
-        let length = (tests.len() - tests.len().div_ceil(5)) / WINDOWS;
+        let left = tests.len() - tests.len().div_ceil(5);
+        let count = (left / GOOD_WINDOW).clamp(LEAST_WINDOWS, WINDOWS);
+        let length = left / count;
         if length < SHORTEST_WINDOW {
             return None;
         }
         let (mut windows, mut contributions) = (Vec::new(), Vec::new());
-        for tests in tests[tests.len() - WINDOWS * length..].chunks_exact(length) {
+        for tests in tests[tests.len() - count * length..].chunks_exact(length) {
             let points: Vec<(f64, f64)> = tests.iter().map(|&(step, accuracy)| (step as f64, accuracy)).collect();
             let line = Line::through(&points)?;
             let mean = points.iter().map(|(_, accuracy)| accuracy).sum::<f64>() / length as f64;
@@ -139,8 +147,8 @@ impl Detrended {
     }
 
     /// How a `part` of the windows' variance changes from step to step: the slope of its line over the windows' middle
-    /// steps, a share squared per step, with Student's interval of 8 degrees of freedom. The windows do not overlap, so
-    /// they are as good as independent. It is the variance itself that is fitted: it can be negative, and has no
+    /// steps, a share squared per step, with Student's interval of two degrees of freedom less than there are windows.
+    /// They do not overlap, so they are as good as independent. It is the variance itself that is fitted: it can be negative, and has no
     /// logarithm then.
     pub fn slope(&self, part: impl Fn(Variance) -> f64) -> Option<Estimate> {
         let point = |window: &Window| ((window.first as f64 + window.last as f64) / 2.0, part(window.variance));
@@ -173,8 +181,14 @@ mod tests {
         assert_eq!(Detrended::of(&[], SAMPLE), None);
         assert_eq!(Detrended::of(&tests(needed as u64 - 1), SAMPLE), None);
         let whole = Detrended::of(&tests(needed as u64), SAMPLE).unwrap();
-        assert_eq!((whole.windows.len(), whole.contributions.len()), (WINDOWS, WINDOWS * SHORTEST_WINDOW));
-        assert_eq!((whole.windows[0].first, whole.windows[9].last), (9, 38));
+        assert_eq!((whole.windows.len(), whole.contributions.len()), (5, 5 * SHORTEST_WINDOW));
+        assert_eq!((whole.windows[0].first, whole.windows[4].last), (5, 19));
+        // With more tests there are more windows, then longer ones.
+        let shape = |count| {
+            let whole = Detrended::of(&tests(count), SAMPLE).unwrap();
+            (whole.windows.len(), whole.contributions.len())
+        };
+        assert_eq!([shape(40), shape(62), shape(63), shape(100)], [(6, 30), (9, 45), (10, 50), (10, 80)]);
         // What lies on a line has no variance, not rounding's.
         let ramp: Vec<(u64, f64)> = (1..=100).map(|step| (step, 0.1 + step as f64 / 300.0)).collect();
         assert_eq!(Detrended::of(&ramp, SAMPLE).unwrap().variance().in_all, 0.0);

@@ -227,6 +227,11 @@ impl TrainOptions {
         Ok(net)
     }
 
+    /// Number of residual blocks of the net, which no image changes.
+    pub fn blocks(&self) -> Result<usize, OptionError> {
+        Ok(self.net(1, 10)?.blocks.len())
+    }
+
     /// Survival probability of each of `blocks` blocks: all 1 for the plain net.
     pub fn survival_probabilities(&self, blocks: usize) -> Result<Vec<f64>, OptionError> {
         let (rule, first, last) = match self.model {

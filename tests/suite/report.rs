@@ -22,6 +22,7 @@ struct MadeUp {
     seed: u64,
     steps: u64,
     survival_last: f64,
+    batch_size: u32,
     /// Steps between tests on the whole test set.
     test_every: u64,
     has_ended: bool,
@@ -30,22 +31,22 @@ struct MadeUp {
 impl MadeUp {
     /// One that ended.
     fn new(model: &'static str, seed: u64, steps: u64) -> Self {
-        Self { model, seed, steps, survival_last: 0.5, test_every: 2, has_ended: true }
+        Self { model, seed, steps, survival_last: 0.5, batch_size: 32, test_every: 2, has_ended: true }
     }
 
     fn config(&self) -> String {
-        let Self { model, seed, steps, survival_last, test_every, .. } = self;
+        let Self { model, seed, steps, survival_last, batch_size, test_every, .. } = self;
         let sha256 = DataSet::load(DataSet::EMBEDDED).unwrap().sha256();
         format!(
             "version = \"0.1.0\"\ncommand = \"sdgpu compare --seeds 2 'a <b>'\"\ntrace = false\n\
              record-gradients = true\ncheckpoint-every = \"5m\"\nkeep-checkpoints = 2\ndata-sha256 = \"{sha256}\"\n\
              [device]\nkind = \"cpu\"\nname = \"a processor\"\nbackend = \"AVX-512\"\ndriver = \"2 threads\"\n\
-             [settings]\nmodel = \"{model}\"\narch = \"resnet8\"\ndata = \"mnist\"\nvalidation = 0\nbatch-size = 32\n\
+             [settings]\nmodel = \"{model}\"\narch = \"resnet8\"\ndata = \"mnist\"\nvalidation = 0\nbatch-size = {batch_size}\n\
              steps = {steps}\neval-every = 1\neval-batch = 400\nevaluate-on = \"test-batch\"\n\
              test-every = {test_every}\noptimizer = \"adam\"\nlr = 0.001\nmomentum = 0.9\nnesterov = false\n\
              weight-decay = 0.0\nlr-schedule = \"constant\"\nwarmup-steps = 0\nsurvival = \"linear\"\n\
              survival-first = 1.0\nsurvival-last = {survival_last}\ngate-sampling = \"independent\"\n\
-             branch-scale = \"eval\"\ndropped-update = \"zero-grad\"\ndropout = 0.0\nlabel-smoothing = 0.0\n\
+             branch-scale = \"eval\"\ndropped-update = \"zero-grad\"\ndropout = 0.0\nlabel-smoothing = 0.1\n\
              initialisation = \"glorot-uniform\"\nnorm-epsilon = 0.001\nnorm-momentum = 0.01\nseed = {seed}\n\
              shuffle = true\non-nan = \"stop\"\n"
         )
@@ -106,7 +107,11 @@ impl MadeUp {
             self.steps
         );
         fs::write(folder.join("summary.json"), summary).unwrap();
-        let predictions = "image,label,predicted,probability\n0,7,7,0.75\n1,2,3,0.5\n2,1,1,0.875\n3,0,6,0.9375\n";
+        let mut predictions =
+            "image,label,predicted,probability\n0,7,7,0.75\n1,2,3,0.5\n2,1,1,0.875\n3,0,6,0.9375\n".to_string();
+        for image in 4..10_000 {
+            let _ = writeln!(predictions, "{image},{0},{0},0.75", image % 10);
+        }
         fs::write(folder.join("predictions.csv"), predictions).unwrap();
     }
 }
@@ -115,7 +120,8 @@ impl MadeUp {
 fn folder(runs: &[MadeUp]) -> TempDir {
     let folder = TempDir::new().unwrap();
     for run in runs {
-        let name = format!("{}-{}-seed{}", run.model, run.survival_last, run.seed);
+        let other_batch = if run.batch_size == 32 { String::new() } else { format!("-{}", run.batch_size) };
+        let name = format!("{}-{}{other_batch}-seed{}", run.model, run.survival_last, run.seed);
         run.write(&folder.path().join(name));
     }
     folder
@@ -228,6 +234,11 @@ fn two_nets_are_compared_in_every_figure() {
             " points, 95 % interval ",
             "(paired t, 5 seeds; p = ",
             "Is the variance of the test accuracy larger for stochastic than for plain? Over 5 seeds, ",
+            // Every second step.
+            "Tested on all test images instead: Over 5 seeds, ",
+            "after Holm\u{2019}s correction for 8 comparisons",
+            "Strong: the exponentially weighted mean",
+            "<td>label-smoothing</td><td>0.1</td>",
             "Gradient of the first convolution, mean over the second half of the run, stochastic / plain: ",
             // Gates of one in four steps are off; the survival rates are 5/6, 2/3 and 1/2.
             "<td>0\u{2013}4</td>",
@@ -267,6 +278,110 @@ fn a_sweep_has_a_heat_map_and_a_table_of_differences() {
             "Left out: Variance of the test accuracy",
         ],
     );
+}
+
+/// Means and curves are over runs that have come as far.
+#[test]
+fn a_run_that_has_not_ended_does_not_spoil_its_net() {
+    let runs: Vec<MadeUp> = (0..3).map(|seed| MadeUp::new("stochastic", seed, 12)).collect();
+    let folder = folder(&runs);
+    let whole = report(&[folder.path()]).unwrap().0;
+    // Without the last run there is the same page, but for what is said of that run.
+    let last = folder.path().join("stochastic-0.5-seed2");
+    let cut = |name: &str, lines: usize| {
+        let text = fs::read_to_string(last.join(name)).unwrap();
+        let kept: Vec<&str> = text.lines().take(lines).collect();
+        fs::write(last.join(name), kept.join("\n") + "\n").unwrap();
+    };
+    fs::remove_file(last.join("summary.json")).unwrap();
+    cut("metrics.jsonl", 5);
+    let page = report(&[folder.path()]).unwrap().0;
+    let ended = [0, 1].map(|seed| folder.path().join(format!("stochastic-0.5-seed{seed}")));
+    let alone = report(&[&ended[0], &ended[1]]).unwrap().0;
+    let said = "<p>stochastic-0.5-seed2 has not ended: 2 of 12 steps are done, and is left out beside the runs of its \
+                net that have ended.</p>\n";
+    shows(&page, &[said, "<td>0, 1</td>", "The lines join the evaluations, which are too few to be smoothed."]);
+    assert!(page.replace(said, "") == alone && whole != alone);
+    // A loss that is not finite has stopped it.
+    let metrics = fs::read_to_string(last.join("metrics.jsonl")).unwrap();
+    let loss =
+        metrics.lines().nth(3).unwrap().split("\"loss\":").nth(1).unwrap().split(',').next().unwrap().to_string();
+    fs::write(last.join("metrics.jsonl"), metrics.replace(&format!("\"loss\":{loss}"), "\"loss\":null")).unwrap();
+    shows(&report(&[folder.path()]).unwrap().0, &["has stopped at step 2 of 12, whose loss is not finite, and is"]);
+}
+
+/// A sweep of two more nets than there are colours, beside nets of another batch size.
+#[test]
+fn no_net_is_lost_without_a_word() {
+    let mut runs = vec![MadeUp::new("resnet", 0, 4)];
+    for tenth in 1..10 {
+        runs.push(MadeUp { survival_last: f64::from(tenth) / 10.0, ..MadeUp::new("stochastic", 0, 4) });
+    }
+    for survival_last in [0.25, 0.75] {
+        runs.push(MadeUp { survival_last, batch_size: 16, ..MadeUp::new("stochastic", 1, 4) });
+    }
+    let folder = folder(&runs);
+    let (page, _) = report(&[folder.path()]).unwrap();
+    let csv = |figure: &str| {
+        let from = page.split_once(&format!("download=\"{figure}.csv\"")).unwrap().1;
+        from.split_once("</a>").unwrap().0.replace("%0A", "\n").replace("%20", " ")
+    };
+    let nets = |figure: &str| {
+        let mut names: Vec<String> =
+            csv(figure).lines().skip(1).filter_map(|line| Some(line.split_once(',')?.0.to_string())).collect();
+        names.dedup();
+        names.len()
+    };
+    // The plain net has no gates; the two others are no part of the sweep.
+    assert_eq!([nets("gates"), nets("cost"), nets("survival")], [11, 12, 10]);
+    shows(
+        &page,
+        &[
+            "There are colours for 8 nets; not drawn: ",
+            "Of 11 nets, the first 4 have their bar codes drawn.",
+            "At p_L = 1 every block survives",
+            "Not drawn, as it has not ended or differs in other settings: stochastic batch-size 16 p_L=0.25 and \
+             stochastic batch-size 16 p_L=0.75.",
+        ],
+    );
+    // Nothing is compared with what is not there.
+    let others: Vec<PathBuf> =
+        [0.25, 0.75].map(|last| folder.path().join(format!("stochastic-{last}-16-seed1"))).into();
+    let others: Vec<&Path> = others.iter().map(PathBuf::as_path).collect();
+    shows(
+        &report(&others).unwrap().0,
+        &["No net without stochastic depth is among them, and about differences nothing"],
+    );
+    let strangers = [folder.path().join("resnet-0.5-seed0"), others[0].to_path_buf()];
+    shows(
+        &report(&[&strangers[0], &strangers[1]]).unwrap().0,
+        &["No net with stochastic depth is compared, as there is no plain net that is equal to one of them"],
+    );
+}
+
+/// The same images in another folder are the same data; runs without a common seed are no pairs.
+#[test]
+fn data_may_lie_anywhere_and_strangers_are_named() {
+    let folder = folder(&[MadeUp::new("resnet", 0, 4), MadeUp::new("stochastic", 0, 4)]);
+    let config = folder.path().join("stochastic-0.5-seed0/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("data = \"mnist\"", "data = \"/elsewhere\"")).unwrap();
+    shows(&report(&[folder.path()]).unwrap().0, &["2 runs of 2 nets", "one seed gives no interval"]);
+    fs::write(&config, text.replace("seed = 0", "seed = 1")).unwrap();
+    shows(&report(&[folder.path()]).unwrap().0, &["stochastic and plain are not compared, as no seed is the same."]);
+}
+
+/// A folder that held a report about other runs holds none of its figures afterwards.
+#[test]
+fn figures_of_an_earlier_report_go() {
+    let runs = compared(1, 4);
+    let figures = runs.path().join("figures");
+    fs::create_dir(&figures).unwrap();
+    for name in ["survival.svg", "mine.svg"] {
+        fs::write(figures.join(name), "").unwrap();
+    }
+    Report::new(&[runs.path().to_path_buf()], None).unwrap().write(runs.path()).unwrap();
+    assert!(!figures.join("survival.svg").exists() && figures.join("mine.svg").exists());
 }
 
 /// What a run lacks is said, and the rest is shown.
@@ -320,12 +435,42 @@ fn foreign_and_broken_files_are_named() {
     broken("metrics.jsonl", &[b'x'; 1 << 21], "line 1: is longer than");
     broken("metrics.jsonl", format!("{line}\n{line}\n").as_bytes(), "line 2: step 1 follows step 1");
     let gates = format!("{line}\n{}\n", line.replace("\"step\":1", "\"step\":2").replace("111", "11"));
+    let five = line.replace("111", "11111") + "\n";
+    broken("metrics.jsonl", five.as_bytes(), "line 1: the gates are 11111; a 1 or a 0 for each of 3 blocks is needed");
     broken("metrics.jsonl", gates.as_bytes(), "line 2: the gates are 11; a 1 or a 0 for each of 3 blocks is needed");
     let test = r#"{"kind":"eval","split":"moon","step":1,"loss":1,"accuracy":0.5,"images":4}"#;
     broken("metrics.jsonl", format!("{line}\n{test}\n").as_bytes(), "line 2: moon is no set of images");
     let test = test.replace("moon", "test").replace("\"step\":1", "\"step\":3");
     broken("metrics.jsonl", format!("{line}\n{test}\n").as_bytes(), "line 2: an evaluation at step 3");
     broken("timing.jsonl", b"{\"step\":1}\n", "line 1: missing field `seconds`");
+    let timing = b"{\"step\":1,\"seconds\":-1,\"images_per_second\":1}\n";
+    broken("timing.jsonl", timing, "step 1 took -1 seconds; a time is 0 or more");
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    let misset = |from: &str, to: &str, expected: &str| {
+        assert!(config.contains(from), "{config}");
+        broken("config.toml", config.replace(from, to).as_bytes(), expected);
+    };
+    misset("survival-last = 0.5", "survival-last = 7.0", "--survival-last is 7; it must be in (0, 1]");
+    misset("batch-size = 32", "batch-size = 0", "--batch-size is 0; it must be from 1 to");
+    misset("\"resnet8\"", "\"resnet9\"", "resnet9");
+    let summary = fs::read_to_string(run.join("summary.json")).unwrap();
+    broken(
+        "summary.json",
+        summary.replace("\"steps\":4", "\"steps\":5").as_bytes(),
+        "5 steps, where metrics.jsonl has 4",
+    );
+    let accuracy = summary.replace("\"accuracy\":0.", "\"accuracy\":17.");
+    broken("summary.json", accuracy.as_bytes(), "where it is a share of 1");
+    let predictions = fs::read_to_string(run.join("predictions.csv")).unwrap();
+    let short: Vec<&str> = predictions.lines().take(50).collect();
+    let expected = "49 predictions, where summary.json has 10000 test images";
+    broken("predictions.csv", (short.join("\n") + "\n").as_bytes(), expected);
+    broken(
+        "predictions.csv",
+        predictions.replace("0,7,7,0.75", "0,7,7,7.5").as_bytes(),
+        "image 0 with probability 7.5",
+    );
+    broken("predictions.csv", predictions.replace("0,7,7,", "99999,7,7,").as_bytes(), "image 99999 with probability");
     broken("summary.json", b"{}", "missing field");
     broken("predictions.csv", b"a,b\n", "line 1: should be image,label,predicted,probability");
     broken("predictions.csv", b"image,label,predicted,probability\n1,2,3\n", "line 2: ");
@@ -333,6 +478,8 @@ fn foreign_and_broken_files_are_named() {
     fs::remove_file(run.join("metrics.jsonl")).unwrap();
     assert!(report(&[&run]).unwrap_err().contains("metrics.jsonl: "));
     fs::write(run.join("metrics.jsonl"), "").unwrap();
+    assert!(report(&[&run]).unwrap_err().contains("summary.json: 4 steps, where metrics.jsonl has 0"));
+    fs::remove_file(run.join("summary.json")).unwrap();
     assert!(report(&[&run]).unwrap_err().starts_with("no run has done a step yet: "));
     let empty = TempDir::new().unwrap();
     assert!(report(&[empty.path()]).unwrap_err().contains("holds no run; give run directories"));

@@ -169,12 +169,14 @@ fn a_comparison_is_that_of_numpy_scipy_and_arch() {
         assert_estimate(&actual.in_all, expected.slope_in_all);
         assert_estimate(&actual.beyond_sampling, expected.slope_beyond_sampling);
     }
-    let mut p_values = [pair.findings.ratio.p_value, nets[0].slope_in_all[3], nets[1].slope_in_all[3]];
+    let [ratio_p, beyond_p] =
+        [pair.findings.ratio, pair.findings.difference_beyond_sampling].map(|found| found.p_value);
+    let mut p_values = [ratio_p, beyond_p, nets[0].slope_in_all[3], nets[1].slope_in_all[3]];
     holm(&mut p_values);
     for (actual, expected) in pair.findings.corrected.into_iter().zip(p_values) {
         assert_near(actual, expected, 0.0);
     }
-    assert_eq!(pair.findings.basis, Basis::Tests { seed: 0, block: block_length.ceil() as usize });
+    assert_eq!(pair.findings.basis, Basis::Tests { seed: 0, block: block_length.ceil() as usize, windows: 10 });
     // Both bootstraps draw at random: the ends of their intervals have a deviation of about 1 % of the width.
     for (actual, [value, low, high]) in [(&pair.findings.ratio, ratio), (&pair.findings.difference, difference)] {
         assert_near(actual.value, value, 0.0);

@@ -7,7 +7,7 @@ use crate::data::DataSet;
 use crate::device::gpu::Backend;
 use crate::model::survival::Rule;
 use crate::plan::{BranchScale, GateSampling};
-use crate::train::{DroppedUpdate, LearningRateSchedule, Model, OptimizerKind};
+use crate::train::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind};
 
 /// A set of defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -56,7 +56,7 @@ pub struct TrainingArgs {
     /// mnist, or a folder with the four IDX files, gzipped or not
     #[arg(long, value_name = "mnist|DIR", default_value = DataSet::EMBEDDED)]
     pub data: String,
-    /// Images held out of the training set, to choose the best weights on [default: a twelfth]
+    /// Images held out of the training set, to choose the best weights on [default: a twelfth; 0 with test batches]
     #[arg(long, value_name = "N")]
     pub validation: Option<usize>,
     /// Images in a training batch
@@ -68,10 +68,14 @@ pub struct TrainingArgs {
     /// Training steps
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
-    /// Steps between evaluations [default: a sixth of the run, at most an epoch]
+    /// validation, or test-batch: a random batch of test images, as in the notebook [default: validation, but
+    /// test-batch in `compare` unless --validation is given]
+    #[arg(long, value_parser = named::<EvaluateOn>)]
+    pub evaluate_on: Option<EvaluateOn>,
+    /// Steps between evaluations [default: a sixth of the run, at most an epoch; each step on test batches]
     #[arg(long, value_name = "N")]
     pub eval_every: Option<u64>,
-    /// Images in an evaluation batch
+    /// Images in an evaluation batch [default: 250, but as many as in a training batch on test batches]
     #[arg(long, value_name = "N")]
     pub eval_batch: Option<u32>,
     /// Steps between tests on all test images on the way; nothing is chosen by them [default: 0, none]

@@ -9,7 +9,7 @@ use super::report::write_into;
 use super::resolve::resolve;
 use super::runs::{Series, SeriesRun};
 use crate::data::DataSet;
-use crate::train::{Model, TrainOptions};
+use crate::train::{EvaluateOn, Model, TrainOptions};
 
 mod table;
 
@@ -24,10 +24,13 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
         return Err(BadInput(format!("--baseline and --candidate are both {name}; one has to be the other net")).into());
     }
     let data = DataSet::load(&args.training.data)?;
+    // As the notebook compares them: on test batches, the same for both nets.
+    let asked = args.training.evaluate_on;
+    let evaluate_on = asked.or(args.training.validation.is_none().then_some(EvaluateOn::TestBatch));
     let mut runs = Vec::new();
     for seed in seeds(&args.training, args.seeds)? {
         for model in models {
-            let given = TrainingArgs { seed, ..args.training.clone() };
+            let given = TrainingArgs { seed, evaluate_on, ..args.training.clone() };
             let settings = resolve(&for_model(model, &args.net, given), &data)?;
             let settings = TrainOptions { on_nan: args.run.on_nan, ..settings };
             runs.push(SeriesRun { name: format!("{}-seed{seed}", model.name()), settings });

@@ -91,28 +91,44 @@ fn difference(nets: &[Net; 2]) -> Option<String> {
 fn time_saved(nets: &[Net; 2]) -> Vec<String> {
     let mut lines = Vec::new();
     let [baseline, candidate] = [0, 1].map(|index| nets[index].name);
-    let total = |side: fn(&(&Summary, &Summary)) -> f64| pairs(nets).iter().map(side).sum::<f64>();
-    let (before, after) = (total(|pair| pair.0.step_seconds), total(|pair| pair.1.step_seconds));
-    if before > 0.0 {
-        let (share, more) = (100.0 * (1.0 - after / before).abs(), if after > before { "more" } else { "less" });
+    let times: Vec<(f64, f64)> = pairs(nets).iter().map(|pair| (pair.0.step_seconds, pair.1.step_seconds)).collect();
+    if let Some((share, interval)) = less_time(&times) {
+        let (before, after) = times.iter().fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
         lines.push(format!(
-            "training steps of {candidate} took {share:.0} % {more} time than those of {baseline}: {after:.1} s \
+            "training steps of {candidate} took {share} less time than those of {baseline}{interval}: {after:.1} s \
              against {before:.1} s"
         ));
     }
     for net in nets {
-        let priced = net.ended().into_iter().filter_map(|run| Some((run.step_seconds, run.all_gates_seconds?)));
-        let (took, all_gates) = priced.fold((0.0, 0.0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
-        if all_gates > 0.0 {
+        let priced = |run: &Summary| Some((run.all_gates_seconds?, run.step_seconds));
+        let times: Vec<(f64, f64)> = net.ended().into_iter().filter_map(priced).collect();
+        if let Some((share, interval)) = less_time(&times) {
+            let (all_gates, took) = times.iter().fold((0.0, 0.0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
             lines.push(format!(
-                "skipping saved {} {:.1} s of {all_gates:.1} s ({:.0} %): the same steps with all gates on",
+                "skipping saved {} {share}{interval}, {:.1} s of {all_gates:.1} s: the same steps with all gates on",
                 net.name,
                 all_gates - took,
-                100.0 * (1.0 - took / all_gates)
             ));
         }
     }
     lines
+}
+
+/// What share of the first of two times the second saves, by the geometric mean of their ratios over the seeds, and the
+/// interval in words: nothing of no pairs.
+fn less_time(times: &[(f64, f64)]) -> Option<(String, String)> {
+    let logarithms: Vec<f64> = times.iter().map(|(before, after)| (after / before).ln()).collect();
+    let percent = |logarithm: f64| {
+        // Without the sign of a zero.
+        let percent = (100.0 * (1.0 - logarithm.exp())).round() + 0.0;
+        format!("{percent} %")
+    };
+    let middle = mean(&logarithms);
+    let interval = match mean_difference(&logarithms) {
+        Some(ratio) => format!(" (95 % interval {} to {})", percent(ratio.high), percent(ratio.low)),
+        None => " (one seed: no interval)".into(),
+    };
+    middle.is_finite().then(|| (percent(middle), interval))
 }
 
 #[cfg(test)]
@@ -146,8 +162,11 @@ mod tests {
         let expected = "stochastic - resnet: +2.00 points of test accuracy, 95 % interval -10.71 to +14.71 \
                         (paired t, 2 seeds): a claim about the nets needs 5 seeds";
         assert!(text.contains(expected), "{text}");
-        assert!(text.contains("took 25 % less time than those of resnet: 15.0 s against 20.0 s"), "{text}");
-        assert!(text.contains("skipping saved stochastic 5.0 s of 20.0 s (25 %)"), "{text}");
+        // Of the ratios 0.8 and 0.7: sqrt(0.56) = 0.748, and their logarithms are 0.1335 apart, so 0.848 to each side.
+        let expected = "took 25 % less time than those of resnet (95 % interval -75 % to 68 %): 15.0 s against 20.0 s";
+        assert!(text.contains(expected), "{text}");
+        let expected = "skipping saved stochastic 25 % (95 % interval -75 % to 68 %), 5.0 s of 20.0 s: the same steps";
+        assert!(text.contains(expected), "{text}");
         assert!(text.contains("stochastic      2  93.00 % +- 2.83"), "{text}");
     }
 
@@ -155,7 +174,9 @@ mod tests {
     fn one_seed_gives_no_conclusion() {
         let nets = [(0.9, "resnet"), (0.8, "stochastic")]
             .map(|(accuracy, name)| Net { name, summaries: vec![summary(accuracy, 1.0, None)] });
-        assert!(lines(&nets).join("\n").contains("-10.00 points of test accuracy, with one seed: no interval"));
+        let text = lines(&nets).join("\n");
+        assert!(text.contains("-10.00 points of test accuracy, with one seed: no interval"), "{text}");
+        assert!(text.contains("took 0 % less time than those of resnet (one seed: no interval)"), "{text}");
         let none = ["resnet", "stochastic"].map(|name| Net { name, summaries: vec![None] });
         assert_eq!(lines(&none).len(), 4);
     }

@@ -103,7 +103,8 @@ impl Plot {
             return;
         };
         let left = y.ticks.iter().map(|(_, name)| text_width(name)).fold(0.0, f64::max) + GAP;
-        let area = Area { left, right: width - RIGHT, top: self.head(), bottom: height - FOOT, x, y };
+        let last = x.ticks.last().map_or(0.0, |(_, name)| text_width(name) / 2.0);
+        let area = Area { left, right: width - RIGHT.max(last), top: self.head(), bottom: height - FOOT, x, y };
         area.axes(svg, self);
         self.layers.iter().for_each(|layer| area.layer(svg, layer));
     }

@@ -5,36 +5,45 @@ use std::fmt::Write;
 use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Layer, Panel, Plot, Point, Stroke};
 use crate::report::comparison::{Compared, Measure};
-use crate::report::curves::{Curve, Spread, late_mean, layers, of_evaluations, smooth, spread};
+use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, late_mean, layers, of_evaluations, smooth, spread};
 use crate::report::runs::Run;
 use crate::report::study::{Net, Study};
+use crate::report::words::listed;
+use crate::train::TrainOptions;
 
 /// Tests on all test images that are drawn.
 const MOST_DOTS: usize = 60;
 
-/// Accuracy in percent, raw, of the evaluations that the figure is about.
-fn raw(run: &Run) -> Curve {
-    let on_test = if run.test_batches.is_empty() { &run.validation } else { &run.test_batches };
-    of_evaluations(on_test, |evaluation| 100.0 * evaluation.accuracy)
+/// Accuracy in percent, raw, on random test batches or on the validation images.
+fn raw(run: &Run, on_test: bool) -> Curve {
+    let evaluations = if on_test { &run.test_batches } else { &run.validation };
+    of_evaluations(evaluations, |evaluation| 100.0 * evaluation.accuracy)
 }
 
 /// Raw and smoothed accuracy of each net, whole and in the second half of the run.
 pub fn draw(study: &Study) -> Drawn {
-    let is_on_test = study.runs().any(|run| !run.test_batches.is_empty());
-    let drawn = |net: &Net| net.runs.iter().all(|run| raw(run).len() > 1 && run.test_batches.is_empty() != is_on_test);
-    let nets: Vec<(usize, &Net)> = shown(study).filter(|(_, net)| drawn(net)).collect();
-    let Some(&(_, first)) = nets.first() else {
+    let is_on_test = study.runs().any(|run| run.test_batches.len() > 1);
+    let has_curve = |net: &Net| net.runs.iter().all(|run| raw(run, is_on_test).len() > 1);
+    let (nets, others): (Vec<(usize, &Net)>, Vec<_>) = shown(study).partition(|(_, net)| has_curve(net));
+    if nets.is_empty() {
         return Err("Accuracy after each step: no net was evaluated on the way more than once.".into());
+    }
+    let images = |settings: &TrainOptions| match is_on_test {
+        true => format!("a random batch of {} test images", settings.eval_batch),
+        false => format!("{} validation images", settings.validation),
     };
-    let settings = &first.first().config.settings;
-    let (title, label) = match is_on_test {
-        true => (format!("Accuracy on a random batch of {} test images", settings.eval_batch), "test accuracy (%)"),
-        false => (format!("Accuracy on {} validation images", settings.validation), "validation accuracy (%)"),
+    let rhythm = |settings: &TrainOptions| match settings.eval_every {
+        1 => "each training step".to_string(),
+        every => format!("every {every} training steps, and at the end"),
     };
+    let any = if is_on_test { "random batches of test images" } else { "validation images" };
+    let images = shared(&nets, images).unwrap_or_else(|| any.into());
+    let rhythm = shared(&nets, rhythm).unwrap_or_else(|| "each evaluation".into());
+    let label = if is_on_test { "test accuracy (%)" } else { "validation accuracy (%)" };
     let mut csv = "net,step,raw_mean,smoothed_mean,smoothed_low,smoothed_high\n".to_string();
     let (mut whole, mut late) = (Vec::new(), Vec::new());
     for &(series, net) in &nets {
-        let curves: Vec<Curve> = net.runs.iter().map(raw).collect();
+        let curves: Vec<Curve> = net.runs.iter().map(|run| raw(run, is_on_test)).collect();
         let smoothed: Vec<Curve> = curves.iter().map(|curve| smooth(curve)).collect();
         let (curves, smoothed) = (spread(&curves), spread(&smoothed));
         let tests: Vec<Curve> =
@@ -81,23 +90,33 @@ pub fn draw(study: &Study) -> Drawn {
     };
     let panels = vec![panel("the whole run", whole), panel("its second half", late)];
     let has_tests = nets.iter().any(|(_, net)| net.runs.iter().all(|run| run.tests.len() > 1));
+    let longest = nets.iter().flat_map(|(_, net)| &net.runs).map(|run| raw(run, is_on_test).len()).max();
     let mut text = vec![format!(
-        "Faint: each evaluation{}. Strong: the exponentially weighted mean with a span of 20 evaluations, as the \
-         notebook draws it. {}{}",
-        if first.runs.len() > 1 { ", mean over the seeds" } else { "" },
+        "{} {}{}",
+        match longest >= Some(LEAST_TO_SMOOTH) {
+            true => {
+                "Faint: each evaluation, mean over the seeds. Strong: the exponentially weighted mean with a span of \
+                 20 evaluations, as the notebook draws it."
+            }
+            false => "The lines join the evaluations, which are too few to be smoothed.",
+        },
         if is_on_test && has_tests { "Dots: tests on all test images. " } else { "" },
         lines_and_bands(study)
     )];
+    if !others.is_empty() {
+        let names: Vec<String> = others.iter().map(|(_, net)| net.name.clone()).collect();
+        text.push(format!("Not drawn, as not evaluated on {any} more than once: {}.", listed(&names)));
+    }
     let compared = Compared {
         what: "accuracy, mean over the second half of the run",
         measure: Measure::Difference("points"),
-        figure: &|run| late_mean(run, &raw(run)),
+        figure: &|run| late_mean(run, &raw(run, is_on_test)),
     };
     let (sentences, table) = compared.tell(study);
     text.extend(sentences);
     Ok(Figure {
         name: "accuracy",
-        title: format!("{title}, after {}", every(settings.eval_every)),
+        title: format!("Accuracy on {images}, after {rhythm}"),
         text,
         drawing: Drawing { legend: legend(nets.iter().copied()), panels },
         tables: table.into_iter().collect(),
@@ -105,6 +124,9 @@ pub fn draw(study: &Study) -> Drawn {
     })
 }
 
-fn every(steps: u64) -> String {
-    if steps == 1 { "each training step".into() } else { format!("every {steps} training steps") }
+/// What all `nets` have in common.
+fn shared<T: PartialEq>(nets: &[(usize, &Net)], of: impl Fn(&TrainOptions) -> T) -> Option<T> {
+    let mut all = nets.iter().map(|(_, net)| of(&net.first().config.settings));
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
 }

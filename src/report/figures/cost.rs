@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell, legend, shown};
-use crate::report::chart::{Axis, Drawing, Key, Layer, Mark, Panel, Plot, Shape, Sign, Strips, Stroke, number};
+use super::{Drawn, Figure, beyond_colours, cell, legend, shown};
+use crate::report::chart::{
+    Axis, COLOURS, Drawing, Key, Layer, Mark, Panel, Plot, Shape, Sign, Strips, Stroke, number,
+};
 use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, spread};
 use crate::report::estimate::Estimate;
@@ -22,8 +24,8 @@ struct Cost<'a> {
     net: &'a Net,
     /// Mean over the runs; `None` without the data set.
     flop: Option<Flop>,
-    /// Of each run with a measurement of all gates, the share of time that skipping saved, in percent.
-    saved: Vec<f64>,
+    /// Of each run with a measurement of all gates, its time over what they would have taken.
+    shares: Vec<f64>,
     /// Training images per second in windows along the run.
     speed: Vec<(f64, f64)>,
 }
@@ -37,11 +39,11 @@ impl<'a> Cost<'a> {
             promised: average(|flop| flop.promised),
             done: average(|flop| flop.done),
         });
-        let saved = net.each(|run| {
+        let shares = net.each(|run| {
             let summary = run.summary.as_ref()?;
-            Some(100.0 * (1.0 - summary.step_seconds / summary.all_gates_seconds?))
+            Some(summary.step_seconds / summary.all_gates_seconds?).filter(|share| share.is_finite() && *share > 0.0)
         });
-        Self { series, net, flop, saved, speed: speed(net) }
+        Self { series, net, flop, shares, speed: speed(net) }
     }
 
     /// Percent of the operations of all gates that are left out, promised and done.
@@ -57,12 +59,22 @@ impl<'a> Cost<'a> {
         if let Some([promised, done]) = self.flop_saved() {
             marks.extend([mark(promised, Shape::Ring, None), mark(done, Shape::Tick, None)]);
         }
-        if !self.saved.is_empty() {
-            let ends =
-                self.saved.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
-            marks.push(mark(mean(&self.saved), Shape::Dot, Some(ends)));
+        if let Some(middle) = self.time_saved() {
+            let ends = self.shares.iter().map(|&share| saved(share));
+            let ends = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
+            marks.push(mark(middle, Shape::Dot, Some(ends)));
         }
         marks
+    }
+
+    /// Logarithms of the shares: a mean of shares themselves could come with an interval beyond 100 %.
+    fn logarithms(&self) -> Vec<f64> {
+        self.shares.iter().map(|share| share.ln()).collect()
+    }
+
+    /// Percent of the time of all gates, by the geometric mean of the shares.
+    fn time_saved(&self) -> Option<f64> {
+        (!self.shares.is_empty()).then(|| saved(mean(&self.logarithms()).exp()))
     }
 
     fn row(&self) -> [String; 9] {
@@ -73,10 +85,12 @@ impl<'a> Cost<'a> {
         let or_dash = |figure: Option<f64>, decimals: usize, unit: &str| {
             figure.map_or(NONE.into(), |figure| format!("{}{unit}", number(figure, decimals)))
         };
-        let saved = (!self.saved.is_empty()).then(|| mean(&self.saved));
-        let interval = mean_difference(&self.saved).map_or(String::new(), |Estimate { low, high, .. }| {
-            format!(" ({} to {})", number(low, 1), number(high, 1))
+        let interval = mean_difference(&self.logarithms()).map(Estimate::exp);
+        let interval = interval.map_or(String::new(), |Estimate { low, high, .. }| {
+            format!(" ({} to {})", number(saved(high), 1), number(saved(low), 1))
         });
+        let time = summaries(milliseconds);
+        let batch = f64::from(self.net.first().config.settings.batch_size);
         let flop_saved = self.flop_saved();
         [
             self.net.name.clone(),
@@ -85,11 +99,23 @@ impl<'a> Cost<'a> {
             or_dash(self.flop.map(|flop| flop.done / 1e9), 2, ""),
             or_dash(flop_saved.map(|[promised, _]| promised), 1, " %"),
             or_dash(flop_saved.map(|[_, done]| done), 1, " %"),
-            or_dash(saved, 1, " %") + &interval,
-            or_dash(summaries(milliseconds), 1, ""),
-            or_dash(summaries(|run| Some(run.summary.as_ref()?.images_per_second)), 0, ""),
+            or_dash(self.time_saved(), 1, " %") + &interval,
+            or_dash(time, 1, ""),
+            or_dash(time.map(|milliseconds| 1e3 * batch / milliseconds), 0, ""),
         ]
     }
+}
+
+/// Percent saved where a `share` is left.
+fn saved(share: f64) -> f64 {
+    100.0 * (1.0 - share)
+}
+
+/// How many runs were made at once, as its command says.
+fn jobs(run: &Run) -> u32 {
+    let words: Vec<&str> = run.config.command.iter().flat_map(|command| command.split([' ', '='])).collect();
+    let jobs = words.windows(2).find(|words| words[0] == "--jobs").and_then(|words| words[1].parse().ok());
+    jobs.unwrap_or(1)
 }
 
 /// Mean wall time of a training step.
@@ -100,7 +126,7 @@ fn milliseconds(run: &Run) -> Option<f64> {
 
 /// Shares saved, and images per second along the run.
 pub fn draw(study: &Study) -> Drawn {
-    let costs: Vec<Cost> = shown(study).map(|(series, net)| Cost::of(study, series, net)).collect();
+    let costs: Vec<Cost> = study.nets.iter().enumerate().map(|(series, net)| Cost::of(study, series, net)).collect();
     let mut panels = Vec::new();
     let strips: Vec<(String, Vec<Mark>)> = costs
         .iter()
@@ -109,7 +135,8 @@ pub fn draw(study: &Study) -> Drawn {
         .filter(|(_, marks)| !marks.is_empty())
         .collect();
     let mut keys = legend(shown(study));
-    if !strips.is_empty() {
+    let has_strips = !strips.is_empty();
+    if has_strips {
         let grey = |shape, name: &str| Key { series: 7, sign: Sign::Mark(shape), name: name.into() };
         keys.push(grey(Shape::Ring, "FLOP promised"));
         keys.push(grey(Shape::Tick, "FLOP left out"));
@@ -122,6 +149,7 @@ pub fn draw(study: &Study) -> Drawn {
     }
     let layers: Vec<Layer> = costs
         .iter()
+        .take(COLOURS)
         .filter(|cost| cost.speed.len() > 1)
         .map(|cost| Layer::Line { series: cost.series, stroke: Stroke::Strong, points: cost.speed.clone() })
         .collect();
@@ -148,12 +176,17 @@ pub fn draw(study: &Study) -> Drawn {
         "images/s",
     ];
     let table = Table::new(head, costs.iter().map(Cost::row)).dense();
-    let mut text = vec![
-        "Promised is what the survival probabilities leave out of a step's operations on average; left out is what \
+    let explained = "Promised is what the survival probabilities leave out of a step's operations on average; left out is what \
          the drawn gates did. Time saved is held against steps with all gates on, measured along the same run; its \
-         bar reaches from the lowest run to the highest. Stem, head and down-sampling shortcuts always run."
-            .to_string(),
-    ];
+         bar reaches from the lowest run to the highest, and where there are several, the mean is that of ratios \
+         (geometric). Stem, head and down-sampling shortcuts always run.";
+    let mut text: Vec<String> = has_strips.then(|| explained.into()).into_iter().collect();
+    if study.runs().any(|run| jobs(run) > 1) {
+        let sentence = "Several runs were made at once (--jobs): they took from each other, and so no figure of time \
+                        here says what skipping saves.";
+        text.push(sentence.into());
+    }
+    text.extend(beyond_colours(study));
     let compared = Compared { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };
     let (sentences, compared) = compared.tell(study);
     text.extend(sentences);
@@ -162,7 +195,10 @@ pub fn draw(study: &Study) -> Drawn {
     }
     Ok(Figure {
         name: "cost",
-        title: "Time and FLOP saved by skipping, against the promise".into(),
+        title: match has_strips {
+            true => "Time and FLOP saved by skipping, against the promise".into(),
+            false => "Training images per second".into(),
+        },
         text,
         drawing: Drawing { legend: keys, panels },
         csv: csv(&costs),
@@ -194,8 +230,8 @@ fn csv(costs: &[Cost]) -> String {
                 let _ = writeln!(text, "{name},FLOP a step: {figure},,{value:.0}");
             }
         }
-        for saved in &cost.saved {
-            let _ = writeln!(text, "{name},time saved in %,,{saved:.3}");
+        for &share in &cost.shares {
+            let _ = writeln!(text, "{name},time saved in %,,{:.3}", saved(share));
         }
         for (step, speed) in &cost.speed {
             let _ = writeln!(text, "{name},images per second,{step},{speed:.1}");

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::{Drawn, Figure, cell, legend, shown};
+use super::{Drawn, Figure, beyond_colours, cell, legend, shown};
 use crate::report::chart::{Axis, BarCode, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
 use crate::report::study::{Net, Study};
 use crate::report::table::Table;
@@ -13,18 +13,22 @@ use crate::report::words::listed;
 /// Nets whose bar codes are drawn.
 const BAR_CODES: usize = 4;
 
+/// Width over which the points of one block are spread, in blocks.
+const SPREAD: f64 = 0.6;
+
 /// A bar code of each net with stochastic depth, and the empirical against the intended survival rate.
 pub fn draw(study: &Study) -> Drawn {
-    let nets: Vec<(usize, &Net)> = shown(study).filter(|(_, net)| !net.is_plain()).collect();
+    let nets: Vec<(usize, &Net)> = study.nets.iter().enumerate().filter(|(_, net)| !net.is_plain()).collect();
     if nets.is_empty() {
         return Err("Gates: every block of every net ran in every step.".into());
     }
+    let drawn: Vec<(usize, &Net)> = shown(study).filter(|(_, net)| !net.is_plain()).collect();
     let mut panels = Vec::new();
-    for &(series, net) in nets.iter().take(BAR_CODES) {
+    for &(series, net) in drawn.iter().take(BAR_CODES) {
         let run = net.first();
         let name = if nets.len() > 1 { format!("{}, ", net.name) } else { String::new() };
         panels.push(Panel::BarCode(BarCode {
-            title: format!("{name}seed {}: a bar where the block ran", run.seed()),
+            title: format!("{name}seed {}", run.seed()),
             columns: "training step".into(),
             rows: "block, from the input down".into(),
             series,
@@ -33,7 +37,7 @@ pub fn draw(study: &Study) -> Drawn {
     }
     let mut csv = "net,block,intended,ran,steps,low,high\n".to_string();
     let mut text = vec![
-        "The empirical rates have Wilson\u{2019}s intervals, 95 % for all blocks of all nets together (Bonferroni)."
+        "A bar stands where the block ran. The empirical rates have Wilson\u{2019}s intervals, 95 % for all blocks of all nets together (Bonferroni)."
             .to_string(),
     ];
     let (mut layers, mut intended_layers) = (Vec::new(), Vec::new());
@@ -42,11 +46,14 @@ pub fn draw(study: &Study) -> Drawn {
     for &(series, net) in &nets {
         let rates = Rate::of(net);
         let mut points = Vec::new();
+        // Nets stand beside each other around a block's number.
+        let place = drawn.iter().position(|&(other, _)| other == series);
+        let beside = place.map_or(0.0, |place| SPREAD * ((place as f64 + 0.5) / drawn.len() as f64 - 0.5));
         for (block, rate) in (1u32..).zip(&rates) {
             let (low, high) = rate.interval(z);
             let percent = |share: f64| 100.0 * share;
             points.push(Point {
-                x: block.into(),
+                x: f64::from(block) + beside,
                 y: percent(rate.share()),
                 interval: Some((percent(low), percent(high))),
             });
@@ -54,8 +61,10 @@ pub fn draw(study: &Study) -> Drawn {
             let _ = writeln!(csv, "{},{block},{intended:.6},{ran},{steps},{low:.6},{high:.6}", cell(&net.name));
         }
         let line = (1u32..).zip(&rates).map(|(block, rate)| (block.into(), 100.0 * rate.intended)).collect();
-        intended_layers.push(Layer::Line { series, stroke: Stroke::Dashed, points: line });
-        layers.push(Layer::Points { series, points });
+        if place.is_some() {
+            intended_layers.push(Layer::Line { series, stroke: Stroke::Dashed, points: line });
+            layers.push(Layer::Points { series, points });
+        }
         rows.push(verdict(net, &rates, z));
     }
     intended_layers.extend(layers);
@@ -66,13 +75,14 @@ pub fn draw(study: &Study) -> Drawn {
         y: Axis::round("survival rate (%)"),
         layers: intended_layers,
     }));
-    let mut keys = legend(nets.iter().copied());
+    let mut keys = legend(drawn.iter().copied());
     let grey = |sign, name: &str| Key { series: 7, sign, name: name.into() };
     keys.push(grey(Sign::Line(Stroke::Dashed), "intended"));
     keys.push(grey(Sign::Mark(crate::report::chart::Shape::Dot), "empirical, with its interval"));
     if nets.len() > BAR_CODES {
         text.push(format!("Of {} nets, the first {BAR_CODES} have their bar codes drawn.", nets.len()));
     }
+    text.extend(beyond_colours(study));
     Ok(Figure {
         name: "gates",
         title: "Gates: which blocks ran in the first steps, and how often each ran in all".into(),

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Panel, Plot, Stroke};
 use crate::report::comparison::{Compared, Measure};
-use crate::report::curves::{Curve, Spread, late_mean, layers, smooth, spread};
+use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, late_mean, layers, smooth, spread};
 use crate::report::runs::Run;
 use crate::report::study::{Net, Study};
+use crate::report::words::listed;
 
 fn raw(run: &Run) -> Curve {
     let of_steps = run.steps.iter().map(|step| (step.step, step.first_gradient));
@@ -41,11 +42,20 @@ pub fn draw(study: &Study) -> Drawn {
         measure: Measure::Ratio,
         figure: &|run| late_mean(run, &raw(run)),
     };
+    let longest = nets.iter().flat_map(|(_, net)| &net.runs).map(|run| run.steps.len()).max();
+    let lines = match longest >= Some(LEAST_TO_SMOOTH) {
+        true => "Faint: each step. Strong: the exponentially weighted mean with a span of 20 steps. ",
+        false => "",
+    };
     let mut text = vec![format!(
-        "Faint: each step. Strong: the exponentially weighted mean with a span of 20 steps. A dropped first block does \
-         not keep the gradient from the stem, which is always there. {}",
+        "{lines}A dropped first block does not keep the gradient from the stem, which is always there. {}",
         lines_and_bands(study)
     )];
+    let without = shown(study).filter(|(_, net)| !recorded(net)).map(|(_, net)| net.name.clone());
+    let without: Vec<String> = without.collect();
+    if !without.is_empty() {
+        text.push(format!("Not drawn, as not recorded in all its runs: {}.", listed(&without)));
+    }
     let (sentences, table) = compared.tell(study);
     text.extend(sentences);
     Ok(Figure {

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
-use crate::report::curves::{Curve, Spread, layers, of_evaluations, smooth, spread};
+use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, layers, of_evaluations, smooth, spread};
 use crate::report::runs::{Evaluation, Run};
 use crate::report::study::{Net, Study};
+use crate::report::words::listed;
 
 /// The evaluations of a kind.
 struct Kind {
@@ -33,8 +34,10 @@ struct Place<'a> {
 /// Losses and errors of each net.
 pub fn draw(study: &Study) -> Drawn {
     let nets: Vec<(usize, &Net)> = shown(study).collect();
-    let has = |kind: &Kind| nets.iter().all(|(_, net)| net.runs.iter().all(|run| (kind.of)(run).len() > 1));
-    let kind = KINDS.iter().find(|kind| has(kind));
+    let has = |kind: &Kind, net: &Net| net.runs.iter().all(|run| (kind.of)(run).len() > 1);
+    let count = |kind: &Kind| nets.iter().filter(|(_, net)| has(kind, net)).count();
+    // The one that most nets have; of equals the first.
+    let kind = KINDS.iter().rev().max_by_key(|kind| count(kind)).filter(|kind| count(kind) > 0);
     let by_epoch = nets.iter().all(|(_, net)| net.first().steps_per_epoch().is_some());
     let longest = nets.iter().flat_map(|(_, net)| &net.runs).filter_map(|run| run.steps.last()).map(|step| step.clock);
     let longest = longest.fold(0.0, f64::max);
@@ -57,7 +60,7 @@ pub fn draw(study: &Study) -> Drawn {
         let stroke = if kind.is_some() { Stroke::Dashed } else { Stroke::Strong };
         place.add(&mut panels[..2], series, stroke, &training);
         place.write(&mut csv, "training loss", &training, seconds);
-        if let Some(kind) = kind {
+        if let Some(kind) = kind.filter(|kind| has(kind, net)) {
             let of = |figure: fn(&Evaluation) -> f64| {
                 spread(&net.runs.iter().map(|run| of_evaluations((kind.of)(run), figure)).collect::<Vec<_>>())
             };
@@ -88,9 +91,20 @@ pub fn draw(study: &Study) -> Drawn {
     } else {
         text.push("No net was evaluated on the way more than once, so only the training loss is drawn.".into());
     }
+    let lacks = |net: &Net| kind.is_some_and(|kind| !has(kind, net));
+    let without: Vec<String> = nets.iter().filter(|(_, net)| lacks(net)).map(|(_, net)| net.name.clone()).collect();
+    if !without.is_empty() {
+        let name = kind.map_or("", |kind| kind.name);
+        text.push(format!(
+            "Without a {name} more than once on the way, and so without its curves: {}.",
+            listed(&without)
+        ));
+    }
+    let longest = nets.iter().flat_map(|(_, net)| &net.runs).map(|run| run.steps.len()).max();
+    let smoothed = if longest >= Some(LEAST_TO_SMOOTH) { ", smoothed with a span of 20 steps" } else { "" };
     text.push(format!(
-        "The training loss, with label smoothing and gates where there are any, is smoothed with a span of 20 steps. \
-         Time is that of the training steps, evaluations apart. {}",
+        "The training loss is that of the batches, with label smoothing and gates where there are any{smoothed}. Time \
+         is that of the training steps, evaluations apart. {}",
         lines_and_bands(study)
     ));
     let what = kind.map_or(String::new(), |kind| format!(", {} loss and {} error", kind.name, kind.name));

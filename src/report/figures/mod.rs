@@ -31,6 +31,9 @@ pub struct Figure {
     pub csv: String,
 }
 
+/// Names of all figures there are.
+pub const NAMES: [&str; 8] = ["accuracy", "learning", "variance", "gates", "gradient", "survival", "cost", "mistakes"];
+
 /// A figure, or why it is left out.
 pub type Drawn = Result<Figure, String>;
 
@@ -70,11 +73,15 @@ fn lines_and_bands(study: &Study) -> String {
             counted(most, "seed", "seeds")
         ),
     };
-    let left_out: Vec<String> = study.nets.iter().skip(COLOURS).map(|net| net.name.clone()).collect();
-    if !left_out.is_empty() {
-        text += &format!(" There are colours for {COLOURS} nets; not drawn: {}.", listed(&left_out));
-    }
+    text.extend(beyond_colours(study).map(|sentence| format!(" {sentence}")));
     text.trim().to_string()
+}
+
+/// Which nets are not drawn, as there are more than colours.
+fn beyond_colours(study: &Study) -> Option<String> {
+    let left_out: Vec<String> = study.nets.iter().skip(COLOURS).map(|net| net.name.clone()).collect();
+    let sentence = || format!("There are colours for {COLOURS} nets; not drawn: {}.", listed(&left_out));
+    (!left_out.is_empty()).then(sentence)
 }
 
 /// Most rows of a net in a figure's CSV.

@@ -7,7 +7,8 @@ use super::{Drawn, Figure, cell};
 use crate::model::survival::Rule;
 use crate::report::chart::{Axis, Cell, Cells, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
 use crate::report::paired::mean;
-use crate::report::study::{Net, Study};
+use crate::report::study::{Net, OF_STOCHASTIC_DEPTH, Study};
+use crate::report::words::listed;
 
 /// A net as a cell of a sweep.
 struct Swept<'a> {
@@ -36,11 +37,29 @@ impl<'a> Swept<'a> {
     fn has_rule(&self, rule: Rule) -> bool {
         self.rule.is_none_or(|own| own == rule)
     }
+
+    /// Whether nothing but the net and what a sweep varies tells it from the net with stochastic depth `other`.
+    fn is_beside(&self, other: &Self) -> bool {
+        let is_varied = |name: &&str| ["arch", "survival", "survival-last"].contains(name);
+        let mut names: BTreeSet<&str> =
+            self.net.settings.keys().chain(other.net.settings.keys()).map(String::as_str).collect();
+        names.retain(|name| !is_varied(name) && !(self.rule.is_none() && OF_STOCHASTIC_DEPTH.contains(name)));
+        names.into_iter().all(|name| self.net.settings.get(name) == other.net.settings.get(name))
+    }
+}
+
+/// The largest sweep among the nets of `study`: those that are equal but for net, rule and p_L.
+fn largest_sweep(study: &Study) -> Vec<Swept<'_>> {
+    let all = || study.nets.iter().filter_map(Swept::of);
+    let beside = |head: &Swept| all().filter(|swept| swept.is_beside(head)).collect::<Vec<_>>();
+    // Of equals the first.
+    let sweeps = all().filter(|swept| swept.rule.is_some()).map(|head| beside(&head));
+    sweeps.rev().max_by_key(Vec::len).unwrap_or_default()
 }
 
 /// Error against p_L for each net and rule; heat maps where there are several nets or rules.
 pub fn draw(study: &Study) -> Drawn {
-    let swept: Vec<Swept> = study.nets.iter().filter_map(Swept::of).collect();
+    let swept = largest_sweep(study);
     let lasts = distinct(swept.iter().map(|cell| cell.last), f64::total_cmp);
     let mut rules: Vec<Rule> = Vec::new();
     for rule in swept.iter().filter_map(|cell| cell.rule) {
@@ -67,12 +86,22 @@ pub fn draw(study: &Study) -> Drawn {
         sign: Sign::Line(Stroke::Strong),
         name: format!("{} rule", rule.name()),
     });
-    let text = vec![
-        "Each point is the mean over the seeds, its bar reaches from the lowest run to the highest. At p_L = 1 every \
-         block survives, whatever the rule. The differences from there, with their intervals, are among the results \
-         above."
-            .to_string(),
+    let mut text = vec![
+        "Each point is the mean over the seeds, its bar reaches from the lowest run to the highest.".to_string(),
+        match lasts.last() == Some(&1.0) {
+            true => {
+                "At p_L = 1 every block survives, whatever the rule. The differences from there, with their intervals, \
+                 are among the results above; between other survival probabilities nothing is claimed."
+            }
+            false => "No net without stochastic depth is among them, and about differences nothing is claimed.",
+        }
+        .to_string(),
     ];
+    let is_swept = |net: &&Net| swept.iter().any(|swept| std::ptr::eq(swept.net, *net));
+    let others: Vec<String> = study.nets.iter().filter(|net| !is_swept(net)).map(|net| net.name.clone()).collect();
+    if !others.is_empty() {
+        text.push(format!("Not drawn, as it has not ended or differs in other settings: {}.", listed(&others)));
+    }
     Ok(Figure {
         name: "survival",
         title: "Test error against the survival probability of the last block".into(),

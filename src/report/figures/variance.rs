@@ -61,40 +61,54 @@ pub fn draw(study: &Study) -> Drawn {
         }
     }
     in_all.extend(sampling);
-    let panel = |title: &str, layers: Vec<Layer>| {
-        Panel::Plot(Plot {
-            title: title.into(),
-            x: Axis::tight("training step, middle of the window").whole(),
-            y: Axis::round("variance (points\u{b2})"),
-            layers,
-        })
+    let panel = |title: &str, y: fn(&'static str) -> Axis, layers: Vec<Layer>| {
+        let x = Axis::tight("training step, middle of the window").whole();
+        Panel::Plot(Plot { title: title.into(), x, y: y("variance (points\u{b2})"), layers })
     };
+    // Nets of which one varies far more than another can't both be seen on a linear axis.
+    let variances = judged.iter().flat_map(|(_, claims)| &claims.pairs).flat_map(|pair| pair.findings.variance);
+    let (least, most) =
+        variances.fold((f64::INFINITY, 0f64), |(least, most), v| (least.min(v.in_all), most.max(v.in_all)));
+    let in_all = match most > 20.0 * least {
+        true => panel("in all", |label| Axis::log(label), in_all),
+        false => panel("in all", |label| Axis::round(label), in_all),
+    };
+    let beyond = panel("beyond sampling", |label| Axis::round(label), beyond);
     let mut keys = legend(drawn.iter().map(|&series| (series, &study.nets[series])));
     let key = |stroke, name: &str| Key { series: 7, sign: Sign::Line(stroke), name: name.into() };
     keys.push(key(Stroke::Strong, "found"));
     keys.push(key(Stroke::Dashed, "expected of the draw of test images alone"));
     let mut text = vec![
-        "The first fifth of the run is left out; in each of ten windows, what is looked at is the distance of the \
-         accuracy from the window\u{2019}s own line, so that learning counts as no variance. Beyond sampling is what \
-         is left when the part that the draw of test images is expected to have is subtracted; it can be negative by \
-         chance. Bands reach from the lowest run to the highest."
+        "The first fifth of the run is left out, and the rest is cut into windows, ten where there are tests enough; \
+         in each, what is looked at is the distance of the accuracy from the window\u{2019}s own line, so that \
+         learning counts as no variance. Beyond sampling is what is left when the part that the draw of test images is \
+         expected to have is subtracted; it can be negative by chance. Bands reach from the lowest run to the highest."
             .to_string(),
     ];
-    for (pair, claims) in &judged {
+    // On all test images, nothing is left to the draw.
+    let mut whole: Vec<_> = judged.iter().map(|(pair, _)| judge(pair, Tested::OnAll)).collect();
+    let batches = judged.iter_mut().map(|(_, claims)| claims);
+    Claims::correct_together(batches.chain(whole.iter_mut().flatten()));
+    for ((_, claims), whole) in judged.iter().zip(whole) {
         text.extend(
             claims.answers().map(|answer| typeset(&format!("{} {}", answer.question, answer.sentences.join(" ")))),
         );
-        // On all test images, nothing is left to the draw.
-        if let Ok(whole) = judge(pair, Tested::OnAll) {
-            let answers = whole.answers().map(|answer| answer.sentences.join(" "));
-            text.push(typeset(&format!("Tested on all test images instead: {}", answers.join(" "))));
-        }
+        text.push(match whole {
+            Ok(whole) => {
+                let answers = whole.answers().map(|answer| answer.sentences.join(" "));
+                typeset(&format!("Tested on all test images instead: {}", answers.join(" ")))
+            }
+            Err(reason) => format!("Tested on all test images instead (--test-every): {reason}."),
+        });
+    }
+    if pairs.len() > PAIRS {
+        text.push(format!("Of {} pairs of nets, the first {PAIRS} are judged and drawn.", pairs.len()));
     }
     Ok(Figure {
         name: "variance",
         title: "Variance of the test accuracy from step to step, over the run".into(),
         text,
-        drawing: Drawing { legend: keys, panels: vec![panel("in all", in_all), panel("beyond sampling", beyond)] },
+        drawing: Drawing { legend: keys, panels: vec![in_all, beyond] },
         tables: Vec::new(),
         csv,
     })

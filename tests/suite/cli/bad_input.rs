@@ -102,7 +102,9 @@ fn flags_that_exclude_each_other_or_mean_nothing() {
         ("--drop-path .3 --branch-scale eval", "'--drop-path <R>' cannot be used with '--branch-scale <BRANCH_SCALE>'"),
         ("--survival bogus", "unknown variant `bogus`, expected one of `linear`, `uniform`, `linspace`"),
         ("--backend opengl", "`opengl` is no backend; vulkan, metal and dx12 are"),
-        ("--lr fast", "invalid value 'fast' for '--lr <LR>'"),
+        ("--lr fast", "invalid value 'fast' for '--lr <LR>': a number is needed, as in 0.5"),
+        ("--seed one", "'--seed <SEED>': a whole number is needed, 0 or more"),
+        ("--batch-size 99999999999", "99999999999 is not in"),
         ("--bogus", "unexpected argument '--bogus' found"),
     ];
     refuse_all(&workspace, TRAIN, &cases);
@@ -135,7 +137,7 @@ fn flags_that_exclude_each_other_or_mean_nothing() {
     let cases = [
         ("train --data tiny", "sdgpu: the following required arguments were not provided: --model <MODEL>\n"),
         ("train --epochs", "sdgpu: a value is required for '--epochs <N>' but none was supplied\n"),
-        ("devices run", "sdgpu: unexpected argument 'run' found\n"),
+        ("devices run", "sdgpu: unexpected argument 'run' found; --help tells which there are\n"),
         ("trian", "sdgpu: unrecognized subcommand 'trian'; a similar subcommand exists: 'train'\n"),
         ("train --epoch 3", "sdgpu: unexpected argument '--epoch' found; a similar argument exists: '--epochs'\n"),
     ];

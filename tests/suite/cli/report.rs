@@ -26,7 +26,7 @@ fn commands_leave_the_report_that_the_command_writes() {
     }
     let page = workspace.text("c/report.html");
     for expected in [
-        "4 runs of 2 nets, 12 steps each, on ",
+        "4 runs of 2 nets, 14 steps each, on ",
         &format!("<code>sdgpu {compare} --out c --quiet</code>"),
         "stochastic \u{2212} plain: ",
         "<td>0, 1</td>",

@@ -14,7 +14,7 @@ const NET: &str = "--data tiny --device cpu --batch-size 8";
 
 /// Two nets with two seeds, 12 steps each.
 fn compare(flags: &str) -> String {
-    format!("compare --arch resnet8 {NET} --epochs 2 --seeds 2 {flags}")
+    format!("compare --arch resnet8 {NET} --epochs 2 --seeds 2 --evaluate-on validation {flags}")
 }
 
 const COMPARED: [&str; 4] = ["resnet-seed0", "resnet-seed1", "stochastic-seed0", "stochastic-seed1"];
@@ -95,6 +95,24 @@ fn nets_whose_gates_are_all_on_are_one_net() {
     assert_eq!(metrics("resnet").matches("\"split\":\"test-batch\"").count(), 6);
 }
 
+/// As in the notebook, whatever the preset: a test batch as large as a training batch, and no image held out.
+#[test]
+fn nets_are_compared_on_a_test_batch_after_each_step() {
+    let workspace = Workspace::with_tiny();
+    let evaluations = |flags: &str| {
+        let out = format!("c{}", flags.replace(' ', ""));
+        workspace.sdgpu(&format!("compare --arch resnet8 {NET} --steps 6 {flags} --out {out} --quiet"));
+        let metrics = workspace.json(&format!("{out}/stochastic-seed0/metrics.jsonl"));
+        let evaluations = metrics.iter().filter(|line| line["kind"] == "eval" && line["split"] != "test");
+        let text = |line: &Value| format!("{} {} {}", line["split"].as_str().unwrap(), line["step"], line["images"]);
+        evaluations.map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(evaluations(""), (1..=6).map(|step| format!("test-batch {step} 8")).collect::<Vec<_>>());
+    assert_eq!(evaluations("--eval-every 4 --eval-batch 5"), ["test-batch 4 5", "test-batch 6 5"]);
+    assert_eq!(evaluations("--validation 6 --eval-every 6"), ["validation 6 6"]);
+    assert_eq!(evaluations("--validation 6 --eval-every 6 --evaluate-on test-batch"), ["test-batch 6 8"]);
+}
+
 #[test]
 fn finished_runs_are_not_repeated() {
     let workspace = Workspace::with_tiny();
@@ -159,7 +177,7 @@ fn runs_of_other_settings_are_refused() {
     refuse(&sweep("--out c"), "holds a run with model = resnet, not stochastic");
     refuse(&compare("--out tiny/train-labels-idx1-ubyte"), "exists already");
     refuse(&compare("--out d --baseline stochastic"), "--baseline and --candidate are both stochastic");
-    refuse(&compare("--out d --model resnet"), "unexpected argument '--model' found");
+    refuse(&compare("--out d --model resnet"), "unexpected argument '--model' found; --help tells");
     refuse(&compare("--out d").replace("--seeds 2", "--seeds 0"), "invalid value '0' for '--seeds <N>'");
     refuse(&compare("--out d --survival-last 2"), "--survival-last is 2; it must be in (0, 1]");
     refuse(&compare("--out d --on-nan rewind"), "--on-nan rewind needs a --checkpoint-every in steps");
