@@ -17,8 +17,8 @@ pub struct Net {
     pub name: String,
     /// In the order of their seeds; there is at least one.
     pub runs: Vec<Run>,
-    /// Every setting that its runs share, as text, by its name in `config.toml`.
-    pub settings: BTreeMap<String, String>,
+    /// Every setting that its runs share, as text.
+    pub settings: Settings,
 }
 
 /// What a report is about.
@@ -85,9 +85,33 @@ impl Net {
     }
 }
 
-/// The settings of `run` that make it a run of its net, by their names.
-fn settings_of(run: &Run) -> BTreeMap<String, String> {
-    let mut settings = BTreeMap::new();
+/// Settings by their names in `config.toml`.
+type Settings = BTreeMap<String, String>;
+
+/// The settings of each of `runs` that make it a run of its net. Seeds may come from several devices; where one seed
+/// does, devices are what is compared.
+fn settings_of_all(runs: &[Run]) -> Vec<Settings> {
+    let whole: Vec<Settings> = runs.iter().map(settings_of).collect();
+    let anywhere = |settings: &Settings| {
+        let apart = settings.iter().filter(|(name, _)| !name.starts_with("device."));
+        apart.map(|(name, value)| (name.clone(), value.clone())).collect::<Settings>()
+    };
+    let mut devices: BTreeMap<(Settings, u64), BTreeSet<&Settings>> = BTreeMap::new();
+    for (run, whole) in runs.iter().zip(&whole) {
+        devices.entry((anywhere(whole), run.seed())).or_default().insert(whole);
+    }
+    let compared: BTreeSet<&Settings> =
+        devices.iter().filter(|(_, devices)| devices.len() > 1).map(|((settings, _), _)| settings).collect();
+    let of_run = |whole: &Settings| {
+        let anywhere = anywhere(whole);
+        if compared.contains(&anywhere) { whole.clone() } else { anywhere }
+    };
+    whole.iter().map(of_run).collect()
+}
+
+/// The settings of `run` but those that stand apart.
+fn settings_of(run: &Run) -> Settings {
+    let mut settings = Settings::new();
     // By way of the text, which has as few digits as tell a number.
     let text = toml::to_string(&run.config).unwrap_or_default();
     flatten("", text.parse().unwrap_or_default(), &mut settings);
@@ -102,7 +126,7 @@ fn settings_of(run: &Run) -> BTreeMap<String, String> {
 
 /// Puts `config`, whose names are below `prefix`, into `settings` with full names; those of the table `settings` stay
 /// as they are on the command line.
-fn flatten(prefix: &str, config: Table, settings: &mut BTreeMap<String, String>) {
+fn flatten(prefix: &str, config: Table, settings: &mut Settings) {
     for (name, value) in config {
         match value {
             Value::Table(table) if name == "settings" => flatten("", table, settings),
@@ -135,12 +159,10 @@ impl Study {
     pub fn new(runs: Vec<Run>, known: Option<&DataSet>) -> Self {
         let mut nets: Vec<Net> = Vec::new();
         let mut notes = Vec::new();
-        for run in runs {
-            if run.steps.is_empty() {
-                notes.push(format!("{} has done no step yet, and is left out.", run.name()));
-                continue;
-            }
-            let settings = settings_of(&run);
+        let (runs, idle): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(|run| !run.steps.is_empty());
+        notes.extend(idle.iter().map(|run| format!("{} has done no step yet, and is left out.", run.name())));
+        let all_settings = settings_of_all(&runs);
+        for (run, settings) in runs.into_iter().zip(all_settings) {
             let Some(net) = nets.iter_mut().find(|net| net.settings == settings) else {
                 nets.push(Net { name: String::new(), runs: vec![run], settings });
                 continue;

@@ -371,6 +371,19 @@ fn data_may_lie_anywhere_and_strangers_are_named() {
     shows(&report(&[folder.path()]).unwrap().0, &["stochastic and plain are not compared, as no seed is the same."]);
 }
 
+/// Seeds from several devices are seeds of one net; the same seed from two is a comparison of these.
+#[test]
+fn runs_of_several_devices() {
+    let folder = folder(&[0, 1].map(|seed| MadeUp::new("stochastic", seed, 4)));
+    let config = folder.path().join("stochastic-0.5-seed1/config.toml");
+    let text = fs::read_to_string(&config).unwrap().replace("a processor", "another processor");
+    fs::write(&config, &text).unwrap();
+    let several = "The runs were made on several devices, which figures of time compare, too.";
+    shows(&report(&[folder.path()]).unwrap().0, &["2 runs of 1 net", "<td>0, 1</td>", several]);
+    fs::write(&config, text.replace("seed = 1", "seed = 0")).unwrap();
+    shows(&report(&[folder.path()]).unwrap().0, &["2 runs of 2 nets", "stochastic device.name another processor"]);
+}
+
 /// A folder that held a report about other runs holds none of its figures afterwards.
 #[test]
 fn figures_of_an_earlier_report_go() {

@@ -94,11 +94,12 @@ pub fn draw(study: &Study) -> Drawn {
     let mut text = vec![format!(
         "{} {}{}",
         match longest >= Some(LEAST_TO_SMOOTH) {
-            true => {
-                "Faint: each evaluation, mean over the seeds. Strong: the exponentially weighted mean with a span of \
-                 20 evaluations, as the notebook draws it."
-            }
-            false => "The lines join the evaluations, which are too few to be smoothed.",
+            true => format!(
+                "Faint: each evaluation{}. Strong: the exponentially weighted mean with a span of 20 evaluations, as the \
+                 notebook draws it.",
+                if nets.iter().any(|(_, net)| net.runs.len() > 1) { ", mean over the seeds" } else { "" }
+            ),
+            false => "The lines join the evaluations, which are too few to be smoothed.".into(),
         },
         if is_on_test && has_tests { "Dots: tests on all test images. " } else { "" },
         lines_and_bands(study)

@@ -85,7 +85,8 @@ impl<'a> Cost<'a> {
         let or_dash = |figure: Option<f64>, decimals: usize, unit: &str| {
             figure.map_or(NONE.into(), |figure| format!("{}{unit}", number(figure, decimals)))
         };
-        let interval = mean_difference(&self.logarithms()).map(Estimate::exp);
+        // With one degree of freedom, it says nothing.
+        let interval = mean_difference(&self.logarithms()).filter(|_| self.shares.len() > 2).map(Estimate::exp);
         let interval = interval.map_or(String::new(), |Estimate { low, high, .. }| {
             format!(" ({} to {})", number(saved(high), 1), number(saved(low), 1))
         });
@@ -185,6 +186,12 @@ pub fn draw(study: &Study) -> Drawn {
         let sentence = "Several runs were made at once (--jobs): they took from each other, and so no figure of time \
                         here says what skipping saves.";
         text.push(sentence.into());
+    }
+    let mut devices: Vec<&str> = study.runs().map(|run| run.config.device.name.as_str()).collect();
+    devices.sort_unstable();
+    devices.dedup();
+    if devices.len() > 1 {
+        text.push("The runs were made on several devices, which figures of time compare, too.".into());
     }
     text.extend(beyond_colours(study));
     let compared = Compared { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };
