@@ -239,13 +239,14 @@ fn notes(html: &mut String, study: &Study, left_out: &[&str]) {
     sentences.for_each(|sentence| paragraph(html, &sentence));
     paragraph(
         html,
-        "Intervals cover 95 %. p values are corrected for the comparisons within one figure, not for those of all figures \
-         together.",
+        "Intervals cover 95 %. p values are corrected for the comparisons within one figure, not for those of all \
+         figures together.",
     );
     paragraph(
         html,
         "The runs\u{2019} directories hold all numbers: metrics.jsonl each step and evaluation, timing.jsonl the time \
-         of each step. Long curves are thinned for the drawings, the lowest and the highest point of every stretch kept.",
+         of each step. Long curves are thinned for the drawings, the lowest and the highest point of every stretch \
+         kept.",
     );
 }
 

@@ -90,9 +90,9 @@ pub struct Window {
 /// The tests of a run without its learning curve.
 ///
 /// The first fifth of the tests is left out (and up to nine more, so that windows are equally long), and the rest cut
-/// into windows, at most [`WINDOWS`]. In each, a line is fitted by least squares, and what is looked at is the distance of the
-/// tests from that line, so that the learning curve counts as no variance. Nor does any wandering of the accuracy that
-/// is slower than a window: it can not be told from learning.
+/// into windows, at most [`WINDOWS`]. In each, a line is fitted by least squares, and what is looked at is the distance
+/// of the tests from that line, so that the learning curve counts as no variance. Nor does any wandering of the accuracy
+/// that is slower than a window: it can not be told from learning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detrended {
     /// In their order.
@@ -148,8 +148,8 @@ impl Detrended {
 
     /// How a `part` of the windows' variance changes from step to step: the slope of its line over the windows' middle
     /// steps, a share squared per step, with Student's interval of two degrees of freedom less than there are windows.
-    /// They do not overlap, so they are as good as independent. It is the variance itself that is fitted: it can be negative, and has no
-    /// logarithm then.
+    /// They do not overlap, so they are as good as independent. It is the variance itself that is fitted: it can be
+    /// negative, and has no logarithm then.
     pub fn slope(&self, part: impl Fn(Variance) -> f64) -> Option<Estimate> {
         let point = |window: &Window| ((window.first as f64 + window.last as f64) / 2.0, part(window.variance));
         slope(&self.windows.iter().map(point).collect::<Vec<_>>())

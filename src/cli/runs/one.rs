@@ -219,11 +219,7 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
         Ok(outcome)
     });
     let run = run_dir.path().to_path_buf();
-    for (wanted, write) in [(job.csv, write_metrics_csv as fn(&Path) -> _), (job.tensorboard, write_tensorboard)] {
-        if wanted && let Err(error) = write(&run) {
-            display.warn(&format!("{error}"));
-        }
-    }
+    export(&run, job.csv, job.tensorboard, |message| display.warn(message));
     match concluded {
         Ok(outcome) => Ok(Finished { outcome, run, profile: profile.map_err(Into::into) }),
         Err(error) => Err(Halted {
@@ -273,4 +269,13 @@ pub fn plan(
         test: data.test.len(),
     };
     Ok(Plan::new(net, &options.plan(net, sizes, limits, record_gradients)?)?)
+}
+
+/// Writes the metrics of `run` for other programs, as far as it is asked for.
+pub fn export(run: &Path, csv: bool, tensorboard: bool, mut warn: impl FnMut(&str)) {
+    for (wanted, write) in [(csv, write_metrics_csv as fn(&Path) -> _), (tensorboard, write_tensorboard)] {
+        if wanted && let Err(error) = write(run) {
+            warn(&error.to_string());
+        }
+    }
 }

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::board::Board;
-use super::one::{Begin, Finished, Halted, Job, Site, plan, train_one};
+use super::one::{Begin, Finished, Halted, Job, Site, export, plan, train_one};
 use super::{KEEP_CHECKPOINTS, SeriesRun, checkpoint_every};
 use crate::cli::args::{Record, RunArgs, TrainingArgs};
 use crate::cli::console::Console;
 use crate::cli::open_device_with;
+use crate::cli::progress::warn;
 use crate::cli::resolve::absolute;
 use crate::cli::signals::Signals;
 use crate::data::DataSet;
@@ -104,6 +105,9 @@ impl<'a> Series<'a> {
     pub fn train(&mut self, console: Console, groups: &[Vec<usize>]) -> anyhow::Result<Option<String>> {
         let signals = Signals::catch()?;
         let series_dir = SeriesDir::open(&self.out)?;
+        for (SeriesRun { name, .. }, _) in self.results().filter(|(_, summary)| summary.is_some()) {
+            export(&self.out.join(name), self.args.csv, self.args.tensorboard, warn);
+        }
         let board = Board::new(console, &self.out, &self.runs, &self.progress, groups, self.jobs);
         let left = (0..self.runs.len()).filter(|&index| !matches!(self.progress[index], Progress::Finished(_)));
         let queue = Mutex::new(left.collect::<VecDeque<usize>>());

@@ -95,8 +95,8 @@ pub fn draw(study: &Study) -> Drawn {
         "{} {}{}",
         match longest >= Some(LEAST_TO_SMOOTH) {
             true => format!(
-                "Faint: each evaluation{}. Strong: the exponentially weighted mean with a span of 20 evaluations, as the \
-                 notebook draws it.",
+                "Faint: each evaluation{}. Strong: the exponentially weighted mean with a span of 20 evaluations, as \
+                 the notebook draws it.",
                 if nets.iter().any(|(_, net)| net.runs.len() > 1) { ", mean over the seeds" } else { "" }
             ),
             false => "The lines join the evaluations, which are too few to be smoothed.".into(),

@@ -177,10 +177,10 @@ pub fn draw(study: &Study) -> Drawn {
         "images/s",
     ];
     let table = Table::new(head, costs.iter().map(Cost::row)).dense();
-    let explained = "Promised is what the survival probabilities leave out of a step's operations on average; left out is what \
-         the drawn gates did. Time saved is held against steps with all gates on, measured along the same run; its \
-         bar reaches from the lowest run to the highest, and where there are several, the mean is that of ratios \
-         (geometric). Stem, head and down-sampling shortcuts always run.";
+    let explained = "Promised is what the survival probabilities leave out of a step's operations on average; left out \
+                     is what the drawn gates did. Time saved is held against steps with all gates on, measured along \
+                     the same run; its bar reaches from the lowest run to the highest, and where there are several, \
+                     the mean is that of ratios (geometric). Stem, head and down-sampling shortcuts always run.";
     let mut text: Vec<String> = has_strips.then(|| explained.into()).into_iter().collect();
     if study.runs().any(|run| jobs(run) > 1) {
         let sentence = "Several runs were made at once (--jobs): they took from each other, and so no figure of time \

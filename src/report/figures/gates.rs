@@ -37,7 +37,8 @@ pub fn draw(study: &Study) -> Drawn {
     }
     let mut csv = "net,block,intended,ran,steps,low,high\n".to_string();
     let mut text = vec![
-        "A bar stands where the block ran. The empirical rates have Wilson\u{2019}s intervals, 95 % for all blocks of all nets together (Bonferroni)."
+        "A bar stands where the block ran. The empirical rates have Wilson\u{2019}s intervals, 95 % for all blocks of \
+         all nets together (Bonferroni)."
             .to_string(),
     ];
     let (mut layers, mut intended_layers) = (Vec::new(), Vec::new());

@@ -128,6 +128,10 @@ fn finished_runs_are_not_repeated() {
         assert!(first.stdout.contains("begins\n") && !again.stdout.contains("begins\n"), "{again}");
         assert_eq!(tables(&first).trim(), again.stdout.trim(), "{again}");
     }
+    // What is asked for besides is done all the same.
+    workspace.sdgpu(&compare("--out c --csv --tensorboard"));
+    let names = workspace.names_in("c/resnet-seed1");
+    assert!(names.iter().any(|name| name == "metrics.csv") && names.iter().any(|name| name.contains("tfevents")));
 }
 
 #[test]
