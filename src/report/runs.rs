@@ -209,14 +209,11 @@ impl Run {
         Ok(())
     }
 
-    /// What stands in the way of its results, if anything does.
+    /// That it has not ended, if so, as a sentence begins.
     pub fn unfinished(&self) -> Option<String> {
         let (done, all) = (self.steps.len(), self.config.settings.steps);
-        let last = self.steps.last().filter(|_| self.summary.is_none())?;
-        Some(match last.loss.is_finite() {
-            true => format!("{} has not ended: {done} of {all} steps are done", self.name()),
-            false => format!("{} has stopped at step {done} of {all}, whose loss is not finite", self.name()),
-        })
+        let sentence = || format!("{} has not ended: {done} of {all} steps are done", self.name());
+        self.summary.is_none().then(sentence)
     }
 
     /// Its seed.

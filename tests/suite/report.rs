@@ -302,12 +302,6 @@ fn a_run_that_has_not_ended_does_not_spoil_its_net() {
                 net that have ended.</p>\n";
     shows(&page, &[said, "<td>0, 1</td>", "The lines join the evaluations, which are too few to be smoothed."]);
     assert!(page.replace(said, "") == alone && whole != alone);
-    // A loss that is not finite has stopped it.
-    let metrics = fs::read_to_string(last.join("metrics.jsonl")).unwrap();
-    let loss =
-        metrics.lines().nth(3).unwrap().split("\"loss\":").nth(1).unwrap().split(',').next().unwrap().to_string();
-    fs::write(last.join("metrics.jsonl"), metrics.replace(&format!("\"loss\":{loss}"), "\"loss\":null")).unwrap();
-    shows(&report(&[folder.path()]).unwrap().0, &["has stopped at step 2 of 12, whose loss is not finite, and is"]);
 }
 
 /// A sweep of two more nets than there are colours, beside nets of another batch size.

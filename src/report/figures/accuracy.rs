@@ -40,7 +40,7 @@ pub fn draw(study: &Study) -> Drawn {
     let images = shared(&nets, images).unwrap_or_else(|| any.into());
     let rhythm = shared(&nets, rhythm).unwrap_or_else(|| "each evaluation".into());
     let label = if is_on_test { "test accuracy (%)" } else { "validation accuracy (%)" };
-    let mut csv = "net,step,raw_mean,smoothed_mean,smoothed_low,smoothed_high\n".to_string();
+    let mut csv = "net,step,raw_mean,smoothed_mean,smoothed_low,smoothed_high,all_test_images_mean\n".to_string();
     let (mut whole, mut late) = (Vec::new(), Vec::new());
     for &(series, net) in &nets {
         let curves: Vec<Curve> = net.runs.iter().map(|run| raw(run, is_on_test)).collect();
@@ -65,16 +65,11 @@ pub fn draw(study: &Study) -> Drawn {
             }));
         }
         for (raw, smooth) in sampled(&curves.iter().zip(&smoothed).collect::<Vec<_>>()) {
-            let _ = writeln!(
-                csv,
-                "{},{},{:.4},{:.4},{:.4},{:.4}",
-                cell(&net.name),
-                raw.step,
-                raw.mean,
-                smooth.mean,
-                smooth.low,
-                smooth.high
-            );
+            let (name, step, raw) = (cell(&net.name), raw.step, raw.mean);
+            let Spread { mean, low, high, .. } = smooth;
+            let whole = whole_tests.iter().find(|test| test.step == step);
+            let whole = whole.map_or(String::new(), |test| format!("{:.4}", test.mean));
+            let _ = writeln!(csv, "{name},{step},{raw:.4},{mean:.4},{low:.4},{high:.4},{whole}");
         }
     }
     let panel = |title: &str, mut layers: Vec<(u8, _)>| {
