@@ -40,11 +40,12 @@ impl<'a> Swept<'a> {
 
     /// Whether nothing but the net and what a sweep varies tells it from the net with stochastic depth `other`.
     fn is_beside(&self, other: &Self) -> bool {
-        let is_varied = |name: &&str| ["arch", "survival", "survival-last"].contains(name);
-        let mut names: BTreeSet<&str> =
-            self.net.settings.keys().chain(other.net.settings.keys()).map(String::as_str).collect();
-        names.retain(|name| !is_varied(name) && !(self.rule.is_none() && OF_STOCHASTIC_DEPTH.contains(name)));
-        names.into_iter().all(|name| self.net.settings.get(name) == other.net.settings.get(name))
+        // A net without stochastic depth has no settings of it.
+        let of_gates = |name: &str| self.rule.is_none() && OF_STOCHASTIC_DEPTH.contains(&name);
+        let is_varied = |name: &str| ["arch", "survival", "survival-last"].contains(&name) || of_gates(name);
+        let names: BTreeSet<&String> = self.net.settings.keys().chain(other.net.settings.keys()).collect();
+        let mut held = names.into_iter().filter(|name| !is_varied(name));
+        held.all(|name| self.net.settings.get(name) == other.net.settings.get(name))
     }
 }
 

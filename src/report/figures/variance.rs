@@ -70,10 +70,10 @@ pub fn draw(study: &Study) -> Drawn {
     let (least, most) =
         variances.fold((f64::INFINITY, 0f64), |(least, most), v| (least.min(v.in_all), most.max(v.in_all)));
     let in_all = match most > 20.0 * least {
-        true => panel("in all", |label| Axis::log(label), in_all),
-        false => panel("in all", |label| Axis::round(label), in_all),
+        true => panel("in all", Axis::log, in_all),
+        false => panel("in all", Axis::round, in_all),
     };
-    let beyond = panel("beyond sampling", |label| Axis::round(label), beyond);
+    let beyond = panel("beyond sampling", Axis::round, beyond);
     let mut keys = legend(drawn.iter().map(|&series| (series, &study.nets[series])));
     let key = |stroke, name: &str| Key { series: 7, sign: Sign::Line(stroke), name: name.into() };
     keys.push(key(Stroke::Strong, "found"));
