@@ -29,7 +29,8 @@ linear-gradient(to right,var(--paper) 30%,transparent) left/40px 100% no-repeat 
 linear-gradient(to left,var(--paper) 30%,transparent) right/40px 100% no-repeat local,\
 linear-gradient(to right,var(--rule),transparent) left/14px 100% no-repeat scroll,\
 linear-gradient(to left,var(--rule),transparent) right/14px 100% no-repeat scroll}\
-table{border-collapse:collapse;font:13px/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Helvetica Neue\",Arial,sans-serif;font-variant-numeric:tabular-nums}\
+table{border-collapse:collapse;font:13px/1.5 system-ui,-apple-system,\"Segoe UI\",\
+Roboto,\"Helvetica Neue\",Arial,sans-serif;font-variant-numeric:tabular-nums}\
 th,td{padding:.3rem .9rem .3rem 0;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}\
 th{color:var(--muted);font-weight:500;vertical-align:bottom}thead th{border-bottom-color:var(--muted)}\
 th:first-child,td:first-child{text-align:left}\

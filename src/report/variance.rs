@@ -91,8 +91,8 @@ pub struct Window {
 ///
 /// The first fifth of the tests is left out (and up to nine more, so that windows are equally long), and the rest cut
 /// into windows, at most [`WINDOWS`]. In each, a line is fitted by least squares, and what is looked at is the distance
-/// of the tests from that line, so that the learning curve counts as no variance. Nor does any wandering of the accuracy
-/// that is slower than a window: it can not be told from learning.
+/// of the tests from that line, so that the learning curve counts as no variance. Nor does any wandering of the
+/// accuracy that is slower than a window: it can not be told from learning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detrended {
     /// In their order.

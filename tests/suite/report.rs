@@ -42,7 +42,8 @@ impl MadeUp {
              record-gradients = true\ncheckpoint-every = \"5m\"\nkeep-checkpoints = 2\ndata-sha256 = \"{sha256}\"\n\
              [device]\nkind = \"cpu\"\nname = \"a processor\"\nbackend = \"AVX-512\"\ndriver = \"2 threads\"\n\
              [settings]\nmodel = \"{model}\"\narch = \"resnet8\"\ndata = \"mnist\"\nvalidation = 0\n\
-             batch-size = {batch_size}\nsteps = {steps}\neval-every = 1\neval-batch = 400\nevaluate-on = \"test-batch\"\n\
+             batch-size = {batch_size}\nsteps = {steps}\neval-every = 1\neval-batch = 400\n\
+             evaluate-on = \"test-batch\"\n\
              test-every = {test_every}\noptimizer = \"adam\"\nlr = 0.001\nmomentum = 0.9\nnesterov = false\n\
              weight-decay = 0.0\nlr-schedule = \"constant\"\nwarmup-steps = 0\nsurvival = \"linear\"\n\
              survival-first = 1.0\nsurvival-last = {survival_last}\ngate-sampling = \"independent\"\n\
