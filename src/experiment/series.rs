@@ -82,10 +82,9 @@ impl Planned {
     /// All of it, by the names that `config.toml` uses.
     fn named(&self) -> Map<String, Value> {
         let Self { settings, data_sha256, init_weights, trace, record_gradients } = self;
-        let mut named = match serde_json::to_value(settings) {
-            Ok(Value::Object(settings)) => settings,
-            _ => Map::new(),
-        };
+        // By way of the text, which has as few digits as tell a number.
+        let text = serde_json::to_string(settings).unwrap_or_default();
+        let mut named: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
         named.insert("data-sha256".into(), data_sha256.clone().into());
         named.insert("init-weights".into(), init_weights.clone().into());
         named.insert("trace".into(), (*trace).into());

@@ -1,4 +1,4 @@
-//! The notebook's claims about the variance of the test accuracy, as figures and in words: with stochastic depth, is it
+//! The notebook's claims about the variance of the accuracy, as figures and in words: with stochastic depth, is it
 //! larger, and does it shrink as training goes on?
 //!
 //! Within a run, intervals come from its tests: a moving-block bootstrap of both nets together, and the windows' line.
@@ -14,8 +14,8 @@ use super::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
 use super::variance::{Detrended, GOOD_WINDOW, Sample, Variance, Window, tests_needed};
 use super::words::p_value;
 
-/// What is asked of a pair of nets: is its ratio of variances 1, is their difference beyond sampling 0, is the
-/// baseline's trend in all 0, is the candidate's?
+/// What is asked of a pair of nets: is its ratio of variances 1, is the baseline's trend in all 0, is the candidate's,
+/// and where images are drawn, is the variances' difference beyond sampling 0?
 const QUESTIONS: usize = 4;
 
 /// The tests of the baseline and of the candidate with one seed.
@@ -31,12 +31,11 @@ pub struct Pair {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Unjudged {
     /// No pair.
-    #[error("no runs of both nets with the same seed: nothing can be said about the variance of their test accuracy")]
+    #[error("no runs of both nets share a seed")]
     NoPairs,
     /// Too few tests for windows.
     #[error(
-        "seed {seed}: {tests} tests on the way; {needed}, at ascending steps, are needed to say something about the \
-         variance of the test accuracy"
+        "seed {seed}: {tests} tests on the way; {needed}, at ascending steps, are needed to say something about it"
     )]
     TooFew {
         /// Of the pair.
@@ -47,7 +46,7 @@ pub enum Unjudged {
         needed: usize,
     },
     /// A net's accuracy lies on its windows' lines.
-    #[error("seed {seed}: the test accuracy of {net} does not vary, so there is no ratio of variances")]
+    #[error("seed {seed}: the accuracy of {net} does not vary, so there is no ratio of variances")]
     Constant {
         /// Of the pair.
         seed: u64,
@@ -81,7 +80,7 @@ pub struct Trend {
     pub beyond_sampling: Estimate,
 }
 
-/// How the variance of the candidate's test accuracy stands to the baseline's. Pairs of figures: baseline, candidate.
+/// How the variance of the candidate's accuracy stands to the baseline's. Pairs of figures: baseline, candidate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Findings {
     /// What they rest on.
@@ -96,7 +95,7 @@ pub struct Findings {
     pub difference_beyond_sampling: Estimate,
     /// Of each net.
     pub trends: [Trend; 2],
-    /// p values of the [`QUESTIONS`] after Holm's correction.
+    /// p values of the [`QUESTIONS`] after Holm's correction; 1 of what is not asked.
     pub corrected: [f64; QUESTIONS],
     /// Comparisons that they are corrected for.
     pub comparisons: usize,
@@ -127,10 +126,16 @@ impl Findings {
         findings
     }
 
-    /// Of the questions, before any correction.
-    fn p_values(&self) -> [f64; QUESTIONS] {
+    /// Whether the images of a test were drawn, so that a part of the variance is the draw's.
+    pub fn is_of_draws(&self) -> bool {
+        self.variance.iter().any(|variance| variance.sampling != 0.0)
+    }
+
+    /// Of the questions that are asked, before any correction.
+    fn p_values(&self) -> Vec<f64> {
         let [baseline, candidate] = self.trends.map(|trend| trend.in_all.p_value);
-        [self.ratio.p_value, self.difference_beyond_sampling.p_value, baseline, candidate]
+        let beyond = self.is_of_draws().then_some(self.difference_beyond_sampling.p_value);
+        [self.ratio.p_value, baseline, candidate].into_iter().chain(beyond).collect()
     }
 
     /// Whether the candidate's variance is larger.
@@ -140,12 +145,12 @@ impl Findings {
 
     /// Whether its part beyond sampling is.
     pub fn larger_beyond_sampling(&self) -> Verdict {
-        verdict(self.difference_beyond_sampling.value > 0.0, self.corrected[1])
+        verdict(self.difference_beyond_sampling.value > 0.0, self.corrected[3])
     }
 
     /// Whether the variance of `net` (0: baseline, 1: candidate) shrinks.
     pub fn trend(&self, net: usize) -> Verdict {
-        verdict(self.trends[net].in_all.value > 0.0, self.corrected[2 + net])
+        verdict(self.trends[net].in_all.value > 0.0, self.corrected[1 + net])
     }
 }
 
@@ -155,8 +160,10 @@ fn correct<'a>(findings: impl Iterator<Item = &'a mut Findings>) {
     let mut p_values: Vec<f64> = findings.iter().flat_map(|findings| findings.p_values()).collect();
     holm(&mut p_values);
     let comparisons = p_values.len();
-    for (findings, corrected) in findings.into_iter().zip(p_values.as_chunks().0) {
-        findings.corrected = *corrected;
+    let mut corrected = p_values.into_iter();
+    for findings in findings {
+        let asked = findings.p_values().len();
+        findings.corrected[..asked].iter_mut().zip(&mut corrected).for_each(|(old, new)| *old = new);
         findings.comparisons = comparisons;
     }
 }
@@ -257,6 +264,8 @@ pub struct Answer {
 /// What pairs of runs say of the notebook's claims.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Claims {
+    /// Which accuracy it is: `test accuracy` or `validation accuracy`.
+    pub accuracy: String,
     /// Names of the baseline and the candidate.
     pub nets: [String; 2],
     /// In the order of the pairs.
@@ -266,8 +275,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Of `pairs` of runs of the `nets` (baseline, candidate), whose tests were drawn as `sample` says.
-    pub fn of(nets: [&str; 2], pairs: &[Pair], sample: Sample) -> Result<Self, Unjudged> {
+    /// Of the `accuracy` of `pairs` of runs of the `nets` (baseline, candidate), whose tests were drawn as `sample` says.
+    pub fn of(accuracy: &str, nets: [&str; 2], pairs: &[Pair], sample: Sample) -> Result<Self, Unjudged> {
         let nets = nets.map(String::from);
         if pairs.is_empty() {
             return Err(Unjudged::NoPairs);
@@ -275,7 +284,7 @@ impl Claims {
         let pairs: Result<Vec<_>, _> = pairs.iter().map(|pair| PairFindings::of(pair, &nets, sample)).collect();
         let pairs = pairs?;
         let over_runs = over_runs(&pairs);
-        let mut claims = Self { nets, pairs, over_runs };
+        let mut claims = Self { accuracy: accuracy.into(), nets, pairs, over_runs };
         correct(claims.told());
         Ok(claims)
     }
@@ -293,10 +302,10 @@ impl Claims {
 
     /// The two questions. Variances are in points squared.
     pub fn answers(&self) -> [Answer; 2] {
-        let [baseline, candidate] = &self.nets;
-        let question = format!("Is the variance of the test accuracy larger for {candidate} than for {baseline}?");
+        let ([baseline, candidate], accuracy) = (&self.nets, &self.accuracy);
+        let question = format!("Is the variance of the {accuracy} larger for {candidate} than for {baseline}?");
         let larger = Answer { question, sentences: self.sentences(|findings| vec![self.on_size(findings)]) };
-        let question = "Does the variance of the test accuracy shrink as training goes on?".to_string();
+        let question = format!("Does the variance of the {accuracy} shrink as training goes on?");
         let on_trends = |findings: &Findings| [0, 1].map(|net| self.on_trend(findings, net)).into();
         [larger, Answer { question, sentences: self.sentences(on_trends) }]
     }
@@ -336,22 +345,29 @@ impl Claims {
             Verdict::NoDifference => "no difference is shown",
         };
         let [of_baseline, of_candidate] = variance.map(|variance| points(variance.in_all));
+        let in_all = format!(
+            "{scope}, the variance of {candidate}'s {} is {:.2} times {baseline}'s (95 % interval {:.2} to {:.2}, \
+             {method}; {}): {}. In all it is {of_candidate} against {of_baseline} points squared",
+            self.accuracy,
+            ratio.value,
+            ratio.low,
+            ratio.high,
+            p_value(findings.corrected[0], findings.comparisons),
+            verdict(findings.larger()),
+        );
+        if !findings.is_of_draws() {
+            return in_all + ".";
+        }
         let [own_baseline, own_candidate] = variance.map(|variance| points(variance.beyond_sampling()));
         let negative = match variance.iter().any(|variance| variance.beyond_sampling() < 0.0) {
             true => "; a negative variance is less than the draw of test images is expected to give: none of its own",
             false => "",
         };
         format!(
-            "{scope}, the variance of {candidate}'s test accuracy is {:.2} times {baseline}'s (95 % interval {:.2} to \
-             {:.2}, {method}; {}): {}. In all it is {of_candidate} against {of_baseline} points squared; beyond the \
-             sampling of test images {own_candidate} against {own_baseline}, a difference of {}, {}: {}{negative}.",
-            ratio.value,
-            ratio.low,
-            ratio.high,
-            p_value(findings.corrected[0], findings.comparisons),
-            verdict(findings.larger()),
+            "{in_all}; beyond the sampling of test images {own_candidate} against {own_baseline}, a difference of {}, \
+             {}: {}{negative}.",
             interval(beyond, 1e4),
-            p_value(findings.corrected[1], findings.comparisons),
+            p_value(findings.corrected[3], findings.comparisons),
             verdict(findings.larger_beyond_sampling()),
         )
     }
@@ -371,13 +387,17 @@ impl Claims {
         let Trend { in_all, beyond_sampling } = &findings.trends[net];
         // Points squared per 1,000 steps.
         let scale = 1e4 * 1e3;
+        let beyond = match findings.is_of_draws() {
+            true => format!(" Beyond the sampling of test images it changes by {}.", interval(beyond_sampling, scale)),
+            false => String::new(),
+        };
         format!(
-            "{scope}, the variance of {}'s test accuracy changes by {} points squared per 1,000 steps ({method}; {}): \
-             {verdict}. Beyond the sampling of test images it changes by {}.",
+            "{scope}, the variance of {}'s {} changes by {} points squared per 1,000 steps ({method}; {}): \
+             {verdict}.{beyond}",
             self.nets[net],
+            self.accuracy,
             interval(in_all, scale),
-            p_value(findings.corrected[2 + net], findings.comparisons),
-            interval(beyond_sampling, scale),
+            p_value(findings.corrected[1 + net], findings.comparisons),
         )
     }
 }
@@ -436,7 +456,7 @@ mod tests {
     }
 
     fn claims(pairs: &[Pair]) -> Claims {
-        Claims::of(["resnet", "stochastic"], pairs, SAMPLE).unwrap()
+        Claims::of("test accuracy", ["resnet", "stochastic"], pairs, SAMPLE).unwrap()
     }
 
     #[test]
@@ -474,6 +494,31 @@ mod tests {
             assert!(findings.difference_beyond_sampling.low > 0.4e-4, "{findings:?}");
             assert_eq!([findings.trend(0), findings.trend(1)], [Verdict::NoDifference; 2], "{findings:?}");
         }
+    }
+
+    /// Where no images are drawn, nothing is beyond their draw, and nothing is asked about it.
+    #[test]
+    fn tests_on_all_images_ask_one_question_less() {
+        let all = Sample { images: 10_000, ..SAMPLE };
+        let swing = |net: usize, _| 0.01 + 0.02 * net as f64;
+        let pairs: Vec<Pair> = (0..5).map(|seed| pair_tested_on(all, seed, [0.03; 2], swing)).collect();
+        let whole = Claims::of("validation accuracy", ["a", "b"], &pairs, all).unwrap();
+        let over = whole.over_runs.as_ref().unwrap();
+        assert!(!over.is_of_draws() && over.comparisons == 3 && over.corrected[3] == 1.0, "{over:?}");
+        let [larger, shrinks] = whole.answers();
+        let text = [larger.question, larger.sentences.concat(), shrinks.sentences.concat()].concat();
+        for expected in ["variance of the validation accuracy larger for b", "for 3 comparisons): larger. In all"] {
+            assert!(text.contains(expected), "{text}");
+        }
+        assert!(!text.contains("ampling") && !text.contains("test accuracy"), "{text}");
+        // Beside batches, they are corrected for with them.
+        let mut batches = claims(&(0..5).map(|seed| pair(seed, [0.03; 2], swing)).collect::<Vec<_>>());
+        let mut whole = whole;
+        Claims::correct_together([&mut whole, &mut batches].into_iter());
+        let [whole, batches] = [whole, batches].map(|claims| claims.over_runs.unwrap());
+        assert_eq!((whole.comparisons, batches.comparisons), (7, 7));
+        let (beyond, p_value) = (batches.corrected[3], batches.difference_beyond_sampling.p_value);
+        assert!(p_value < beyond && beyond <= 7.0 * p_value, "{batches:?}");
     }
 
     #[test]
@@ -531,7 +576,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_judged_is_named() {
-        let judge = |pairs: &[Pair]| Claims::of(["resnet", "stochastic"], pairs, SAMPLE).map(|_| ()).unwrap_err();
+        let nets = ["resnet", "stochastic"];
+        let judge = |pairs: &[Pair]| Claims::of("test accuracy", nets, pairs, SAMPLE).map(|_| ()).unwrap_err();
         assert_eq!(judge(&[]), Unjudged::NoPairs);
         let tests = |count: u64| Pair { seed: 7, tests: (1..=count).map(|step| (step, [0.9, 0.8])).collect() };
         assert_eq!(judge(&[tests(31)]), Unjudged::TooFew { seed: 7, tests: 31, needed: 32 });

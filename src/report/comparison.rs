@@ -1,5 +1,5 @@
-//! How nets with stochastic depth differ from the plain nets that are equal to them in everything else: by pairs of
-//! runs that share a seed, always with an interval, and corrected where there are several pairs of nets.
+//! How the nets of a pair differ: by pairs of runs that share a seed, always with an interval, and corrected where
+//! there are several pairs of nets.
 
 use super::chart::number;
 use super::estimate::{Estimate, LEVEL};
@@ -57,11 +57,11 @@ impl Compared<'_> {
     }
 
     fn of<'a>(&self, pair: Pair<'a>) -> Comparison<'a> {
-        let difference = |(plain, stochastic): (&Run, &Run)| {
-            let [plain, stochastic] = [(self.figure)(plain)?, (self.figure)(stochastic)?];
+        let difference = |(baseline, candidate): (&Run, &Run)| {
+            let [baseline, candidate] = [(self.figure)(baseline)?, (self.figure)(candidate)?];
             let difference = match self.measure {
-                Measure::Difference(_) => stochastic - plain,
-                Measure::Ratio => (stochastic / plain).ln(),
+                Measure::Difference(_) => candidate - baseline,
+                Measure::Ratio => (candidate / baseline).ln(),
             };
             Some(difference).filter(|difference| difference.is_finite())
         };
@@ -98,7 +98,7 @@ impl Compared<'_> {
             Measure::Ratio => "ratio".into(),
         };
         let row = |comparison: &Comparison| {
-            let names = comparison.pair.stochastic.name.clone();
+            let names = comparison.pair.candidate.name.clone();
             let seeds = comparison.seeds.to_string();
             match comparison.estimate {
                 None => [names, seeds, NONE.into(), NONE.into(), NONE.into(), self.verdict(comparison)],
@@ -120,7 +120,7 @@ impl Compared<'_> {
     fn sentence(&self, comparison: &Comparison, count: usize) -> String {
         let Comparison { pair, estimate, corrected, seeds } = comparison;
         let sign = if self.measure == Measure::Ratio { "/" } else { "\u{2212}" };
-        let names = format!("{}, {} {sign} {}", capitalised(self.what), pair.stochastic.name, pair.plain.name);
+        let names = format!("{}, {} {sign} {}", capitalised(self.what), pair.candidate.name, pair.baseline.name);
         let Some(Estimate { value, low, high, .. }) = *estimate else {
             return format!("{names}: one seed gives no interval, and so no conclusion.");
         };
@@ -149,8 +149,10 @@ impl Compared<'_> {
                 format!("a claim needs {RUNS_FOR_A_CLAIM} seeds")
             }
             Some(_) if comparison.corrected > 1.0 - LEVEL => "no difference is shown".into(),
-            Some(estimate) if estimate.value > neutral => "larger with stochastic depth".into(),
-            Some(_) => "smaller with stochastic depth".into(),
+            Some(estimate) => {
+                let larger_or_smaller = if estimate.value > neutral { "larger" } else { "smaller" };
+                format!("{larger_or_smaller} for {}", comparison.pair.candidate.name)
+            }
         }
     }
 }

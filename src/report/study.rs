@@ -137,22 +137,26 @@ fn flatten(prefix: &str, config: Table, settings: &mut Settings) {
     }
 }
 
-/// A net with stochastic depth, and the plain one that is equal to it in everything else.
+/// Two nets that can be compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
-    /// Without stochastic depth.
-    pub plain: &'a Net,
-    /// With it.
-    pub stochastic: &'a Net,
+    /// What is held against.
+    pub baseline: &'a Net,
+    /// What is held against it.
+    pub candidate: &'a Net,
 }
 
 impl Pair<'_> {
-    /// The runs that share a seed: plain, stochastic.
+    /// The runs that share a seed: baseline, candidate.
     pub fn runs(&self) -> impl Iterator<Item = (&Run, &Run)> {
-        let twin = |run: &Run| self.stochastic.runs.iter().find(|other| other.seed() == run.seed());
-        self.plain.runs.iter().filter_map(move |run| Some((run, twin(run)?)))
+        let twin = |run: &Run| self.candidate.runs.iter().find(|other| other.seed() == run.seed());
+        self.baseline.runs.iter().filter_map(move |run| Some((run, twin(run)?)))
     }
 }
+
+/// Names of the settings that two nets of one kind have to share to be compared: what they learn from, and what they
+/// are tested on.
+const OF_DATA: [&str; 4] = ["data-sha256", "validation", "evaluate-on", "eval-batch"];
 
 impl Study {
     /// Of `runs`; `known` is a data set that is loaded already.
@@ -201,7 +205,7 @@ impl Study {
         }
         let strangers = pairs.iter().filter(|pair| pair.runs().next().is_none());
         let sentence = |pair: &Pair| {
-            format!("{} and {} are not compared, as no seed is the same.", pair.stochastic.name, pair.plain.name)
+            format!("{} and {} are not compared, as no seed is the same.", pair.candidate.name, pair.baseline.name)
         };
         strangers.map(sentence).collect()
     }
@@ -212,11 +216,19 @@ impl Study {
         data.as_ref().map_err(String::as_str)
     }
 
-    /// Each net with stochastic depth beside the plain net that is equal in everything else.
+    /// Each net with stochastic depth, held against the plain net that is equal to it in everything else; of just two
+    /// nets of one kind, the second against the first.
     pub fn pairs(&self) -> Vec<Pair<'_>> {
+        if let [baseline, candidate] = self.nets.as_slice()
+            && baseline.is_plain() == candidate.is_plain()
+        {
+            let is_shared = |name: &str| baseline.settings.get(name) == candidate.settings.get(name);
+            let pair = OF_DATA.into_iter().all(is_shared).then_some(Pair { baseline, candidate });
+            return pair.into_iter().collect();
+        }
         let plain = |stochastic: &Net| self.nets.iter().find(|net| net.is_plain() && net.rest() == stochastic.rest());
         let stochastic = self.nets.iter().filter(|net| !net.is_plain());
-        stochastic.filter_map(|stochastic| Some(Pair { plain: plain(stochastic)?, stochastic })).collect()
+        stochastic.filter_map(|candidate| Some(Pair { baseline: plain(candidate)?, candidate })).collect()
     }
 
     /// Names of the settings in which the nets differ.

@@ -92,21 +92,26 @@ fn time_saved(nets: &[Net; 2]) -> Vec<String> {
     let mut lines = Vec::new();
     let [baseline, candidate] = [0, 1].map(|index| nets[index].name);
     let times: Vec<(f64, f64)> = pairs(nets).iter().map(|pair| (pair.0.step_seconds, pair.1.step_seconds)).collect();
-    if let Some((share, interval)) = less_time(&times) {
-        let (before, after) = times.iter().fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
+    if let Some(saved) = Saved::of(&times) {
+        let (before, after) = sums(&times);
+        let (more_or_less, share) = if saved.percent < 0.0 { ("more", saved.negated()) } else { ("less", saved) };
         lines.push(format!(
-            "training steps of {candidate} took {share} less time than those of {baseline}{interval}: {after:.1} s \
-             against {before:.1} s"
+            "training steps of {candidate} took {} % {more_or_less} time than those of {baseline}{}: {after:.1} s \
+             against {before:.1} s",
+            share.percent,
+            share.interval(),
         ));
     }
     for net in nets {
         let priced = |run: &Summary| Some((run.all_gates_seconds?, run.step_seconds));
         let times: Vec<(f64, f64)> = net.ended().into_iter().filter_map(priced).collect();
-        if let Some((share, interval)) = less_time(&times) {
-            let (all_gates, took) = times.iter().fold((0.0, 0.0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
+        if let Some(saved) = Saved::of(&times) {
+            let (all_gates, took) = sums(&times);
             lines.push(format!(
-                "skipping saved {} {share}{interval}, {:.1} s of {all_gates:.1} s: the same steps with all gates on",
+                "skipping saved {} {} %{}, {:.1} s of {all_gates:.1} s: the same steps with all gates on",
                 net.name,
+                saved.percent,
+                saved.interval(),
                 all_gates - took,
             ));
         }
@@ -114,21 +119,38 @@ fn time_saved(nets: &[Net; 2]) -> Vec<String> {
     lines
 }
 
-/// What share of the first of two times the second saves, by the geometric mean of their ratios over the seeds, and the
-/// interval in words: nothing of no pairs.
-fn less_time(times: &[(f64, f64)]) -> Option<(String, String)> {
-    let logarithms: Vec<f64> = times.iter().map(|(before, after)| (after / before).ln()).collect();
-    let percent = |logarithm: f64| {
+fn sums(times: &[(f64, f64)]) -> (f64, f64) {
+    times.iter().fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1))
+}
+
+/// What share of the first of two times the second saves, in whole percent.
+#[derive(Clone, Copy)]
+struct Saved {
+    percent: f64,
+    /// Ends of the interval; `None` of one seed.
+    ends: Option<[f64; 2]>,
+}
+
+impl Saved {
+    /// By the geometric mean of the times' ratios over the seeds; `None` of no pairs.
+    fn of(times: &[(f64, f64)]) -> Option<Self> {
+        let logarithms: Vec<f64> = times.iter().map(|(before, after)| (after / before).ln()).collect();
         // Without the sign of a zero.
-        let percent = (100.0 * (1.0 - logarithm.exp())).round() + 0.0;
-        format!("{percent} %")
-    };
-    let middle = mean(&logarithms);
-    let interval = match mean_difference(&logarithms) {
-        Some(ratio) => format!(" (95 % interval {} to {})", percent(ratio.high), percent(ratio.low)),
-        None => " (one seed: no interval)".into(),
-    };
-    middle.is_finite().then(|| (percent(middle), interval))
+        let percent = |logarithm: f64| (100.0 * (1.0 - logarithm.exp())).round() + 0.0;
+        let ends = mean_difference(&logarithms).map(|ratio| [ratio.high, ratio.low].map(percent));
+        let middle = mean(&logarithms);
+        middle.is_finite().then(|| Self { percent: percent(middle), ends })
+    }
+
+    /// What the second takes more than the first.
+    fn negated(self) -> Self {
+        Self { percent: 0.0 - self.percent, ends: self.ends.map(|[low, high]| [0.0 - high, 0.0 - low]) }
+    }
+
+    fn interval(self) -> String {
+        self.ends
+            .map_or(" (one seed: no interval)".into(), |[low, high]| format!(" (95 % interval {low} % to {high} %)"))
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +189,10 @@ mod tests {
         assert!(text.contains(expected), "{text}");
         let expected = "skipping saved stochastic 25 % (95 % interval -75 % to 68 %), 5.0 s of 20.0 s: the same steps";
         assert!(text.contains(expected), "{text}");
+        let [plain, stochastic] = nets;
+        let text = lines(&[stochastic, plain]).join("\n");
+        let expected = "took 34 % more time than those of stochastic (95 % interval -43 % to 212 %)";
+        assert!(text.contains(expected), "{text}");
         assert!(text.contains("stochastic      2  93.00 % +- 2.83"), "{text}");
     }
 
@@ -177,6 +203,11 @@ mod tests {
         let text = lines(&nets).join("\n");
         assert!(text.contains("-10.00 points of test accuracy, with one seed: no interval"), "{text}");
         assert!(text.contains("took 0 % less time than those of resnet (one seed: no interval)"), "{text}");
+        let nets = [("resnet", 10.0), ("stochastic", 10.5)]
+            .map(|(name, seconds)| Net { name, summaries: vec![summary(0.9, seconds, Some(10.0))] });
+        let text = lines(&nets).join("\n");
+        assert!(text.contains("took 5 % more time than those of resnet (one seed: no interval)"), "{text}");
+        assert!(text.contains("skipping saved stochastic -5 % (one seed: no interval), -0.5 s of 10.0 s"), "{text}");
         let none = ["resnet", "stochastic"].map(|name| Net { name, summaries: vec![None] });
         assert_eq!(lines(&none).len(), 4);
     }

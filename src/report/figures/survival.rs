@@ -94,7 +94,7 @@ pub fn draw(study: &Study) -> Drawn {
                 "At p_L = 1 every block survives, whatever the rule. The differences from there, with their intervals, \
                  are among the results above; between other survival probabilities nothing is claimed."
             }
-            false => "No net without stochastic depth is among them, and about differences nothing is claimed.",
+            false => "No net without stochastic depth is among them, and so there is nothing to hold them all against.",
         }
         .to_string(),
     ];

@@ -1,8 +1,8 @@
-//! The variance of the test accuracy over the run, and the notebook's two claims about it.
+//! The variance of the accuracy over the run, and the notebook's two claims about it.
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell, legend};
+use super::{Drawn, Figure, cell, legend, tests_on_batches};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
 use crate::report::claims::{self, Basis, Claims};
 use crate::report::curves::{Spread, layers, spread};
@@ -19,22 +19,24 @@ const POINTS: f64 = 1e4;
 /// The variance in windows, in all and beyond sampling, and what it says of the claims.
 pub fn draw(study: &Study) -> Drawn {
     let pairs = study.pairs();
+    let tested = if tests_on_batches(study) { Tested::OnBatches } else { Tested::OnValidation };
+    let what = format!("Variance of the {}", tested.accuracy());
     let mut reason = "no net without stochastic depth is equal to one with it in everything else".to_string();
     let mut judged = Vec::new();
     for pair in pairs.iter().take(PAIRS) {
-        match judge(pair, Tested::OnBatches) {
+        match judge(pair, tested) {
             Ok(claims) => judged.push((pair, claims)),
             Err(error) => reason = error,
         }
     }
     if judged.is_empty() {
-        return Err(format!("Variance of the test accuracy: {}.", reason.trim_end_matches('.')));
+        return Err(format!("{what}: {}.", reason.trim_end_matches('.')));
     }
     let (mut in_all, mut sampling, mut beyond) = (Vec::new(), Vec::new(), Vec::new());
     let mut csv = "net,seed,first_step,last_step,accuracy,variance_in_all,variance_of_sampling\n".to_string();
     let mut drawn: Vec<usize> = Vec::new();
     for (pair, claims) in &judged {
-        for (side, net) in [pair.plain, pair.stochastic].into_iter().enumerate() {
+        for (side, net) in [pair.baseline, pair.candidate].into_iter().enumerate() {
             let series = study.nets.iter().position(|other| std::ptr::eq(other, net)).unwrap_or(0);
             if drawn.contains(&series) {
                 continue;
@@ -60,7 +62,10 @@ pub fn draw(study: &Study) -> Drawn {
             }
         }
     }
-    in_all.extend(sampling);
+    let is_of_draws = tested == Tested::OnBatches;
+    if is_of_draws {
+        in_all.extend(sampling);
+    }
     let panel = |title: &str, y: fn(&'static str) -> Axis, layers: Vec<Layer>| {
         let x = Axis::tight("training step, middle of the window").whole();
         Panel::Plot(Plot { title: title.into(), x, y: y("variance (points\u{b2})"), layers })
@@ -69,26 +74,27 @@ pub fn draw(study: &Study) -> Drawn {
     let variances = judged.iter().flat_map(|(_, claims)| &claims.pairs).flat_map(|pair| pair.findings.variance);
     let (least, most) =
         variances.fold((f64::INFINITY, 0f64), |(least, most), v| (least.min(v.in_all), most.max(v.in_all)));
-    let in_all = match most > 20.0 * least {
-        true => panel("in all", Axis::log, in_all),
-        false => panel("in all", Axis::round, in_all),
-    };
-    let beyond = panel("beyond sampling", Axis::round, beyond);
+    let axis = if most > 20.0 * least { Axis::log } else { Axis::round };
+    let mut panels = vec![panel(if is_of_draws { "in all" } else { "about the windows\u{2019} lines" }, axis, in_all)];
     let mut keys = legend(drawn.iter().map(|&series| (series, &study.nets[series])));
     let key = |stroke, name: &str| Key { series: 7, sign: Sign::Line(stroke), name: name.into() };
-    keys.push(key(Stroke::Strong, "found"));
-    keys.push(key(Stroke::Dashed, "expected of the draw of test images alone"));
-    let mut text = vec![
-        "The first fifth of the run is left out, and the rest is cut into windows, ten where there are tests enough; \
-         in each, what is looked at is the distance of the accuracy from the window\u{2019}s own line, so that \
-         learning counts as no variance. Beyond sampling is what is left when the part that the draw of test images is \
-         expected to have is subtracted; it can be negative by chance. Bands reach from the lowest run to the highest."
-            .to_string(),
-    ];
+    let mut method = "The first fifth of the run is left out, and the rest is cut into windows, ten where there are \
+                      tests enough; in each, what is looked at is the distance of the accuracy from the \
+                      window\u{2019}s own line, so that learning counts as no variance."
+        .to_string();
+    if is_of_draws {
+        panels.push(panel("beyond sampling", Axis::round, beyond));
+        keys.push(key(Stroke::Strong, "found"));
+        keys.push(key(Stroke::Dashed, "expected of the draw of test images alone"));
+        method += " Beyond sampling is what is left when the part that the draw of test images is expected to have is \
+                   subtracted; it can be negative by chance.";
+    }
+    method += " Bands reach from the lowest run to the highest.";
+    let mut text = vec![method];
     // On all test images, nothing is left to the draw.
     let mut whole: Vec<_> = judged.iter().map(|(pair, _)| judge(pair, Tested::OnAll)).collect();
-    let batches = judged.iter_mut().map(|(_, claims)| claims);
-    Claims::correct_together(batches.chain(whole.iter_mut().flatten()));
+    let first = judged.iter_mut().map(|(_, claims)| claims);
+    Claims::correct_together(first.chain(whole.iter_mut().flatten()));
     for ((_, claims), whole) in judged.iter().zip(whole) {
         text.extend(
             claims.answers().map(|answer| typeset(&format!("{} {}", answer.question, answer.sentences.join(" ")))),
@@ -106,9 +112,9 @@ pub fn draw(study: &Study) -> Drawn {
     }
     Ok(Figure {
         name: "variance",
-        title: "Variance of the test accuracy from step to step, over the run".into(),
+        title: format!("{what} from one test to the next, over the run"),
         text,
-        drawing: Drawing { legend: keys, panels: vec![in_all, beyond] },
+        drawing: Drawing { legend: keys, panels },
         tables: Vec::new(),
         csv,
     })
@@ -118,34 +124,49 @@ pub fn draw(study: &Study) -> Drawn {
 #[derive(Clone, Copy, PartialEq)]
 enum Tested {
     OnBatches,
+    OnValidation,
     OnAll,
+}
+
+impl Tested {
+    fn accuracy(self) -> &'static str {
+        if self == Self::OnValidation { "validation accuracy" } else { "test accuracy" }
+    }
+
+    fn of(self, run: &Run) -> &[Evaluation] {
+        match self {
+            Self::OnBatches => &run.test_batches,
+            Self::OnValidation => &run.validation,
+            Self::OnAll => &run.tests,
+        }
+    }
 }
 
 /// The claims by the tests of the runs of `pair`.
 fn judge(pair: &Pair, tested: Tested) -> Result<Claims, String> {
-    let of = |run: &'_ Run| -> Vec<Evaluation> {
-        if tested == Tested::OnAll { run.tests.clone() } else { run.test_batches.clone() }
-    };
-    let images = |run: &Run| run.summary.as_ref().map(|summary| summary.test.images);
+    let has_ended = |run: &Run| run.summary.is_some();
     let ended: Vec<(&Run, &Run)> =
-        pair.runs().filter(|(plain, stochastic)| plain.summary.is_some() && stochastic.summary.is_some()).collect();
-    let population = ended.first().and_then(|(plain, _)| images(plain)).ok_or("no seed has ended in both nets")?;
-    let in_a_test = match tested {
-        Tested::OnBatches => pair.plain.first().config.settings.eval_batch as usize,
-        Tested::OnAll => population,
+        pair.runs().filter(|(baseline, candidate)| has_ended(baseline) && has_ended(candidate)).collect();
+    let (first, _) = ended.first().ok_or("no seed has ended in both nets")?;
+    let settings = &first.config.settings;
+    let test_images = first.summary.as_ref().map_or(0, |summary| summary.test.images);
+    let sample = match tested {
+        Tested::OnBatches => Sample { images: settings.eval_batch as usize, population: test_images },
+        Tested::OnValidation => Sample { images: settings.validation, population: settings.validation },
+        Tested::OnAll => Sample { images: test_images, population: test_images },
     };
-    let tests = |(plain, stochastic): &(&Run, &Run)| {
-        let mut others = of(stochastic).into_iter().peekable();
+    let tests = |(baseline, candidate): &(&Run, &Run)| {
+        let mut others = tested.of(candidate).iter().peekable();
         let mut tests = Vec::new();
-        for test in of(plain) {
+        for test in tested.of(baseline) {
             while others.next_if(|other| other.step < test.step).is_some() {}
             if let Some(other) = others.next_if(|other| other.step == test.step) {
                 tests.push((test.step, [test.accuracy, other.accuracy]));
             }
         }
-        claims::Pair { seed: plain.seed(), tests }
+        claims::Pair { seed: baseline.seed(), tests }
     };
     let pairs: Vec<claims::Pair> = ended.iter().map(tests).collect();
-    let sample = Sample { images: in_a_test, population };
-    Claims::of([&pair.plain.name, &pair.stochastic.name], &pairs, sample).map_err(|error| error.to_string())
+    let nets = [pair.baseline, pair.candidate].map(|net| net.name.as_str());
+    Claims::of(tested.accuracy(), nets, &pairs, sample).map_err(|error| error.to_string())
 }

@@ -174,6 +174,7 @@ fn runs_of_other_settings_are_refused() {
         &run("resnet-seed0", "lr = 0.005, not 0.25").replace('/', std::path::MAIN_SEPARATOR_STR),
     );
     refuse(&compare("--out c --survival-last .25"), "stochastic-seed0 holds a run with survival-last = 0.5, not 0.25");
+    refuse(&compare("--out c --label-smoothing .3"), "holds a run with label-smoothing = 0.1, not 0.3");
     refuse(&compare("--out c --record trace"), "holds a run with trace = false, not true");
     refuse(&compare("--out c --record gradients"), "holds a run with record-gradients = false, not true");
     // Also where only runs of other seeds are there.
