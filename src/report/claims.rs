@@ -1,17 +1,16 @@
-//! The notebook's claims about the variance of the accuracy, as figures and in words: with stochastic depth, is it
-//! larger, and does it shrink as training goes on?
+//! The notebook's claims about the variance of the accuracy, as figures and in words: is the candidate's (there, with
+//! stochastic depth) larger, and does it shrink as training goes on?
 //!
 //! Within a run, intervals come from its tests: a moving-block bootstrap of both nets together, and the windows' line.
 //! They say how sure the figure is for *these* two runs, not what another seed would give. Claims about the nets take
 //! pairs of runs as the unit, at least [`RUNS_FOR_A_CLAIM`] of them.
 
-use serde::Serialize;
 use thiserror::Error;
 
-use super::bootstrap::{MovingBlocks, block_length};
-use super::estimate::{Estimate, LEVEL};
-use super::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
-use super::variance::{Detrended, GOOD_WINDOW, Sample, Variance, Window, tests_needed};
+use super::statistics::bootstrap::{MovingBlocks, block_length};
+use super::statistics::estimate::{Estimate, LEVEL};
+use super::statistics::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
+use super::statistics::variance::{Detrended, GOOD_WINDOW, Sample, Variance, Window, tests_needed};
 use super::words::p_value;
 
 /// What is asked of a pair of nets: is its ratio of variances 1, is the baseline's trend in all 0, is the candidate's,
@@ -34,9 +33,7 @@ pub enum Unjudged {
     #[error("no runs of both nets share a seed")]
     NoPairs,
     /// Too few tests for windows.
-    #[error(
-        "seed {seed}: {tests} tests on the way; {needed}, at ascending steps, are needed to say something about it"
-    )]
+    #[error("seed {seed}: both nets were tested at {tests} steps; at least {needed} are needed to say something")]
     TooFew {
         /// Of the pair.
         seed: u64,
@@ -56,7 +53,7 @@ pub enum Unjudged {
 }
 
 /// What findings rest on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
     /// The tests of one pair of runs.
     Tests {
@@ -72,16 +69,18 @@ pub enum Basis {
 }
 
 /// Change of a net's variance, in shares squared per step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trend {
     /// Of the variance in all.
     pub in_all: Estimate,
     /// Of the variance beyond sampling.
     pub beyond_sampling: Estimate,
+    /// The variance in all in the first window and in the last, in shares squared.
+    pub ends: [f64; 2],
 }
 
 /// How the variance of the candidate's accuracy stands to the baseline's. Pairs of figures: baseline, candidate.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Findings {
     /// What they rest on.
     pub basis: Basis,
@@ -89,7 +88,7 @@ pub struct Findings {
     pub variance: [Variance; 2],
     /// Candidate's variance in all / baseline's.
     pub ratio: Estimate,
-    /// Candidate's variance in all - baseline's.
+    /// Candidate's variance in all - baseline's; told where nothing is beyond sampling.
     pub difference: Estimate,
     /// The same of the variance beyond sampling.
     pub difference_beyond_sampling: Estimate,
@@ -102,7 +101,7 @@ pub struct Findings {
 }
 
 /// What a figure shows, after the correction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A larger variance, or one that grows.
     More,
@@ -177,7 +176,7 @@ fn verdict(more: bool, p_value: f64) -> Verdict {
 }
 
 /// One pair of runs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PairFindings {
     /// From its tests.
     pub findings: Findings,
@@ -196,7 +195,8 @@ impl PairFindings {
             let tests: Vec<(u64, f64)> = pair.tests.iter().map(|(step, accuracies)| (*step, accuracies[net])).collect();
             let detrended = Detrended::of(&tests, sample)?;
             let in_all = detrended.slope(|variance| variance.in_all)?;
-            let trend = Trend { in_all, beyond_sampling: detrended.slope(Variance::beyond_sampling)? };
+            let ends = [detrended.windows.first()?, detrended.windows.last()?].map(|window| window.variance.in_all);
+            let trend = Trend { in_all, beyond_sampling: detrended.slope(Variance::beyond_sampling)?, ends };
             Some((detrended, trend))
         };
         let Some(((baseline, baseline_trend), (candidate, candidate_trend))) = detrended(0).zip(detrended(1)) else {
@@ -247,13 +247,14 @@ fn over_runs(pairs: &[PairFindings]) -> Option<Findings> {
     ];
     let trend = |net: usize| {
         let in_all = of(&|run| run.trends[net].in_all.value)?;
-        Some(Trend { in_all, beyond_sampling: of(&|run| run.trends[net].beyond_sampling.value)? })
+        let ends = [0, 1].map(|end| mean(&all(&|run| run.trends[net].ends[end])));
+        Some(Trend { in_all, beyond_sampling: of(&|run| run.trends[net].beyond_sampling.value)?, ends })
     };
     Some(Findings::new(Basis::Runs(pairs.len()), variance, estimates, [trend(0)?, trend(1)?]))
 }
 
 /// A question and its answer, a sentence or more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// As a heading.
     pub question: String,
@@ -262,7 +263,7 @@ pub struct Answer {
 }
 
 /// What pairs of runs say of the notebook's claims.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
     /// Which accuracy it is: `test accuracy` or `validation accuracy`.
     pub accuracy: String,
@@ -345,18 +346,19 @@ impl Claims {
             Verdict::NoDifference => "no difference is shown",
         };
         let [of_baseline, of_candidate] = variance.map(|variance| points(variance.in_all));
+        let bound = |bound: f64| if bound.is_finite() { format!("{bound:.2}") } else { "without bound".into() };
         let in_all = format!(
-            "{scope}, the variance of {candidate}'s {} is {:.2} times {baseline}'s (95 % interval {:.2} to {:.2}, \
-             {method}; {}): {}. In all it is {of_candidate} against {of_baseline} points squared",
+            "{scope}, the variance of {candidate}'s {} is {:.2} times {baseline}'s (95 % interval {} to {}, {method}; \
+             {}): {}. In all it is {of_candidate} against {of_baseline} points squared",
             self.accuracy,
             ratio.value,
-            ratio.low,
-            ratio.high,
+            bound(ratio.low),
+            bound(ratio.high),
             p_value(findings.corrected[0], findings.comparisons),
             verdict(findings.larger()),
         );
         if !findings.is_of_draws() {
-            return in_all + ".";
+            return format!("{in_all}, a difference of {}.", interval(&findings.difference, 1e4));
         }
         let [own_baseline, own_candidate] = variance.map(|variance| points(variance.beyond_sampling()));
         let negative = match variance.iter().any(|variance| variance.beyond_sampling() < 0.0) {
@@ -384,7 +386,8 @@ impl Claims {
             Verdict::Less => "it shrinks",
             Verdict::NoDifference => "no change is shown",
         };
-        let Trend { in_all, beyond_sampling } = &findings.trends[net];
+        let Trend { in_all, beyond_sampling, ends } = &findings.trends[net];
+        let [first, last] = ends.map(points);
         // Points squared per 1,000 steps.
         let scale = 1e4 * 1e3;
         let beyond = match findings.is_of_draws() {
@@ -393,7 +396,7 @@ impl Claims {
         };
         format!(
             "{scope}, the variance of {}'s {} changes by {} points squared per 1,000 steps ({method}; {}): \
-             {verdict}.{beyond}",
+             {verdict}; it is {first} in the first window and {last} in the last.{beyond}",
             self.nets[net],
             self.accuracy,
             interval(in_all, scale),
@@ -557,7 +560,7 @@ mod tests {
         assert_eq!([findings.trend(0), findings.trend(1)], [Verdict::Less, Verdict::NoDifference], "{findings:?}");
         let [_, shrinks] = claims.answers();
         let [of_baseline, of_candidate, note] = &shrinks.sentences[..] else { panic!("{shrinks:?}") };
-        assert!(of_baseline.contains("resnet's") && of_baseline.contains(": it shrinks."), "{of_baseline}");
+        assert!(of_baseline.contains("resnet's") && of_baseline.contains(": it shrinks; it is "), "{of_baseline}");
         assert!(of_candidate.contains("stochastic's") && of_candidate.contains("no change is shown"), "{of_candidate}");
         let expected = "A claim about the nets needs 5 seeds or more, and here is 1 seed: the intervals are about \
                         this seed's runs only.";

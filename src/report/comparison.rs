@@ -2,9 +2,9 @@
 //! there are several pairs of nets.
 
 use super::chart::number;
-use super::estimate::{Estimate, LEVEL};
-use super::paired::{RUNS_FOR_A_CLAIM, holm, mean_difference};
 use super::runs::Run;
+use super::statistics::estimate::{Estimate, LEVEL};
+use super::statistics::paired::{RUNS_FOR_A_CLAIM, holm, mean_difference};
 use super::study::{Pair, Study};
 use super::table::{NONE, Table};
 use super::words::{capitalised, p_value, signed};
@@ -84,9 +84,14 @@ impl Compared<'_> {
         if comparisons.len() <= MOST_SENTENCES {
             return (comparisons.iter().map(|comparison| self.sentence(comparison, count)).collect(), None);
         }
+        let method = match count {
+            0 => ". One seed gives no interval, and so no conclusion".into(),
+            1 => " (paired t)".into(),
+            _ => format!(" (paired t); p values after Holm\u{2019}s correction for {count} comparisons"),
+        };
         let sentence = format!(
             "{}: each net with stochastic depth against the plain net that is equal to it in everything else, by pairs \
-             of runs that share a seed (paired t); p values after Holm\u{2019}s correction for {count} comparisons.",
+             of runs that share a seed{method}.",
             capitalised(self.what),
         );
         (vec![sentence], Some(self.table(&comparisons)))

@@ -2,7 +2,7 @@
 
 use super::chart::{Layer, Stroke};
 use super::runs::{Evaluation, Run};
-use super::smoothing::{SPAN, exponentially_weighted_mean};
+use super::statistics::smoothing::{SPAN, exponentially_weighted_mean};
 
 /// Figures by step, in the order of the steps.
 pub type Curve = Vec<(u64, f64)>;

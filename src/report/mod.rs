@@ -1,31 +1,24 @@
 //! The report: what runs say together, as a page and as figures.
 //!
 //! [`runs`] reads run directories, [`study`] sorts them into nets, `figures` draws them, and `page` puts all on one
-//! page. A report is a pure function of the directories' files.
-//!
-//! The statistics, from [`smoothing`] to [`claims`], are functions of slices; none of them knows of files or settings.
-//! Accuracies are shares in [0, 1], and so variances are shares squared; only sentences speak of points (hundredths).
+//! page. What is said of differences rests on [`statistics`]: [`claims`] of the variance, `comparison` of all else. A
+//! report is a pure function of the directories' files.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-pub mod bootstrap;
 pub mod chart;
 pub mod claims;
 mod comparison;
 mod curves;
-pub mod estimate;
 mod figures;
 mod flop;
-pub mod line;
 mod page;
-pub mod paired;
 mod png;
 pub mod runs;
-pub mod smoothing;
+pub mod statistics;
 pub mod study;
 mod table;
-pub mod variance;
 mod words;
 
 pub use runs::ReportError;

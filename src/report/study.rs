@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 use super::runs::Run;
-use super::words::counted;
+use super::words::{counted, listed};
 use crate::data::DataSet;
 use crate::model::survival::Rule;
-use crate::train::Model;
+use crate::train::{EvaluateOn, Model};
 
 /// Runs that differ in their seed alone.
 #[derive(Clone, Debug)]
@@ -79,17 +79,22 @@ impl Net {
     }
 
     /// Everything but stochastic depth.
-    fn rest(&self) -> BTreeMap<&str, &str> {
-        let rest = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        rest.filter(|(name, _)| !OF_STOCHASTIC_DEPTH.contains(name)).collect()
+    fn rest(&self) -> Settings {
+        rest(&self.settings)
     }
 }
 
 /// Settings by their names in `config.toml`.
 type Settings = BTreeMap<String, String>;
 
-/// The settings of each of `runs` that make it a run of its net. Seeds may come from several devices; where one seed
-/// does, devices are what is compared.
+/// `settings` but those of stochastic depth.
+fn rest(settings: &Settings) -> Settings {
+    let rest = settings.iter().filter(|(name, _)| !OF_STOCHASTIC_DEPTH.contains(&name.as_str()));
+    rest.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// The settings of each of `runs` that make it a run of its net. Seeds may come from several devices; where one seed of
+/// a net does, devices are what is compared, and the net's counterparts keep theirs as well.
 fn settings_of_all(runs: &[Run]) -> Vec<Settings> {
     let whole: Vec<Settings> = runs.iter().map(settings_of).collect();
     let anywhere = |settings: &Settings| {
@@ -100,11 +105,11 @@ fn settings_of_all(runs: &[Run]) -> Vec<Settings> {
     for (run, whole) in runs.iter().zip(&whole) {
         devices.entry((anywhere(whole), run.seed())).or_default().insert(whole);
     }
-    let compared: BTreeSet<&Settings> =
-        devices.iter().filter(|(_, devices)| devices.len() > 1).map(|((settings, _), _)| settings).collect();
+    let compared: BTreeSet<Settings> =
+        devices.iter().filter(|(_, devices)| devices.len() > 1).map(|((settings, _), _)| rest(settings)).collect();
     let of_run = |whole: &Settings| {
         let anywhere = anywhere(whole);
-        if compared.contains(&anywhere) { whole.clone() } else { anywhere }
+        if compared.contains(&rest(&anywhere)) { whole.clone() } else { anywhere }
     };
     whole.iter().map(of_run).collect()
 }
@@ -140,9 +145,9 @@ fn flatten(prefix: &str, config: Table, settings: &mut Settings) {
 /// Two nets that can be compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
-    /// What is held against.
+    /// What the other is held against.
     pub baseline: &'a Net,
-    /// What is held against it.
+    /// The other.
     pub candidate: &'a Net,
 }
 
@@ -156,7 +161,7 @@ impl Pair<'_> {
 
 /// Names of the settings that two nets of one kind have to share to be compared: what they learn from, and what they
 /// are tested on.
-const OF_DATA: [&str; 4] = ["data-sha256", "validation", "evaluate-on", "eval-batch"];
+const OF_DATA: [&str; 3] = ["data-sha256", "validation", "evaluate-on"];
 
 impl Study {
     /// Of `runs`; `known` is a data set that is loaded already.
@@ -197,6 +202,14 @@ impl Study {
     /// Why nets that could be compared are not.
     fn unpaired(&self) -> Vec<String> {
         let pairs = self.pairs();
+        if let Some((baseline, candidate)) = self.two_of_a_kind()
+            && pairs.is_empty()
+        {
+            let differing = differing(&[baseline, candidate]);
+            let differing: Vec<String> = differing.into_iter().filter(|name| is_of_data(name, baseline)).collect();
+            let (other, one) = (&candidate.name, &baseline.name);
+            return vec![format!("{other} and {one} are not compared, as they differ in {}.", listed(&differing))];
+        }
         let both = self.nets.iter().any(Net::is_plain) && self.nets.iter().any(|net| !net.is_plain());
         if both && pairs.is_empty() {
             let all = "No net with stochastic depth is compared, as there is no plain net that is equal to one of them \
@@ -216,15 +229,20 @@ impl Study {
         data.as_ref().map_err(String::as_str)
     }
 
+    /// The nets, if there are two, and both plain or both with stochastic depth.
+    fn two_of_a_kind(&self) -> Option<(&Net, &Net)> {
+        match self.nets.as_slice() {
+            [one, other] if one.is_plain() == other.is_plain() => Some((one, other)),
+            _ => None,
+        }
+    }
+
     /// Each net with stochastic depth, held against the plain net that is equal to it in everything else; of just two
-    /// nets of one kind, the second against the first.
+    /// nets of one kind, the second against the first, if they learn from the same images and are tested alike.
     pub fn pairs(&self) -> Vec<Pair<'_>> {
-        if let [baseline, candidate] = self.nets.as_slice()
-            && baseline.is_plain() == candidate.is_plain()
-        {
-            let is_shared = |name: &str| baseline.settings.get(name) == candidate.settings.get(name);
-            let pair = OF_DATA.into_iter().all(is_shared).then_some(Pair { baseline, candidate });
-            return pair.into_iter().collect();
+        if let Some((baseline, candidate)) = self.two_of_a_kind() {
+            let is_equal = !differing(&[baseline, candidate]).iter().any(|name| is_of_data(name, baseline));
+            return is_equal.then_some(Pair { baseline, candidate }).into_iter().collect();
         }
         let plain = |stochastic: &Net| self.nets.iter().find(|net| net.is_plain() && net.rest() == stochastic.rest());
         let stochastic = self.nets.iter().filter(|net| !net.is_plain());
@@ -240,6 +258,12 @@ impl Study {
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.nets.iter().flat_map(|net| &net.runs)
     }
+}
+
+/// Whether the setting `name` is one that nets of one kind, of which `net` is one, have to share to be compared.
+fn is_of_data(name: &str, net: &Net) -> bool {
+    let on_batches = net.first().config.settings.evaluate_on == EvaluateOn::TestBatch;
+    OF_DATA.contains(&name) || (on_batches && name == "eval-batch")
 }
 
 /// Leaves out those runs of `net` that have not ended, if some have: curves and means are over runs of equal length.

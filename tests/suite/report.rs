@@ -277,7 +277,8 @@ fn a_sweep_has_a_heat_map_and_a_table_of_differences() {
             ">stochastic p_L=0.4</td>",
             "after Holm\u{2019}s correction for 3 comparisons",
             "a claim needs 5 seeds",
-            "Left out: Variance of the test accuracy",
+            "Left out: Variance of the accuracy: stochastic p_L=0.2 against plain: seed 0: both nets were tested at 4 \
+             steps; at least 32 are needed to say something.",
         ],
     );
 }
@@ -388,7 +389,6 @@ fn two_nets_of_one_kind_are_compared() {
             "Is the variance of the validation accuracy larger for stochastic p_L=0.8 than for stochastic p_L=0.5? Over 5 \
              seeds, ",
             "after Holm\u{2019}s correction for 3 comparisons",
-            "Tested on all test images instead (--test-every): seed 0: 1 tests on the way; 32, at ascending steps, ",
         ],
     );
     for absent in ["eyond sampling", "variance of the test accuracy", "expected of the draw"] {
@@ -401,6 +401,51 @@ fn two_nets_of_one_kind_are_compared() {
     let (page, _) = report(&[folder.path()]).unwrap();
     shows(&page, &["10 runs of 2 nets"]);
     assert!(!page.contains("Test accuracy, stochastic"), "{page}");
+    shows(
+        &page,
+        &["validation 6000 and stochastic p_L=0.5 validation 5000 are not compared, as they differ in validation."],
+    );
+}
+
+/// What can be said of a variance is said by those tests that are there, and what can't be is named.
+#[test]
+fn variances_are_judged_by_what_there_is() {
+    let replace = |folder: &TempDir, from: &str, to: &str| {
+        for run in fs::read_dir(folder.path()).unwrap() {
+            let path = run.unwrap().path().join("config.toml");
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{text}");
+            fs::write(path, text.replace(from, to)).unwrap();
+        }
+    };
+    let of = |model, survival_last, steps| MadeUp { survival_last, test_every: 1, ..MadeUp::new(model, 0, steps) };
+    // No validation image was looked at, but all test images.
+    let whole = folder(&[of("resnet", 0.5, 40), of("stochastic", 0.5, 40)]);
+    replace(&whole, "evaluate-on = \"test-batch\"", "evaluate-on = \"validation\"");
+    let (page, _) = report(&[whole.path()]).unwrap();
+    shows(&page, &["Is the variance of the test accuracy larger for stochastic than for plain? With seed 0, "]);
+    assert!(!page.contains("Tested on all test images instead") && !page.contains("Bands reach"), "{page}");
+    // One net whose accuracy is always the same.
+    let some = folder(&[of("resnet", 0.5, 40), of("stochastic", 0.5, 40), of("stochastic", 0.8, 40)]);
+    let metrics = some.path().join("stochastic-0.5-seed0/metrics.jsonl");
+    let text = fs::read_to_string(&metrics).unwrap();
+    let constant = |line: &str| match line.split_once("\"accuracy\":") {
+        Some((head, _)) if line.contains("\"eval\"") => format!("{head}\"accuracy\":0.5,\"images\":400}}\n"),
+        _ => format!("{line}\n"),
+    };
+    fs::write(&metrics, text.lines().map(constant).collect::<String>()).unwrap();
+    let (page, _) = report(&[some.path()]).unwrap();
+    shows(
+        &page,
+        &[
+            "larger for stochastic p_L=0.8 than for plain?",
+            "Not judged: stochastic p_L=0.5 against plain: seed 0: the accuracy of stochastic p_L=0.5 does not vary",
+        ],
+    );
+    // At the same step, one has further to go than the other.
+    let lengths = folder(&[of("stochastic", 0.5, 40), of("stochastic", 0.8, 80)]);
+    let (page, _) = report(&[lengths.path()]).unwrap();
+    shows(&page, &["p_L=0.5: the runs of the two nets are not equally long."]);
 }
 
 /// The same images in another folder are the same data; runs without a common seed are no pairs.
@@ -426,6 +471,9 @@ fn runs_of_several_devices() {
     shows(&report(&[folder.path()]).unwrap().0, &["2 runs of 1 net", "<td>0, 1</td>", several]);
     fs::write(&config, text.replace("seed = 1", "seed = 0")).unwrap();
     shows(&report(&[folder.path()]).unwrap().0, &["2 runs of 2 nets", "stochastic device.name another processor"]);
+    // The plain net of one of them still has its counterpart.
+    MadeUp::new("resnet", 0, 4).write(&folder.path().join("plain"));
+    shows(&report(&[folder.path()]).unwrap().0, &["3 runs of 3 nets", "one seed gives no interval"]);
 }
 
 /// A folder that held a report about other runs holds none of its figures afterwards.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sdgpu::report::bootstrap::block_length;
 use sdgpu::report::claims::{Basis, Claims, Pair};
-use sdgpu::report::estimate::Estimate;
-use sdgpu::report::paired::{holm, mean_difference};
-use sdgpu::report::smoothing::exponentially_weighted_mean;
-use sdgpu::report::variance::Sample;
+use sdgpu::report::statistics::bootstrap::block_length;
+use sdgpu::report::statistics::estimate::Estimate;
+use sdgpu::report::statistics::paired::{holm, mean_difference};
+use sdgpu::report::statistics::smoothing::exponentially_weighted_mean;
+use sdgpu::report::statistics::variance::Sample;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use crate::cli::console::duration;
 use crate::experiment::Summary;
-use crate::report::paired::{RUNS_FOR_A_CLAIM, deviation, mean, mean_difference};
+use crate::report::statistics::paired::{RUNS_FOR_A_CLAIM, deviation, mean, mean_difference};
 
 /// A net's runs, in the order of their seeds.
 pub struct Net {

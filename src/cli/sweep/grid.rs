@@ -4,7 +4,7 @@ use crate::cli::chart::{coloured, shade};
 use crate::cli::console::duration;
 use crate::experiment::Summary;
 use crate::model::survival::Rule;
-use crate::report::paired::{deviation, mean};
+use crate::report::statistics::paired::{deviation, mean};
 
 /// A cell of the grid.
 #[derive(Clone, Debug, PartialEq)]

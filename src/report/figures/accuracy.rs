@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown, tests_on_batches};
+use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Layer, Panel, Plot, Point, Stroke};
 use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, late_mean, layers, of_evaluations, smooth, spread};
@@ -22,7 +22,7 @@ fn raw(run: &Run, on_test: bool) -> Curve {
 
 /// Raw and smoothed accuracy of each net, whole and in the second half of the run.
 pub fn draw(study: &Study) -> Drawn {
-    let is_on_test = tests_on_batches(study);
+    let is_on_test = study.runs().any(|run| run.test_batches.len() > 1);
     let has_curve = |net: &Net| net.runs.iter().all(|run| raw(run, is_on_test).len() > 1);
     let (nets, others): (Vec<(usize, &Net)>, Vec<_>) = shown(study).partition(|(_, net)| has_curve(net));
     if nets.is_empty() {

@@ -8,10 +8,10 @@ use crate::report::chart::{
 };
 use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, spread};
-use crate::report::estimate::Estimate;
 use crate::report::flop::Flop;
-use crate::report::paired::{mean, mean_difference};
 use crate::report::runs::Run;
+use crate::report::statistics::estimate::Estimate;
+use crate::report::statistics::paired::{mean, mean_difference};
 use crate::report::study::{Net, Study};
 use crate::report::table::{NONE, Table};
 

@@ -57,11 +57,6 @@ fn shown(study: &Study) -> impl Iterator<Item = (usize, &Net)> {
     study.nets.iter().enumerate().take(COLOURS)
 }
 
-/// Whether what is evaluated along a run are random batches of test images; else, validation images.
-fn tests_on_batches(study: &Study) -> bool {
-    study.runs().any(|run| run.test_batches.len() > 1)
-}
-
 /// A colour for each of `nets`, where there are several.
 fn legend<'a>(nets: impl Iterator<Item = (usize, &'a Net)>) -> Vec<Key> {
     let keys: Vec<Key> = nets.map(|(series, net)| Key { series, sign: Sign::Swatch, name: net.name.clone() }).collect();

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::{Drawn, Figure, cell};
 use crate::model::survival::Rule;
 use crate::report::chart::{Axis, Cell, Cells, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
-use crate::report::paired::mean;
+use crate::report::statistics::paired::mean;
 use crate::report::study::{Net, OF_STOCHASTIC_DEPTH, Study};
 use crate::report::words::listed;
 
@@ -89,10 +89,10 @@ pub fn draw(study: &Study) -> Drawn {
     });
     let mut text = vec![
         "Each point is the mean over the seeds, its bar reaches from the lowest run to the highest.".to_string(),
-        match lasts.last() == Some(&1.0) {
+        match swept.iter().any(|cell| cell.rule.is_none()) {
             true => {
-                "At p_L = 1 every block survives, whatever the rule. The differences from there, with their intervals, \
-                 are among the results above; between other survival probabilities nothing is claimed."
+                "At p_L = 1 every block survives, whatever the rule. The differences from there are among the results \
+                 above; between other survival probabilities nothing is claimed."
             }
             false => "No net without stochastic depth is among them, and so there is nothing to hold them all against.",
         }

@@ -2,16 +2,17 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell, legend, tests_on_batches};
+use super::{Drawn, Figure, cell, legend};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
-use crate::report::claims::{self, Basis, Claims};
+use crate::report::claims::{self, Basis, Claims, PairFindings};
 use crate::report::curves::{Spread, layers, spread};
 use crate::report::runs::{Evaluation, Run};
-use crate::report::study::{Pair, Study};
-use crate::report::variance::{Sample, Variance, Window};
+use crate::report::statistics::variance::{Sample, Variance, Window};
+use crate::report::study::{Net, Pair, Study};
 use crate::report::words::typeset;
+use crate::train::EvaluateOn;
 
-/// Pairs of nets that are drawn.
+/// Pairs of nets that are looked at.
 const PAIRS: usize = 3;
 /// A share squared, in points squared.
 const POINTS: f64 = 1e4;
@@ -19,105 +20,167 @@ const POINTS: f64 = 1e4;
 /// The variance in windows, in all and beyond sampling, and what it says of the claims.
 pub fn draw(study: &Study) -> Drawn {
     let pairs = study.pairs();
-    let tested = if tests_on_batches(study) { Tested::OnBatches } else { Tested::OnValidation };
-    let what = format!("Variance of the {}", tested.accuracy());
-    let mut reason = "no net without stochastic depth is equal to one with it in everything else".to_string();
-    let mut judged = Vec::new();
+    let (mut judged, mut text, mut unjudged) = (Vec::new(), Vec::new(), Vec::new());
     for pair in pairs.iter().take(PAIRS) {
-        match judge(pair, tested) {
-            Ok(claims) => judged.push((pair, claims)),
-            Err(error) => reason = error,
+        match Judged::of(pair) {
+            Ok(found) => judged.push(found),
+            Err(reason) => unjudged.push(format!("{} against {}: {reason}", pair.candidate.name, pair.baseline.name)),
         }
     }
     if judged.is_empty() {
-        return Err(format!("{what}: {}.", reason.trim_end_matches('.')));
+        let reason = unjudged.first().map_or("no two nets can be compared", String::as_str);
+        return Err(format!("Variance of the accuracy: {reason}."));
     }
-    let (mut in_all, mut sampling, mut beyond) = (Vec::new(), Vec::new(), Vec::new());
-    let mut csv = "net,seed,first_step,last_step,accuracy,variance_in_all,variance_of_sampling\n".to_string();
-    let mut drawn: Vec<usize> = Vec::new();
-    for (pair, claims) in &judged {
-        for (side, net) in [pair.baseline, pair.candidate].into_iter().enumerate() {
-            let series = study.nets.iter().position(|other| std::ptr::eq(other, net)).unwrap_or(0);
-            if drawn.contains(&series) {
-                continue;
-            }
-            drawn.push(series);
-            let of = |part: fn(Variance) -> f64| -> Vec<Spread> {
-                let point = |window: &Window| ((window.first + window.last) / 2, POINTS * part(window.variance));
-                spread(
-                    &claims.pairs.iter().map(|pair| pair.windows[side].iter().map(point).collect()).collect::<Vec<_>>(),
-                )
-            };
-            let (runs, x) = (claims.pairs.len(), |step: u64| step as f64);
-            in_all.extend(layers(series, Stroke::Strong, &of(|variance| variance.in_all), runs, x));
-            sampling.extend(layers(series, Stroke::Dashed, &of(|variance| variance.sampling), runs, x));
-            beyond.extend(layers(series, Stroke::Strong, &of(Variance::beyond_sampling), runs, x));
-            for found in &claims.pairs {
-                let Basis::Tests { seed, .. } = found.findings.basis else { continue };
-                for Window { first, last, accuracy, variance } in &found.windows[side] {
-                    let Variance { in_all, sampling } = variance;
-                    let name = cell(&net.name);
-                    let _ = writeln!(csv, "{name},{seed},{first},{last},{accuracy:.6},{in_all:e},{sampling:e}");
-                }
-            }
-        }
-    }
-    let is_of_draws = tested == Tested::OnBatches;
-    if is_of_draws {
-        in_all.extend(sampling);
-    }
-    let panel = |title: &str, y: fn(&'static str) -> Axis, layers: Vec<Layer>| {
-        let x = Axis::tight("training step, middle of the window").whole();
-        Panel::Plot(Plot { title: title.into(), x, y: y("variance (points\u{b2})"), layers })
-    };
-    // Nets of which one varies far more than another can't both be seen on a linear axis.
-    let variances = judged.iter().flat_map(|(_, claims)| &claims.pairs).flat_map(|pair| pair.findings.variance);
-    let (least, most) =
-        variances.fold((f64::INFINITY, 0f64), |(least, most), v| (least.min(v.in_all), most.max(v.in_all)));
-    let axis = if most > 20.0 * least { Axis::log } else { Axis::round };
-    let mut panels = vec![panel(if is_of_draws { "in all" } else { "about the windows\u{2019} lines" }, axis, in_all)];
-    let mut keys = legend(drawn.iter().map(|&series| (series, &study.nets[series])));
-    let key = |stroke, name: &str| Key { series: 7, sign: Sign::Line(stroke), name: name.into() };
+    let all = judged.iter_mut().flat_map(|judged| std::iter::once(&mut judged.claims).chain(&mut judged.whole));
+    Claims::correct_together(all);
+
+    let nets = nets(study, &judged);
+    let is_of_draws = nets.iter().flat_map(|net| &net.found).any(|found| found.findings.is_of_draws());
     let mut method = "The first fifth of the run is left out, and the rest is cut into windows, ten where there are \
                       tests enough; in each, what is looked at is the distance of the accuracy from the \
                       window\u{2019}s own line, so that learning counts as no variance."
         .to_string();
     if is_of_draws {
-        panels.push(panel("beyond sampling", Axis::round, beyond));
-        keys.push(key(Stroke::Strong, "found"));
-        keys.push(key(Stroke::Dashed, "expected of the draw of test images alone"));
         method += " Beyond sampling is what is left when the part that the draw of test images is expected to have is \
                    subtracted; it can be negative by chance.";
     }
-    method += " Bands reach from the lowest run to the highest.";
-    let mut text = vec![method];
-    // On all test images, nothing is left to the draw.
-    let mut whole: Vec<_> = judged.iter().map(|(pair, _)| judge(pair, Tested::OnAll)).collect();
-    let first = judged.iter_mut().map(|(_, claims)| claims);
-    Claims::correct_together(first.chain(whole.iter_mut().flatten()));
-    for ((_, claims), whole) in judged.iter().zip(whole) {
+    if nets.iter().any(|net| net.found.len() > 1) {
+        method += " Bands reach from the lowest run to the highest.";
+    }
+    text.push(method);
+    for Judged { claims, whole, .. } in &judged {
         text.extend(
             claims.answers().map(|answer| typeset(&format!("{} {}", answer.question, answer.sentences.join(" ")))),
         );
-        text.push(match whole {
-            Ok(whole) => {
-                let answers = whole.answers().map(|answer| answer.sentences.join(" "));
-                typeset(&format!("Tested on all test images instead: {}", answers.join(" ")))
-            }
-            Err(reason) => format!("Tested on all test images instead (--test-every): {reason}."),
-        });
+        if let Some(whole) = whole {
+            let answers = whole.answers().map(|answer| answer.sentences.join(" "));
+            text.push(typeset(&format!("Tested on all test images instead: {}", answers.join(" "))));
+        } else if claims.pairs.iter().any(|pair| pair.findings.is_of_draws()) {
+            text.push("There are too few tests on all test images (--test-every) to ask them the same.".into());
+        }
     }
+    text.extend(unjudged.iter().map(|reason| format!("Not judged: {reason}.")));
     if pairs.len() > PAIRS {
-        text.push(format!("Of {} pairs of nets, the first {PAIRS} are judged and drawn.", pairs.len()));
+        text.push(format!("Of {} pairs of nets, only the first {PAIRS} are looked at.", pairs.len()));
     }
+    let mut accuracies: Vec<&str> = judged.iter().map(|judged| judged.claims.accuracy.as_str()).collect();
+    accuracies.dedup();
+    let accuracy = if let [one] = accuracies.as_slice() { one } else { "accuracy" };
     Ok(Figure {
         name: "variance",
-        title: format!("{what} from one test to the next, over the run"),
+        title: format!("Variance of the {accuracy} from one test to the next, over the run"),
         text,
-        drawing: Drawing { legend: keys, panels },
+        drawing: drawing(&nets, is_of_draws),
         tables: Vec::new(),
-        csv,
+        csv: csv(&nets),
     })
+}
+
+/// What is said of a pair of nets.
+struct Judged<'a> {
+    pair: &'a Pair<'a>,
+    /// By the evaluations on the way, or else by the tests on all test images.
+    claims: Claims,
+    /// By the tests on all test images, where that is something else.
+    whole: Option<Claims>,
+}
+
+impl<'a> Judged<'a> {
+    fn of(pair: &'a Pair<'a>) -> Result<Self, String> {
+        let tested = match pair.baseline.first().config.settings.evaluate_on {
+            EvaluateOn::TestBatch => Tested::OnBatches,
+            EvaluateOn::Validation => Tested::OnValidation,
+        };
+        let whole = judge(pair, Tested::OnAll).ok();
+        match (judge(pair, tested), whole) {
+            (Ok(claims), whole) => Ok(Self { pair, claims, whole }),
+            (Err(_), Some(claims)) => Ok(Self { pair, claims, whole: None }),
+            (Err(reason), None) => Err(reason),
+        }
+    }
+}
+
+/// A net of the judged pairs.
+struct DrawnNet<'a> {
+    series: usize,
+    net: &'a Net,
+    /// Whether it is the candidate of its pair.
+    side: usize,
+    /// Its pair's, seed by seed.
+    found: Vec<&'a PairFindings>,
+}
+
+impl DrawnNet<'_> {
+    fn windows(&self) -> impl Iterator<Item = &[Window]> {
+        self.found.iter().map(|found| found.windows[self.side].as_slice())
+    }
+
+    /// A part of the variance along the run.
+    fn curve(&self, part: fn(Variance) -> f64) -> Vec<Spread> {
+        let point = |window: &Window| ((window.first + window.last) / 2, POINTS * part(window.variance));
+        spread(&self.windows().map(|windows| windows.iter().map(point).collect()).collect::<Vec<_>>())
+    }
+
+    fn layers(&self, stroke: Stroke, part: fn(Variance) -> f64) -> Vec<Layer> {
+        layers(self.series, stroke, &self.curve(part), self.found.len(), |step| step as f64)
+    }
+}
+
+/// Each net of the pairs once, by the pair with the most seeds.
+fn nets<'a>(study: &'a Study, judged: &'a [Judged<'a>]) -> Vec<DrawnNet<'a>> {
+    let of_net = |(series, net): (usize, &'a Net)| {
+        let pairs = judged.iter().filter_map(|Judged { pair, claims, .. }| {
+            let side = [pair.baseline, pair.candidate].iter().position(|other| std::ptr::eq(*other, net))?;
+            Some(DrawnNet { series, net, side, found: claims.pairs.iter().collect() })
+        });
+        // Of equals the first.
+        pairs.collect::<Vec<_>>().into_iter().rev().max_by_key(|drawn| drawn.found.len())
+    };
+    study.nets.iter().enumerate().filter_map(of_net).collect()
+}
+
+fn drawing(nets: &[DrawnNet], is_of_draws: bool) -> Drawing {
+    let of = |stroke, part: fn(Variance) -> f64| nets.iter().flat_map(move |net| net.layers(stroke, part));
+    let panel = |title: &str, y: fn(&'static str) -> Axis, layers: Vec<Layer>| {
+        let x = Axis::tight("training step, middle of the window").whole();
+        Panel::Plot(Plot { title: title.into(), x, y: y("variance (points\u{b2})"), layers })
+    };
+    // Nets of which one varies far more than another can't both be seen on a linear axis; a logarithmic one has no 0.
+    let runs = nets.iter().flat_map(|net| net.found.iter().map(|found| found.findings.variance[net.side].in_all));
+    let (least, most) = runs.fold((f64::INFINITY, 0f64), |(least, most), run| (least.min(run), most.max(run)));
+    let has_zero = nets.iter().flat_map(DrawnNet::windows).flatten().any(|window| window.variance.in_all == 0.0);
+    let axis = if most > 20.0 * least && !has_zero { Axis::log } else { Axis::round };
+    let mut legend = legend(nets.iter().map(|net| (net.series, net.net)));
+    let in_all = of(Stroke::Strong, |variance| variance.in_all);
+    if !is_of_draws {
+        let panels = vec![panel("about the windows\u{2019} lines", axis, in_all.collect())];
+        return Drawing { legend, panels };
+    }
+    let key = |stroke, name: &str| Key { series: 7, sign: Sign::Line(stroke), name: name.into() };
+    legend.push(key(Stroke::Strong, "found"));
+    legend.push(key(Stroke::Dashed, "expected of the draw of test images alone"));
+    let sampling = of(Stroke::Dashed, |variance| variance.sampling);
+    let beyond = of(Stroke::Strong, Variance::beyond_sampling);
+    let panels = vec![
+        panel("in all", axis, in_all.chain(sampling).collect()),
+        panel("beyond sampling", Axis::round, beyond.collect()),
+    ];
+    Drawing { legend, panels }
+}
+
+fn csv(nets: &[DrawnNet]) -> String {
+    let mut csv = "net,seed,first_step,last_step,accuracy,variance_in_all,variance_of_sampling\n".to_string();
+    for DrawnNet { net, side, found, .. } in nets {
+        for found in found {
+            let Basis::Tests { seed, .. } = found.findings.basis else { continue };
+            for Window { first, last, accuracy, variance } in &found.windows[*side] {
+                let Variance { in_all, sampling } = variance;
+                let name = cell(&net.name);
+                let _ = writeln!(csv, "{name},{seed},{first},{last},{accuracy:.6},{in_all:e},{sampling:e}");
+            }
+        }
+    }
+    csv
 }
 
 /// What the runs' accuracy was tested on.
@@ -147,8 +210,11 @@ fn judge(pair: &Pair, tested: Tested) -> Result<Claims, String> {
     let has_ended = |run: &Run| run.summary.is_some();
     let ended: Vec<(&Run, &Run)> =
         pair.runs().filter(|(baseline, candidate)| has_ended(baseline) && has_ended(candidate)).collect();
-    let (first, _) = ended.first().ok_or("no seed has ended in both nets")?;
+    let (first, other) = ended.first().ok_or("no seed has ended in both nets")?;
     let settings = &first.config.settings;
+    if settings.steps != other.config.settings.steps {
+        return Err("the runs of the two nets are not equally long".into());
+    }
     let test_images = first.summary.as_ref().map_or(0, |summary| summary.test.images);
     let sample = match tested {
         Tested::OnBatches => Sample { images: settings.eval_batch as usize, population: test_images },

@@ -1,13 +1,12 @@
 //! An estimated figure and how sure it is.
 
-use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// What every interval covers.
 pub const LEVEL: f64 = 0.95;
 
 /// A figure with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// The figure itself.
     pub value: f64,

@@ -1,6 +1,4 @@
-//! How much a net's test accuracy varies from test to test, and how much of that is the tests' own doing.
-
-use serde::Serialize;
+//! How much a net's accuracy varies from test to test, and how much of that is the tests' own doing.
 
 use super::estimate::Estimate;
 use super::line::{Line, slope};
@@ -23,7 +21,7 @@ pub const fn tests_needed(window: usize) -> usize {
 }
 
 /// How the images of a test are drawn: without replacement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// Images in a test, n.
     pub images: usize,
@@ -51,7 +49,7 @@ impl Sample {
 }
 
 /// Variance of an accuracy (a share), and what is expected of it by the draw of test images.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Variance {
     /// As observed.
     pub in_all: f64,
@@ -75,7 +73,7 @@ impl Variance {
 }
 
 /// Consecutive tests.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     /// Step of the first test.
     pub first: u64,

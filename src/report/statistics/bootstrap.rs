@@ -103,7 +103,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::paired::mean;
+    use crate::report::statistics::paired::mean;
 
     /// A series with x_t = `memory` x_(t-1) + noise, the noise uniform between -1/2 and 1/2.
     fn series(count: usize, memory: f64, seed: u64) -> Vec<f64> {
