@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::path::Path;
 
 use super::chart::{NARROW, STYLE, WIDE, escape, number};
 use super::comparison::{Compared, Measure};
@@ -96,10 +97,16 @@ fn byline(study: &Study) -> String {
         "{} of {}, {steps} steps each, on {}; {}; sdgpu {}",
         counted(runs, "run", "runs"),
         counted(study.nets.len(), "net", "nets"),
-        distinct(&|run| run.config.settings.data.clone()),
+        distinct(&|run| data_name(&run.config.settings.data)),
         distinct(&|run| format!("{} ({})", run.config.device.name, run.config.device.backend)),
         distinct(&|run| run.config.version.clone()),
     )
+}
+
+/// What a data set is called: where its folder lies says nothing elsewhere.
+fn data_name(source: &str) -> String {
+    let name = Path::new(source).file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| source.into())
 }
 
 fn results(html: &mut String, study: &Study) {
@@ -194,41 +201,54 @@ fn draw(html: &mut String, study: &Study, figure: &Figure, number: usize) {
     );
 }
 
-/// Commands that are named.
+/// Commands that are named at most.
 const COMMANDS: usize = 3;
 
-/// What made the runs, each once.
-fn distinct_commands(study: &Study) -> Vec<&str> {
-    let mut commands: Vec<&str> = Vec::new();
-    for command in study.runs().filter_map(|run| run.config.command.as_deref()) {
-        if !commands.contains(&command) {
-            commands.push(command);
+/// What made the runs: the commands that are named, which differ in more than seed and folder, and how many there are
+/// besides.
+fn distinct_commands(study: &Study) -> (Vec<&str>, usize) {
+    let all: Vec<&str> = study.runs().filter_map(|run| run.config.command.as_deref()).collect();
+    let (mut named, mut known) = (Vec::new(), HashSet::new());
+    for &command in &all {
+        let mut is_value = false;
+        let rest: Vec<&str> = command
+            .split(' ')
+            .filter(|word| {
+                let is_flag = ["--seed", "--out"].contains(word);
+                let is_apart = is_flag || is_value;
+                is_value = is_flag;
+                !is_apart
+            })
+            .collect();
+        if named.len() < COMMANDS && known.insert(rest) {
+            named.push(command);
         }
     }
-    commands
+    let others = all.iter().collect::<HashSet<_>>().len() - named.len();
+    (named, others)
 }
 
 /// What made the runs, as HTML.
 fn commands(study: &Study) -> String {
-    let commands = distinct_commands(study);
-    let named: Vec<String> =
-        commands.iter().take(COMMANDS).map(|command| format!("<code>{}</code>", escape(command))).collect();
-    match commands.len() {
-        0 => "The runs do not say which command made them.".into(),
-        count if count > COMMANDS => {
-            format!("Made by {} and {} more, each in its run\u{2019}s config.toml.", named.join(", "), count - COMMANDS)
+    let (named, others) = distinct_commands(study);
+    let named: Vec<String> = named.iter().map(|command| format!("<code>{}</code>", escape(command))).collect();
+    match (named.is_empty(), others) {
+        (true, _) => "The runs do not say which command made them.".into(),
+        (false, 0) => format!("Made by {}.", named.join(", ")),
+        (false, others) => {
+            format!("Made by {} and {others} more, each in its run\u{2019}s config.toml.", named.join(", "))
         }
-        _ => format!("Made by {}.", named.join(", ")),
     }
 }
 
 /// The commands as a line of plain text.
 pub fn command_line(study: &Study) -> String {
-    match distinct_commands(study).as_slice() {
-        [] => "The runs do not say which command made them.".into(),
-        [one] => format!("Made by {one}"),
-        [first, others @ ..] => {
-            let commands = counted(others.len(), "other command", "other commands");
+    let (named, others) = distinct_commands(study);
+    match (named.split_first(), others) {
+        (None, _) => "The runs do not say which command made them.".into(),
+        (Some((one, [])), 0) => format!("Made by {one}"),
+        (Some((first, rest)), others) => {
+            let commands = counted(rest.len() + others, "other command", "other commands");
             format!("Made by {first} and {commands}, each in its run\u{2019}s config.toml")
         }
     }

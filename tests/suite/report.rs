@@ -460,6 +460,22 @@ fn data_may_lie_anywhere_and_strangers_are_named() {
     shows(&report(&[folder.path()]).unwrap().0, &["stochastic and plain are not compared, as no seed is the same."]);
 }
 
+/// Commands that differ in seed and folder alone are named once.
+#[test]
+fn commands_are_named_once() {
+    let folder = folder(&[0, 1, 2].map(|seed| MadeUp::new("stochastic", seed, 4)));
+    for (seed, last) in [(0, ".5"), (1, ".5"), (2, ".50")] {
+        let config = folder.path().join(format!("stochastic-0.5-seed{seed}/config.toml"));
+        let text = fs::read_to_string(&config).unwrap();
+        let command = format!("sdgpu train --survival-last {last} --seed {seed} --quiet --out a{seed}");
+        fs::write(&config, text.replace("sdgpu compare --seeds 2 'a <b>'", &command)).unwrap();
+    }
+    let page = report(&[folder.path()]).unwrap().0;
+    let named = "<code>sdgpu train --survival-last .5 --seed 0 --quiet --out a0</code>, <code>sdgpu train --survival-last \
+                 .50 --seed 2 --quiet --out a2</code> and 1 more, each in its run\u{2019}s config.toml.";
+    shows(&page, &[&format!("Made by {named}")]);
+}
+
 /// Seeds from several devices are seeds of one net; the same seed from two is a comparison of these.
 #[test]
 fn runs_of_several_devices() {
