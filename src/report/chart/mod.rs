@@ -157,12 +157,20 @@ impl Drawing {
     pub fn file(&self, title: &str, below: &str) -> String {
         const SIDE: f64 = 20.0;
         const HEAD: f64 = 44.0;
-        const FOOT: f64 = 30.0;
+        const FOOT: f64 = 12.0;
+        const LINE: f64 = 18.0;
+        // Letters below the drawing that surely fit.
+        const LETTERS: usize = 125;
         let (shapes, height) = self.shapes(WIDE);
-        let (width, height) = (WIDE + 2.0 * SIDE, HEAD + height + FOOT);
+        let lines = wrapped(below, LETTERS);
+        let mut baseline = HEAD + height + LINE;
+        let (width, height) = (WIDE + 2.0 * SIDE, HEAD + height + FOOT + LINE * lines.len() as f64);
         let mut texts = Svg::default();
         texts.text((SIDE, 28.0), Anchor::Start, "title", title);
-        texts.text((SIDE, height - 12.0), Anchor::Start, MUTED, below);
+        for line in &lines {
+            texts.text((SIDE, baseline), Anchor::Start, MUTED, line);
+            baseline += LINE;
+        }
         let (texts, title) = (texts.into_text(), escape(title));
         let (width, height) = (Coordinate(width), Coordinate(height));
         format!(
@@ -254,4 +262,28 @@ pub fn thin(points: &[(f64, f64)], most: usize) -> Vec<(f64, f64)> {
     }
     kept.push(*last);
     kept
+}
+
+/// `text` in lines of at most `letters`, but for words that are longer.
+fn wrapped(text: &str, letters: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= letters) {
+            Some(line) => *line += &format!(" {word}"),
+            None => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrapped("a bc def ghijkl m", 6), ["a bc", "def", "ghijkl", "m"]);
+        assert_eq!(wrapped("a bc", 4), ["a bc"]);
+        assert_eq!(wrapped("abcdefgh", 4), ["abcdefgh"]);
+    }
 }
