@@ -88,10 +88,10 @@ struct Judged<'a> {
 impl<'a> Judged<'a> {
     fn of(pair: &'a Pair<'a>) -> Result<Self, String> {
         let tested = match pair.baseline.first().config.settings.evaluate_on {
-            EvaluateOn::TestBatch => Tested::OnBatches,
-            EvaluateOn::Validation => Tested::OnValidation,
+            EvaluateOn::TestBatch => Tested::TestBatches,
+            EvaluateOn::Validation => Tested::ValidationImages,
         };
-        let whole = judge(pair, Tested::OnAll).ok();
+        let whole = judge(pair, Tested::AllTestImages).ok();
         match (judge(pair, tested), whole) {
             (Ok(claims), whole) => Ok(Self { pair, claims, whole }),
             (Err(_), Some(claims)) => Ok(Self { pair, claims, whole: None }),
@@ -186,21 +186,21 @@ fn csv(nets: &[DrawnNet]) -> String {
 /// What the runs' accuracy was tested on.
 #[derive(Clone, Copy, PartialEq)]
 enum Tested {
-    OnBatches,
-    OnValidation,
-    OnAll,
+    TestBatches,
+    ValidationImages,
+    AllTestImages,
 }
 
 impl Tested {
     fn accuracy(self) -> &'static str {
-        if self == Self::OnValidation { "validation accuracy" } else { "test accuracy" }
+        if self == Self::ValidationImages { "validation accuracy" } else { "test accuracy" }
     }
 
     fn of(self, run: &Run) -> &[Evaluation] {
         match self {
-            Self::OnBatches => &run.test_batches,
-            Self::OnValidation => &run.validation,
-            Self::OnAll => &run.tests,
+            Self::TestBatches => &run.test_batches,
+            Self::ValidationImages => &run.validation,
+            Self::AllTestImages => &run.tests,
         }
     }
 }
@@ -217,9 +217,9 @@ fn judge(pair: &Pair, tested: Tested) -> Result<Claims, String> {
     }
     let test_images = first.summary.as_ref().map_or(0, |summary| summary.test.images);
     let sample = match tested {
-        Tested::OnBatches => Sample { images: settings.eval_batch as usize, population: test_images },
-        Tested::OnValidation => Sample { images: settings.validation, population: settings.validation },
-        Tested::OnAll => Sample { images: test_images, population: test_images },
+        Tested::TestBatches => Sample { images: settings.eval_batch as usize, population: test_images },
+        Tested::ValidationImages => Sample { images: settings.validation, population: settings.validation },
+        Tested::AllTestImages => Sample { images: test_images, population: test_images },
     };
     let tests = |(baseline, candidate): &(&Run, &Run)| {
         let mut others = tested.of(candidate).iter().peekable();
