@@ -276,7 +276,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Of the `accuracy` of `pairs` of runs of the `nets` (baseline, candidate), whose tests were drawn as `sample` says.
+    /// Of the `accuracy` of `pairs` of runs of the `nets` (baseline, candidate), the tests drawn as `sample` says.
     pub fn of(accuracy: &str, nets: [&str; 2], pairs: &[Pair], sample: Sample) -> Result<Self, Unjudged> {
         let nets = nets.map(String::from);
         if pairs.is_empty() {

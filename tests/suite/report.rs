@@ -386,8 +386,8 @@ fn two_nets_of_one_kind_are_compared() {
         &[
             &difference,
             "Variance of the validation accuracy from one test to the next, over the run",
-            "Is the variance of the validation accuracy larger for stochastic p_L=0.8 than for stochastic p_L=0.5? Over 5 \
-             seeds, ",
+            "Is the variance of the validation accuracy larger for stochastic p_L=0.8 than for stochastic p_L=0.5? \
+             Over 5 seeds, ",
             "after Holm\u{2019}s correction for 3 comparisons",
         ],
     );
@@ -471,8 +471,8 @@ fn commands_are_named_once() {
         fs::write(&config, text.replace("sdgpu compare --seeds 2 'a <b>'", &command)).unwrap();
     }
     let page = report(&[folder.path()]).unwrap().0;
-    let named = "<code>sdgpu train --survival-last .5 --seed 0 --quiet --out a0</code>, <code>sdgpu train --survival-last \
-                 .50 --seed 2 --quiet --out a2</code> and 1 more, each in its run\u{2019}s config.toml.";
+    let named = "<code>sdgpu train --survival-last .5 --seed 0 --quiet --out a0</code>, <code>sdgpu \
+                 train --survival-last .50 --seed 2 --quiet --out a2</code> and 1 more, each in its run\u{2019}s config.toml.";
     shows(&page, &[&format!("Made by {named}")]);
 }
 
