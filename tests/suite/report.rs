@@ -471,8 +471,9 @@ fn commands_are_named_once() {
         fs::write(&config, text.replace("sdgpu compare --seeds 2 'a <b>'", &command)).unwrap();
     }
     let page = report(&[folder.path()]).unwrap().0;
-    let named = "<code>sdgpu train --survival-last .5 --seed 0 --quiet --out a0</code>, <code>sdgpu \
-                 train --survival-last .50 --seed 2 --quiet --out a2</code> and 1 more, each in its run\u{2019}s config.toml.";
+    let named = "<code>sdgpu train --survival-last .5 --seed 0 --quiet --out a0</code>, <code>sdgpu train \
+                 --survival-last .50 --seed 2 --quiet --out a2</code> and 1 more, each in its run\u{2019}s \
+                 config.toml.";
     shows(&page, &[&format!("Made by {named}")]);
 }
 
