@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use sdgpu::device::Device;
-use sdgpu::device::choose::{self, DeviceChoice};
+use sdgpu::device::open::{self, DeviceChoice};
 use sdgpu::dispatch::ValueId;
 use sdgpu::model::resnet::ResNet;
 use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (arch, batch) = net.split_once(':').ok_or("SDGPU_BENCH_NET is NET:BATCH, as in resnet20:128")?;
     let batch = batch.parse()?;
     let choice = DeviceChoice::from(variable("SDGPU_BENCH_DEVICE", "cpu").as_str());
-    let mut device = choose::open(&choice, None, 0)?.device;
+    let mut device = open::open(&choice, None, 0)?.device;
 
     let net = ResNet::named(arch, 1, 10)?;
     let blocks = net.blocks.len();

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use sdgpu::data::idx;
 use sdgpu::device::parse_cache;
-use sdgpu::experiment::{Metric, RunConfig, decode_checkpoint, decode_weights, parse_metrics};
 use sdgpu::model::resnet::ResNet;
+use sdgpu::run_dir::{Metric, RunConfig, decode_checkpoint, decode_weights, parse_metrics};
 use sdgpu::train::TrainOptions;
 
 /// Reads some bytes; whether they were what they should be.

@@ -6,8 +6,8 @@ pub mod cli;
 
 pub mod report;
 
-pub mod experiment;
 pub mod measure;
+pub mod run_dir;
 pub mod selftest;
 
 pub mod train;

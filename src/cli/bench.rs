@@ -13,14 +13,14 @@ use super::runs::plan;
 use super::{BadInput, open_device, show_device, tune};
 use crate::data::DataSet;
 use crate::device::Device;
-use crate::device::choose::Chosen;
 use crate::device::cpu::processor_name;
-use crate::experiment::{DeviceEntry, RunError};
+use crate::device::open::Chosen;
 use crate::measure::{
     Caption, Group, Peak, Report, Skipping, Spread, StepTime, Stepper, bench, skipping, skipping_plot,
 };
 use crate::model::weights::Weights;
 use crate::plan::GateSampling;
+use crate::run_dir::{DeviceEntry, RunError};
 use crate::train::{Engine, Model, TrainOptions, check_flag};
 
 /// Images in a batch, unless said otherwise and if there are so many.

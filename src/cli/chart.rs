@@ -1,6 +1,6 @@
 //! Small pictures of text: the course of a run, and maps of figures. They need neither colours nor more than ASCII.
 
-use crate::experiment::Metric;
+use crate::run_dir::Metric;
 
 /// The widest picture, and the narrowest that can be read.
 const WIDEST: usize = 80;

@@ -9,10 +9,10 @@ use super::console::Console;
 use super::resolve::EVAL_BATCH;
 use super::{BadInput, open_device, show_device, tune};
 use crate::data::DataSet;
-use crate::experiment::{JsonLines, RunConfig, RunError, TestLine, read_weights};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::{BranchScale, DataSizes, ImageFile, Plan, PlanOptions};
+use crate::run_dir::{JsonLines, RunConfig, RunError, TestLine, read_weights};
 use crate::train::{Engine, OptionError, Score, TrainOptions, check_flag};
 
 /// Tests weights on the test images.

@@ -27,13 +27,13 @@ use args::{Cli, Command, TuneArgs};
 use console::Console;
 
 use crate::data::DataError;
-use crate::device::choose::{self, Chosen, DeviceChoice};
 use crate::device::gpu::Backend;
+use crate::device::open::{self, Chosen, DeviceChoice};
 use crate::device::{Device, DeviceError, TuneOptions, Tuning, cache_folder};
 use crate::dispatch::Dispatch;
-use crate::experiment::{ConfigError, RunError};
 use crate::plan::{Plan, PlanError};
 use crate::report::ReportError;
+use crate::run_dir::{ConfigError, RunError};
 use crate::train::{Engine, OptionError, TrainError};
 
 /// Exit code for what the user can mend before anything starts: flags, files, devices that are not there.
@@ -115,7 +115,7 @@ fn open_device_with(device: &str, backend: Option<Backend>, tune: TuneArgs, thre
     if let Some((flag, _)) = flags.iter().find(|(_, given)| *given && choice == DeviceChoice::Cpu) {
         return Err(BadInput(format!("--{flag} has no effect with --device cpu; leave it out")).into());
     }
-    Ok(choose::open(&choice, backend, threads)?)
+    Ok(open::open(&choice, backend, threads)?)
 }
 
 /// How long the variants of shaders are measured at most, on a device that has not been seen before.

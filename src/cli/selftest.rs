@@ -11,11 +11,11 @@ use super::args::SelftestArgs;
 use super::bench::Machine;
 use super::console::Console;
 use crate::data::DataSet;
-use crate::device::choose::DeviceChoice;
 use crate::device::cpu::CpuDevice;
 use crate::device::gpu::{self, AdapterSummary, Backend, GpuDevice, GpuRequest, LoweredLimits, Wanted};
+use crate::device::open::DeviceChoice;
 use crate::device::{Device, DeviceError};
-use crate::experiment::DeviceEntry;
+use crate::run_dir::DeviceEntry;
 use crate::selftest::{
     Implementation, KernelReport, Row, TrainingReport, Trainings, shaders, tables, test_kernels, twins,
 };

@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 
-pub mod both;
-pub mod choose;
+pub mod compare;
 pub mod cpu;
 pub mod gpu;
+pub mod open;
 mod tuning;
 
 pub use tuning::{TuneOptions, Tuning, cache_folder, parse_cache};

@@ -12,23 +12,21 @@ use std::sync::Arc;
 
 use crate::dispatch::{Kernel, Label, Storage, ValueId};
 
-mod display;
+mod cost;
 mod error;
 mod estimate;
 mod gates;
-mod live;
 mod lower;
 mod memory;
 mod options;
+mod peak_memory;
 mod schedule;
-mod systematic;
 
-pub use display::{DispatchRow, Pass};
+pub use cost::{DispatchRow, Pass};
 pub use error::{Mend, PlanError};
 pub use estimate::{DEVICE_CLASSES, DeviceClass, Estimate};
-pub use gates::{GateSampling, Gates, InvalidGates};
+pub use gates::{GateSampling, Gates, InvalidGates, Systematic};
 pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOptions};
-pub use systematic::Systematic;
 
 /// A value of the plan.
 #[derive(Clone, Debug)]

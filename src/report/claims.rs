@@ -11,7 +11,7 @@ use super::statistics::bootstrap::{MovingBlocks, block_length};
 use super::statistics::estimate::{Estimate, LEVEL};
 use super::statistics::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
 use super::statistics::variance::{Detrended, GOOD_WINDOW, Sample, Variance, Window, tests_needed};
-use super::words::p_value;
+use super::text::p_value;
 
 /// What is asked of a pair of nets: is its ratio of variances 1, is the baseline's trend in all 0, is the candidate's,
 /// and where images are drawn, is the variances' difference beyond sampling 0?

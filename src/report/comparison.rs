@@ -7,7 +7,7 @@ use super::statistics::estimate::{Estimate, LEVEL};
 use super::statistics::paired::{RUNS_FOR_A_CLAIM, holm, mean_difference};
 use super::study::{Pair, Study};
 use super::table::{NONE, Table};
-use super::words::{capitalised, p_value, signed};
+use super::text::{capitalised, p_value, signed};
 
 /// Pairs of nets that are told in sentences; more are told in a table.
 const MOST_SENTENCES: usize = 2;

@@ -19,12 +19,12 @@ pub mod runs;
 pub mod statistics;
 pub mod study;
 mod table;
-mod words;
+mod text;
 
 pub use runs::ReportError;
 
 use crate::data::DataSet;
-use crate::experiment::write_durably;
+use crate::run_dir::write_durably;
 use figures::Figure;
 use runs::Run;
 use study::Study;

@@ -11,7 +11,7 @@ use super::runs::Run;
 use super::statistics::paired::{deviation, mean};
 use super::study::{Net, Study};
 use super::table::{NONE, Table};
-use super::words::{counted, listed, seeds};
+use super::text::{counted, listed, seeds};
 
 /// What the page looks like around the drawings.
 const PAGE_STYLE: &str = "\
@@ -113,7 +113,7 @@ fn results(html: &mut String, study: &Study) {
     html.push_str("<h2>Results</h2>\n");
     let head = ["net", "seeds", "test accuracy", "test loss", "of the best weights", "blocks run", "time in steps"];
     let row = |net: &Net| {
-        let each = |figure: &dyn Fn(&crate::experiment::Summary) -> Option<f64>| {
+        let each = |figure: &dyn Fn(&crate::run_dir::Summary) -> Option<f64>| {
             net.each(|run| run.summary.as_ref().and_then(figure))
         };
         let spread = |values: Vec<f64>, decimals: usize, unit: &str| match values.is_empty() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::experiment::{
+use crate::run_dir::{
     ConfigError, Metric, PREDICTIONS, RunConfig, RunError, Summary, read_predictions, read_timing, stream_metrics,
 };
 use crate::train::{OptionError, Prediction};

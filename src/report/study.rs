@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::{Table, Value};
 
 use super::runs::Run;
-use super::words::{counted, listed};
+use super::text::{counted, listed};
 use crate::data::DataSet;
 use crate::model::survival::Rule;
 use crate::train::{EvaluateOn, Model};

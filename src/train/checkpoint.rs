@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::skipping::AllGatesTime;
+use super::all_gates_time::AllGatesTime;
 use crate::model::weights::Weights;
 
 /// Everything that a run needs to go on after a step as if it had never stopped.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::checkpoint::Best;
+use super::events::{EvalRecord, EvalSplit, Observer, Outcome, WhichWeights};
 use super::options::EvaluateOn;
 use super::predict::Score;
-use super::record::{EvalRecord, EvalSplit, Observer, Outcome, WhichWeights};
 use super::told::Told;
 use super::trainer::{TrainError, Trainer};
 use crate::data::random_batch;

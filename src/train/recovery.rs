@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::checkpoint::{Checkpoint, Counters};
 use super::diagnose::first_not_finite;
 use super::engine::{Engine, Step};
-use super::record::{NotFiniteRecord, Observer};
+use super::events::{NotFiniteRecord, Observer};
 use super::safeguards::OnNan;
 use super::told::Told;
 use super::trainer::{TrainError, Trainer};

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
-use super::record::{EvalRecord, EvalSplit, NotFiniteRecord, Observer, ProfileRecord, StepRecord, TraceRecord};
+use super::events::{EvalRecord, EvalSplit, NotFiniteRecord, Observer, ProfileRecord, StepRecord, TraceRecord};
 use crate::model::weights::Weights;
 
 /// Tells an observer everything once. Steps that are repeated after the loss of a device, or submitted again behind a

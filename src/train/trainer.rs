@@ -10,12 +10,12 @@ use thiserror::Error;
 
 use super::checkpoint::{Best, Checkpoint, Counters};
 use super::engine::{Engine, IN_FLIGHT, Step};
-use super::optimizer::UpdateRows;
+use super::events::{Observer, Outcome, ProfileRecord, StepRecord, TraceRecord};
+use super::learning_rate::learning_rate;
 use super::options::{Model, TrainOptions};
-use super::record::{Observer, Outcome, ProfileRecord, StepRecord, TraceRecord};
 use super::safeguards::{Every, Safeguards};
-use super::schedule::learning_rate;
 use super::told::Told;
+use super::update_rows::UpdateRows;
 use crate::data::{DataError, DataSet, Sampler, split};
 use crate::device::{DeviceError, Ticket};
 use crate::model::weights::Weights;

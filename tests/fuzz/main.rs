@@ -10,10 +10,10 @@ use std::sync::Arc;
 use cap::Cap;
 use sdgpu::data::DataSet;
 use sdgpu::device::DeviceInfo;
-use sdgpu::experiment::{DeviceEntry, Lengths, RunConfig, encode_checkpoint};
 use sdgpu::model::init::Init;
 use sdgpu::model::weights::Weights;
 use sdgpu::rng::{self, Stream};
+use sdgpu::run_dir::{DeviceEntry, Lengths, RunConfig, encode_checkpoint};
 use sdgpu::train::{Best, Checkpoint, Counters, Every};
 
 #[path = "../../fuzz/entry_points.rs"]

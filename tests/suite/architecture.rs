@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["plan"],
     &["train"],
     &["measure", "selftest"],
-    &["experiment"],
+    &["run_dir"],
     &["report"],
     &["cli"],
 ];
@@ -29,8 +29,8 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("device", "data"),
     ("plan", "device"),
     ("plan", "data"),
-    ("experiment", "measure"),
-    ("experiment", "selftest"),
+    ("run_dir", "measure"),
+    ("run_dir", "selftest"),
     ("measure", "selftest"),
     ("selftest", "measure"),
 ];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sdgpu::data::{DataSet, Images};
-use sdgpu::device::both::BothDevices;
+use sdgpu::device::compare::BothDevices;
 use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::GpuRequest;
 use sdgpu::device::{Clock, Device, DeviceError, TuneOptions, Tuning};

@@ -6,14 +6,14 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 
 use crate::device::gpu::Backend;
 
-mod look;
+mod inspect;
 mod measure;
 mod net;
 mod run;
 mod series;
 mod train;
 
-pub use look::{EvalArgs, PlanArgs, ReportArgs};
+pub use inspect::{EvalArgs, PlanArgs, ReportArgs};
 pub use measure::{BenchArgs, SelftestArgs, SkippedNets};
 pub use net::{ModelArgs, NetArgs, Preset, TrainingArgs};
 pub use run::{Record, RunArgs, TuneArgs};

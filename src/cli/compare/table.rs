@@ -1,8 +1,8 @@
 //! How two nets differ, as a table.
 
 use crate::cli::console::duration;
-use crate::experiment::Summary;
 use crate::report::statistics::paired::{RUNS_FOR_A_CLAIM, deviation, mean, mean_difference};
+use crate::run_dir::Summary;
 
 /// A net's runs, in the order of their seeds.
 pub struct Net {
@@ -156,7 +156,7 @@ impl Saved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::Test;
+    use crate::run_dir::Test;
 
     fn summary(accuracy: f64, step_seconds: f64, all_gates_seconds: Option<f64>) -> Option<Summary> {
         let test = Test { step: 10, loss: Some(0.5), accuracy, images: 100 };

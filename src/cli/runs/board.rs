@@ -14,7 +14,7 @@ use crate::cli::chart;
 use crate::cli::console::{Console, duration};
 use crate::cli::progress::warn;
 use crate::cli::show_device;
-use crate::experiment::{Metric, Progress, read_metrics};
+use crate::run_dir::{Metric, Progress, read_metrics};
 use crate::train::{EvalRecord, EvalSplit, Observer, StepRecord, WhichWeights};
 
 /// Weight of the newest step in the smoothed loss: a span of 20 steps.

@@ -12,15 +12,15 @@ use crate::cli::signals;
 use crate::cli::{open_device_with, tune};
 use crate::data::DataSet;
 use crate::device::gpu::Backend;
-use crate::device::{DeviceError, choose};
+use crate::device::{DeviceError, open};
 use crate::dispatch::Limits;
-use crate::experiment::{
-    ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, StoppedRun, read_weights, write_metrics_csv,
-    write_tensorboard,
-};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::{DataSizes, Plan};
+use crate::run_dir::{
+    ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, StoppedRun, read_weights, write_metrics_csv,
+    write_tensorboard,
+};
 use crate::train::{Checkpoint, Engine, Every, Outcome, Safeguards, TrainError, TrainOptions, Trainer};
 
 /// What the runs of one command have in common.
@@ -194,7 +194,7 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
         checkpoint_every: Some(checkpoint_every),
         interrupted: Box::new(|| (site.interrupted)().is_some()),
         reopen: Some(Box::new(|| {
-            let mut device = choose::reopen(&info)?;
+            let mut device = open::reopen(&info)?;
             device.set_tuning(&tuning);
             Ok(device)
         })),

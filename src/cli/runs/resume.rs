@@ -4,9 +4,9 @@ use crate::cli::BadInput;
 use crate::cli::args::TrainArgs;
 use crate::data::DataSet;
 use crate::device::gpu::Backend;
-use crate::experiment::{DeviceEntry, Resumed, RunConfig, RunDir, RunError, StoppedRun};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
+use crate::run_dir::{DeviceEntry, Resumed, RunConfig, RunDir, RunError, StoppedRun};
 use crate::train::{Checkpoint, TrainOptions};
 
 /// The settings of a run that was stopped; errors if its data are not what they were.

@@ -17,8 +17,8 @@ use crate::cli::resolve::absolute;
 use crate::cli::signals::Signals;
 use crate::data::DataSet;
 use crate::device::DeviceError;
-use crate::experiment::{Planned, Progress, RunError, SeriesDir, Summary};
 use crate::plan::PlanError;
+use crate::run_dir::{Planned, Progress, RunError, SeriesDir, Summary};
 use crate::train::TrainError;
 
 /// Share of the memory that is free which several runs at once may plan with.

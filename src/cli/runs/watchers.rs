@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::data::DataSet;
 use crate::device::Device;
-use crate::experiment::{ChromeTrace, RunDir};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::Plan;
+use crate::run_dir::{ChromeTrace, RunDir};
 use crate::train::{
     Checkpoint, EvalRecord, NotFiniteRecord, Observer, ProfileRecord, StepRecord, TraceRecord, TrainOptions,
 };

@@ -2,9 +2,9 @@
 
 use crate::cli::chart::{coloured, shade};
 use crate::cli::console::duration;
-use crate::experiment::Summary;
 use crate::model::survival::Rule;
 use crate::report::statistics::paired::{deviation, mean};
+use crate::run_dir::Summary;
 
 /// A cell of the grid.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +122,7 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::Test;
+    use crate::run_dir::Test;
 
     fn cell(arch: &str, rule: Option<Rule>, last: f64, accuracies: &[f64]) -> Cell {
         let summary = |&accuracy: &f64| Summary {

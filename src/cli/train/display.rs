@@ -2,11 +2,11 @@
 
 use std::io;
 
-use super::said::announce;
+use super::summary::announce;
 use crate::cli::console::Console;
 use crate::cli::progress::{Progress, warn};
 use crate::cli::runs::{Display, Start};
-use crate::experiment::JsonLines;
+use crate::run_dir::JsonLines;
 use crate::train::{EvalRecord, Observer, StepRecord};
 
 /// Text for the user, and metrics on stdout if they are asked for.

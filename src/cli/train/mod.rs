@@ -11,14 +11,14 @@ use super::runs::{
 };
 use super::signals::Signals;
 use crate::data::DataSet;
-use crate::experiment::{RunDir, StoppedRun};
+use crate::run_dir::{RunDir, StoppedRun};
 use crate::train::{OptionError, TrainOptions, check_flag};
 
 mod display;
-mod said;
+mod summary;
 
 use display::TrainDisplay;
-use said::conclude;
+use summary::conclude;
 
 /// Trains a net, from the beginning or from where a run was stopped.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {

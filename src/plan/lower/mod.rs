@@ -13,9 +13,9 @@ use crate::kernels::update::control_words;
 use crate::model::resnet::{ResNet, Shortcut};
 
 mod blocks;
-mod ends;
 mod layers;
 mod parameters;
+mod stem_and_head;
 
 use layers::Activation;
 

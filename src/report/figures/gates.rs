@@ -8,7 +8,7 @@ use super::{Drawn, Figure, beyond_colours, cell, legend, shown};
 use crate::report::chart::{Axis, BarCode, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
 use crate::report::study::{Net, Study};
 use crate::report::table::Table;
-use crate::report::words::listed;
+use crate::report::text::listed;
 
 /// Nets whose bar codes are drawn.
 const BAR_CODES: usize = 4;

@@ -8,7 +8,7 @@ use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, late_mean, layers, smooth, spread};
 use crate::report::runs::Run;
 use crate::report::study::{Net, Study};
-use crate::report::words::listed;
+use crate::report::text::listed;
 
 fn raw(run: &Run) -> Curve {
     let of_steps = run.steps.iter().map(|step| (step.step, step.first_gradient));

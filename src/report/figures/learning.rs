@@ -7,7 +7,7 @@ use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke}
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, layers, of_evaluations, smooth, spread};
 use crate::report::runs::{Evaluation, Run};
 use crate::report::study::{Net, Study};
-use crate::report::words::listed;
+use crate::report::text::listed;
 
 /// The evaluations of a kind.
 struct Kind {

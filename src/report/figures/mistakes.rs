@@ -7,7 +7,7 @@ use crate::report::chart::{Cell, Cells, Drawing, Gallery, Key, Panel, Picture, S
 use crate::report::png;
 use crate::report::runs::Run;
 use crate::report::study::{Net, Study};
-use crate::report::words::{counted, listed};
+use crate::report::text::{counted, listed};
 use crate::train::Prediction;
 
 /// Nets that are drawn.

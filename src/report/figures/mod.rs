@@ -12,7 +12,7 @@ mod variance;
 use super::chart::{COLOURS, Drawing, Key, Sign};
 use super::study::{Net, Study};
 use super::table::Table;
-use super::words::{counted, listed};
+use super::text::{counted, listed};
 
 /// A figure.
 #[derive(Clone, Debug)]

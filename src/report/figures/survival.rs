@@ -8,7 +8,7 @@ use crate::model::survival::Rule;
 use crate::report::chart::{Axis, Cell, Cells, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
 use crate::report::statistics::paired::mean;
 use crate::report::study::{Net, OF_STOCHASTIC_DEPTH, Study};
-use crate::report::words::listed;
+use crate::report::text::listed;
 
 /// A net as a cell of a sweep.
 struct Swept<'a> {

@@ -9,7 +9,7 @@ use crate::report::curves::{Spread, layers, spread};
 use crate::report::runs::{Evaluation, Run};
 use crate::report::statistics::variance::{Sample, Variance, Window};
 use crate::report::study::{Net, Pair, Study};
-use crate::report::words::typeset;
+use crate::report::text::typeset;
 use crate::train::EvaluateOn;
 
 /// Pairs of nets that are looked at.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sdgpu::experiment::{Metric, RunConfig, read_metrics};
 use sdgpu::model::init::Init;
 use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
 use sdgpu::plan::{BranchScale, GateSampling};
+use sdgpu::run_dir::{Metric, RunConfig, read_metrics};
 use sdgpu::train::{DroppedUpdate, EvaluateOn, Model};
 use serde_json::Value;
 

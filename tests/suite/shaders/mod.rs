@@ -4,7 +4,7 @@
 mod export;
 #[cfg(target_arch = "x86_64")]
 mod flushed;
-mod fused;
+mod normalized_convolution;
 mod seeded;
 
 use std::collections::BTreeMap;

@@ -7,8 +7,8 @@ use crate::cli::console::{Console, duration, thousands};
 use crate::cli::plan::survivors;
 use crate::cli::runs::Start;
 use crate::cli::show_device;
-use crate::experiment::read_metrics;
 use crate::plan::Gates;
+use crate::run_dir::read_metrics;
 use crate::train::{EvalRecord, Outcome};
 
 /// What will happen, before it does.

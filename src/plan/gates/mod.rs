@@ -6,6 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod systematic;
+
+pub use systematic::Systematic;
+
 use super::Plan;
 use crate::rng::{self, Stream};
 
@@ -16,7 +20,7 @@ pub enum GateSampling {
     /// Each by itself (the paper).
     #[default]
     Independent,
-    /// Together, so that hardly any chance is left in how many survive: see [`Systematic`](super::Systematic).
+    /// Together, so that hardly any chance is left in how many survive: see [`Systematic`](Systematic).
     Systematic,
 }
 

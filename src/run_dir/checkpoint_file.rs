@@ -64,8 +64,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::experiment::weights_file::is_weight;
     use crate::model::init::Init;
+    use crate::run_dir::weights_file::is_weight;
     use crate::train::{Counters, Model, OptimizerKind};
 
     /// A net of one block with two channels.

@@ -1,6 +1,6 @@
 //! Which device a run gets.
 
-use super::both::BothDevices;
+use super::compare::BothDevices;
 use super::cpu::CpuDevice;
 use super::gpu::{self, Backend, GpuDevice, GpuRequest, LoweredLimits, Wanted};
 use super::{Device, DeviceError, DeviceInfo, cache_folder};

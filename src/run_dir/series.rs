@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::config::RunConfig;
+use super::directory::StoppedRun;
 use super::error::{RunError, read_error, write_error};
 use super::lock::Lock;
 use super::new_folder::NewFolder;
 use super::outcome::Summary;
-use super::run_dir::StoppedRun;
 use crate::train::TrainOptions;
 
 /// What decides what a run of a series is, apart from the device.
