@@ -6,8 +6,8 @@ use std::path::Path;
 use sdgpu::data::idx;
 use sdgpu::device::parse_cache;
 use sdgpu::model::resnet::ResNet;
-use sdgpu::run_dir::{Metric, RunConfig, decode_checkpoint, decode_weights, parse_metrics};
-use sdgpu::train::TrainOptions;
+use sdgpu::run_dir::{RunConfig, decode_checkpoint, decode_weights, parse_metrics};
+use sdgpu::train::{Event, TrainOptions};
 
 /// Reads some bytes; whether they were what they should be.
 pub type EntryPoint = fn(&[u8]) -> bool;
@@ -64,9 +64,9 @@ pub fn config(bytes: &[u8]) -> bool {
 /// The lines that a run writes, with the order of their steps, which a report asks for.
 pub fn metrics(bytes: &[u8]) -> bool {
     let mut last = 0;
-    let in_order = |metric: Metric| {
-        let follows = metric.step() == last + u64::from(matches!(metric, Metric::Train { .. }));
-        last = metric.step();
+    let in_order = |event: Event<'_>| {
+        let follows = event.step() == last + u64::from(matches!(event, Event::Step(_)));
+        last = event.step();
         if follows { Ok(()) } else { Err(format!("step {last} stands elsewhere")) }
     };
     parse_metrics(Path::new("metrics.jsonl"), bytes, in_order).is_ok()

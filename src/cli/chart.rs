@@ -1,6 +1,6 @@
 //! Small pictures of text: the course of a run, and maps of figures. They need neither colours nor more than ASCII.
 
-use crate::run_dir::Metric;
+use crate::train::{EvalRecord, Event, StepRecord, WhichWeights};
 
 /// The widest picture, and the narrowest that can be read.
 const WIDEST: usize = 80;
@@ -25,26 +25,30 @@ type Points = Vec<(u64, f64)>;
 
 /// Loss and accuracy of a run over its steps, in `width` columns: training as `.`, evaluations on the way as `o`.
 /// Nothing without two steps.
-pub fn of_run(metrics: &[Metric], width: usize) -> Vec<String> {
+pub fn of_run(metrics: &[Event<'_>], width: usize) -> Vec<String> {
     let (mut loss, mut accuracy): ([Points; 2], [Points; 2]) = Default::default();
     // Whole tests beside other evaluations stay out, as they would be taken for them.
-    let shown = metrics.iter().find_map(|metric| match metric {
-        Metric::Eval { split, weights: None, .. } => Some(split.as_str()),
+    let shown = metrics.iter().find_map(|event| match event {
+        Event::Eval(EvalRecord { split, weights: WhichWeights::Last, .. }) => Some(*split),
         _ => None,
     });
-    for metric in metrics {
-        let (series, step, of_loss, of_accuracy) = match metric {
-            Metric::Train { step, loss, accuracy, .. } => (0, *step, loss, accuracy),
-            Metric::Eval { split, weights: None, step, loss, accuracy } if Some(split.as_str()) == shown => {
-                (1, *step, loss, accuracy)
+    for event in metrics {
+        let (series, step, of_loss, of_accuracy) = match event {
+            Event::Step(StepRecord { step, loss, accuracy, .. }) => (0, *step, *loss, accuracy),
+            Event::Eval(EvalRecord { split, weights: WhichWeights::Last, step, loss, accuracy, .. })
+                if Some(*split) == shown =>
+            {
+                (1, *step, *loss, accuracy)
             }
-            Metric::Eval { .. } => continue,
+            _ => continue,
         };
-        loss[series].extend(of_loss.map(|loss| (step, loss)));
+        if of_loss.is_finite() {
+            loss[series].push((step, of_loss));
+        }
         accuracy[series].push((step, 100.0 * of_accuracy));
     }
     let Some(&(last, _)) = accuracy[0].last().filter(|&&(last, _)| last > 1) else { return Vec::new() };
-    let evaluated = shown.map_or(String::new(), |split| format!(", o {split}"));
+    let evaluated = shown.map_or(String::new(), |split| format!(", o {}", split.name()));
     let mut lines = chart(&format!("loss: . training{evaluated}"), &loss, last, width);
     lines.extend(chart(&format!("accuracy in %: . training{evaluated}"), &accuracy, last, width));
     lines
@@ -114,27 +118,28 @@ pub fn coloured(text: &str, value: f64, low: f64, high: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Gates;
+    use crate::train::EvalSplit;
 
-    fn run(steps: u64) -> Vec<Metric> {
-        let train = |step: u64| Metric::Train {
-            step,
-            epoch: 0,
-            loss: (step != 3).then(|| 3.0 / step as f64),
-            accuracy: step as f64 / steps as f64,
-            lr: 0.1,
-            gates: "11".into(),
-            first_gradient: None,
+    fn run(steps: u64) -> Vec<Event<'static>> {
+        let train = |step: u64| {
+            Event::Step(StepRecord {
+                step,
+                epoch: 0,
+                loss: if step == 3 { f64::NAN } else { 3.0 / step as f64 },
+                accuracy: step as f64 / steps as f64,
+                lr: 0.1,
+                gates: Gates::all(2),
+                left_out: false,
+                first_gradient: None,
+            })
         };
-        let evaluation = |split: &str, step, accuracy| Metric::Eval {
-            split: split.into(),
-            step,
-            weights: None,
-            loss: Some(0.5),
-            accuracy,
+        let evaluation = |split, step, accuracy| {
+            Event::Eval(EvalRecord { split, step, weights: WhichWeights::Last, loss: 0.5, accuracy, images: 4 })
         };
-        let mut metrics: Vec<Metric> = (1..=steps).map(train).collect();
-        metrics.push(evaluation("validation", steps, 0.5));
-        metrics.push(evaluation("test", steps, 0.125));
+        let mut metrics: Vec<Event<'_>> = (1..=steps).map(train).collect();
+        metrics.push(evaluation(EvalSplit::Validation, steps, 0.5));
+        metrics.push(evaluation(EvalSplit::Test, steps, 0.125));
         metrics
     }
 

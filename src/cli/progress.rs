@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::chart;
 use super::console::{Console, duration};
-use crate::train::{EvalRecord, Observer, StepRecord, WhichWeights};
+use crate::train::{EvalRecord, Event, StepRecord, TrainOptions, WhichWeights};
 
 /// Weight of the newest step in the smoothed loss and accuracy: a span of 20 steps.
 const SMOOTHING: f64 = 2.0 / 21.0;
@@ -27,16 +27,19 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     steps: u64,
     epochs: u64,
-    loss: f64,
-    accuracy: f64,
-    seconds: f64,
+    batch_size: u32,
+    // Smoothed; `None` before the first step.
+    loss: Option<f64>,
+    accuracy: Option<f64>,
+    seconds: Option<f64>,
     last_line: Instant,
     last_evaluation: Option<Instant>,
 }
 
 impl Progress {
-    /// For a run of `steps` steps in `epochs` epochs.
-    pub fn new(console: Console, steps: u64, epochs: u64) -> Self {
+    /// For a run under `options`, of whose batches an epoch has `batches`.
+    pub fn new(console: Console, options: &TrainOptions, batches: u64) -> Self {
+        let (steps, batch_size) = (options.steps, options.batch_size);
         let bar = console.draws().then(|| {
             let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
             let style =
@@ -47,10 +50,11 @@ impl Progress {
             console,
             bar,
             steps,
-            epochs,
-            loss: 0.0,
-            accuracy: 0.0,
-            seconds: 0.0,
+            epochs: steps.div_ceil(batches),
+            batch_size,
+            loss: None,
+            accuracy: None,
+            seconds: None,
             last_line: Instant::now(),
             last_evaluation: None,
         }
@@ -78,28 +82,70 @@ impl Progress {
         }
     }
 
-    fn smooth(&mut self, record: &StepRecord) {
-        let smooth = |old: f64, new: f64| if self.seconds == 0.0 { new } else { old + SMOOTHING * (new - old) };
-        self.loss = smooth(self.loss, record.loss);
-        self.accuracy = smooth(self.accuracy, record.accuracy);
-        self.seconds = smooth(self.seconds, record.time.as_secs_f64());
+    /// Takes notice of `event`.
+    pub fn observe(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Timing(timing) => smooth(&mut self.seconds, timing.seconds),
+            Event::Step(record) => self.step_done(record),
+            Event::Eval(record) => self.evaluated(record),
+            _ => {}
+        }
+    }
+
+    fn step_done(&mut self, record: &StepRecord) {
+        let is_first = self.loss.is_none();
+        smooth(&mut self.loss, record.loss);
+        smooth(&mut self.accuracy, record.accuracy);
+        if let Some(bar) = &self.bar {
+            bar.set_position(record.step);
+            let columns = chart::columns();
+            // The cursor takes the last one.
+            let room = if has_bar(columns) { columns - BAR } else { columns };
+            bar.set_message(self.status(record, room.saturating_sub(1)));
+        } else if is_first || self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            self.line(&self.status(record, usize::MAX));
+        }
+    }
+
+    fn evaluated(&mut self, record: &EvalRecord) {
+        let on_the_way = record.weights == WhichWeights::Last && record.step < self.steps;
+        if on_the_way && self.last_evaluation.is_some_and(|last| last.elapsed() < EVALUATION_EVERY) {
+            return;
+        }
+        self.last_evaluation = Some(Instant::now());
+        let which = if record.weights == WhichWeights::Best { "best weights, of " } else { "" };
+        self.line(&format!(
+            "{:10} {which}step {}: accuracy {:.2} %, loss {:.4} ({} images)",
+            record.split.name(),
+            record.step,
+            100.0 * record.accuracy,
+            record.loss,
+            record.images,
+        ));
     }
 
     /// Where the run is after `record`, in `columns`.
     fn status(&self, record: &StepRecord, columns: usize) -> String {
-        let left = self.seconds * (self.steps - record.step) as f64;
+        let [loss, accuracy, seconds] = [self.loss, self.accuracy, self.seconds].map(Option::unwrap_or_default);
+        let left = seconds * (self.steps - record.step) as f64;
         let part = |needed, text| Part { needed, text };
         let parts = vec![
             part(1, format!("epoch {}/{}", record.epoch + 1, self.epochs)),
             part(7, format!("step {}/{}", record.step, self.steps)),
-            part(6, format!("loss {:.4}", self.loss)),
-            part(4, format!("accuracy {:5.2} %", 100.0 * self.accuracy)),
-            part(3, format!("{:.0} images/s", f64::from(record.images) / self.seconds.max(1e-9))),
+            part(6, format!("loss {loss:.4}")),
+            part(4, format!("accuracy {:5.2} %", 100.0 * accuracy)),
+            part(3, format!("{:.0} images/s", f64::from(self.batch_size) / seconds.max(1e-9))),
             part(2, format!("{} of {} blocks", record.gates.survivors(), record.gates.0.len())),
             part(5, format!("{} left", duration(left))),
         ];
         fit(parts, columns)
     }
+}
+
+/// Moves `smoothed` towards `new`, where it begins.
+fn smooth(smoothed: &mut Option<f64>, new: f64) {
+    *smoothed = Some(smoothed.map_or(new, |old| old + SMOOTHING * (new - old)));
 }
 
 /// Whether a line of `columns` has room for a bar beside what matters most.
@@ -125,42 +171,6 @@ fn fit(mut parts: Vec<Part>, columns: usize) -> String {
             Some(least) if parts.len() > 1 && line.chars().count() > columns => drop(parts.remove(least)),
             _ => return line.chars().take(columns).collect(),
         }
-    }
-}
-
-impl Observer for Progress {
-    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        let first = self.seconds == 0.0;
-        self.smooth(record);
-        if let Some(bar) = &self.bar {
-            bar.set_position(record.step);
-            let columns = chart::columns();
-            // The cursor takes the last one.
-            let room = if has_bar(columns) { columns - BAR } else { columns };
-            bar.set_message(self.status(record, room.saturating_sub(1)));
-        } else if first || self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
-            self.line(&self.status(record, usize::MAX));
-        }
-        Ok(())
-    }
-
-    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        let on_the_way = record.weights == WhichWeights::Last && record.step < self.steps;
-        if on_the_way && self.last_evaluation.is_some_and(|last| last.elapsed() < EVALUATION_EVERY) {
-            return Ok(());
-        }
-        self.last_evaluation = Some(Instant::now());
-        let which = if record.weights == WhichWeights::Best { "best weights, of " } else { "" };
-        self.line(&format!(
-            "{:10} {which}step {}: accuracy {:.2} %, loss {:.4} ({} images)",
-            record.split.name(),
-            record.step,
-            100.0 * record.accuracy,
-            record.loss,
-            record.images,
-        ));
-        Ok(())
     }
 }
 

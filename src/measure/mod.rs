@@ -4,6 +4,7 @@
 
 use thiserror::Error;
 
+use crate::data::DataError;
 use crate::device::DeviceError;
 
 mod bench;
@@ -26,6 +27,9 @@ pub enum MeasureError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// There is no batch of this size.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// Updates stop at a NaN or an infinity: times would be those of less work.
     #[error("a step was not finite, so its update did not run and its time means nothing")]
     NotFinite,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::MeasureError;
+use crate::data::Sampler;
 use crate::device::{Clock, DeviceError, Ticket};
 use crate::plan::{DispatchRow, GateSampling, Gates, Plan};
 use crate::train::{Engine, IN_FLIGHT, Step, StepTiming, TrainOptions, UpdateRows};
@@ -19,8 +20,11 @@ pub struct Stepper {
     rows: UpdateRows,
     sampling: GateSampling,
     seed: u64,
-    batch: Vec<u32>,
-    number: u32,
+    images: u32,
+    /// Of one batch, which stays the same.
+    sampler: Sampler,
+    /// The next step, from 0.
+    next: u64,
     burst: usize,
 }
 
@@ -29,9 +33,10 @@ impl Stepper {
     pub fn new(engine: Engine, options: &TrainOptions) -> Result<Self, MeasureError> {
         let blocks = engine.plan.blocks.len();
         let rows = UpdateRows::new(options.optimizer(), options.dropped_update, blocks);
-        let batch = (0..options.batch_size).collect();
+        let (images, seed) = (options.batch_size, options.seed);
+        let sampler = Sampler::new((0..images).collect(), images as usize, false, seed)?;
         let mut stepper =
-            Self { engine, rows, sampling: options.gate_sampling, seed: options.seed, batch, number: 0, burst: 1 };
+            Self { engine, rows, sampling: options.gate_sampling, seed, images, sampler, next: 0, burst: 1 };
         let all = Gates::all(blocks);
         stepper.whole(&all)?;
         let seconds = stepper.whole(&all)?;
@@ -63,7 +68,7 @@ impl Stepper {
 
     /// Images in a batch.
     pub fn images(&self) -> f64 {
-        self.batch.len() as f64
+        f64::from(self.images)
     }
 
     /// Dispatches of a step under `gates`.
@@ -119,9 +124,9 @@ impl Stepper {
         submit: impl FnOnce(&mut Engine, &Step<'_>) -> Result<T, DeviceError>,
     ) -> Result<T, DeviceError> {
         let rows = self.rows.next(LEARNING_RATE, gates);
-        self.number = self.number.wrapping_add(1);
-        let Self { number, seed, .. } = *self;
-        submit(&mut self.engine, &Step { number, seed, indices: &self.batch, gates, rows: &rows })
+        let step = Step::new(self.next, self.seed, &mut self.sampler, gates, &rows);
+        self.next += 1;
+        submit(&mut self.engine, &step)
     }
 
     fn report(&mut self, ticket: Option<Ticket>) -> Result<(), MeasureError> {

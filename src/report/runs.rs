@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::plan::Gates;
 use crate::run_dir::{
-    ConfigError, Metric, PREDICTIONS, RunConfig, RunError, Summary, read_predictions, read_timing, stream_metrics,
+    ConfigError, PREDICTIONS, RunConfig, RunError, Summary, read_predictions, read_timing, stream_metrics,
 };
-use crate::train::{OptionError, Prediction};
+use crate::train::{EvalRecord, EvalSplit, Event, OptionError, Prediction, StepRecord, WhichWeights};
 
 /// Steps whose gates are kept one by one; of the others, only how often each block ran.
 pub const GATES_KEPT: usize = 300;
@@ -122,7 +123,7 @@ impl Run {
         let unknown =
             |error: OptionError| ConfigError::Parse { path: path.join(RunConfig::FILE), message: error.to_string() };
         run.gates.ran = vec![0; run.config.settings.blocks().map_err(unknown)?];
-        stream_metrics(path, |metric| run.take(metric))?;
+        stream_metrics(path, |event| run.take(event))?;
         run.read_clock()?;
         run.check_outcome()?;
         Ok(run)
@@ -160,34 +161,33 @@ impl Run {
         }
     }
 
-    fn take(&mut self, metric: Metric) -> Result<(), String> {
+    fn take(&mut self, event: Event<'_>) -> Result<(), String> {
         let last = self.steps.last().map_or(0, |step| step.step);
-        match metric {
-            Metric::Train { step, epoch, loss, gates, first_gradient, .. } => {
+        match event {
+            Event::Step(StepRecord { step, epoch, loss, gates, first_gradient, .. }) => {
                 if step != last + 1 {
                     return Err(format!("step {step} follows step {last}"));
                 }
-                self.gates.take(&gates)?;
-                let [loss, first_gradient] = [loss, first_gradient].map(|figure| figure.unwrap_or(f64::NAN));
+                self.gates.take(gates)?;
+                let first_gradient = first_gradient.unwrap_or(f64::NAN);
                 self.steps.push(Step { step, epoch, loss, first_gradient, clock: f64::NAN });
             }
-            // The best weights are those of an evaluation that is there already.
-            Metric::Eval { weights: Some(_), .. } => {}
-            Metric::Eval { split, step, loss, accuracy, .. } => {
-                let evaluations = match split.as_str() {
-                    "validation" => &mut self.validation,
-                    "test-batch" => &mut self.test_batches,
-                    "test" => &mut self.tests,
-                    _ => return Err(format!("{split} is no set of images to evaluate on")),
+            Event::Eval(EvalRecord { weights: WhichWeights::Last, split, step, loss, accuracy, .. }) => {
+                let evaluations = match split {
+                    EvalSplit::Validation => &mut self.validation,
+                    EvalSplit::TestBatch => &mut self.test_batches,
+                    EvalSplit::Test => &mut self.tests,
                 };
                 if step == 0 || step > last || !(0.0..=1.0).contains(&accuracy) {
                     return Err(format!("an evaluation at step {step} with accuracy {accuracy} follows step {last}"));
                 }
                 // A test at the end can stand beside one on the way.
                 if evaluations.last().is_none_or(|before| before.step < step) {
-                    evaluations.push(Evaluation { step, loss: loss.unwrap_or(f64::NAN), accuracy });
+                    evaluations.push(Evaluation { step, loss, accuracy });
                 }
             }
+            // The best weights are those of an evaluation that is there already.
+            _ => {}
         }
         Ok(())
     }
@@ -255,16 +255,14 @@ impl Run {
 }
 
 impl GateCounts {
-    fn take(&mut self, gates: &str) -> Result<(), String> {
-        let is_sound = gates.len() == self.ran.len() && gates.bytes().all(|gate| gate == b'0' || gate == b'1');
-        if !is_sound {
+    fn take(&mut self, gates: Gates) -> Result<(), String> {
+        if gates.0.len() != self.ran.len() {
             return Err(format!("the gates are {gates}; a 1 or a 0 for each of {} blocks is needed", self.ran.len()));
         }
-        let gates: Vec<bool> = gates.bytes().map(|gate| gate == b'1').collect();
         self.steps += 1;
-        self.ran.iter_mut().zip(&gates).for_each(|(ran, &gate)| *ran += u64::from(gate));
+        self.ran.iter_mut().zip(&gates.0).for_each(|(ran, &gate)| *ran += u64::from(gate));
         if self.first.len() < GATES_KEPT {
-            self.first.push(gates);
+            self.first.push(gates.0);
         }
         Ok(())
     }
@@ -339,9 +337,9 @@ mod tests {
     fn gates_are_counted() {
         let mut gates = GateCounts { ran: vec![0; 3], ..GateCounts::default() };
         for text in ["101", "100", "111", "101"] {
-            gates.take(text).expect("gates");
+            gates.take(text.parse().expect("gates")).expect("as many as there are blocks");
         }
         assert_eq!((gates.rates(), gates.first.len()), (vec![1.0, 0.25, 0.75], 4));
-        assert!(gates.take("10").is_err() && gates.take("1x1").is_err());
+        assert!(gates.take(Gates::all(2)).is_err());
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::durable;
 use super::error::{ConfigError, RunError};
 use crate::device::{DeviceInfo, Tuning};
-use crate::train::{Every, OptionError, TrainOptions};
+use crate::train::{CheckpointEvery, OptionError, TrainOptions};
 
 /// The device that a run was made on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct RunConfig {
     #[serde(default)]
     pub record_gradients: bool,
     /// How often a checkpoint is made.
-    pub checkpoint_every: Every,
+    pub checkpoint_every: CheckpointEvery,
     /// How many of the last checkpoints stay.
     pub keep_checkpoints: usize,
     /// SHA-256 of all images and labels, in hexadecimal.

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use serde::Serialize;
 
 use super::checkpoint_file;
 use super::checkpoint_writer::{self, CheckpointWriter};
@@ -20,15 +19,7 @@ use super::outcome::{Summary, write_predictions};
 use super::weights_file::{self, Lengths, Note};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
-use crate::train::{Checkpoint, EvalRecord, Observer, Outcome, StepRecord, TraceRecord, TrainOptions};
-
-/// A line of `timing.jsonl`: what depends on the clock.
-#[derive(Serialize)]
-struct TimingLine {
-    step: u64,
-    seconds: f64,
-    images_per_second: f64,
-}
+use crate::train::{Checkpoint, Event, Observer, Outcome, TrainOptions};
 
 /// The files that a run appends to.
 struct Lines {
@@ -223,35 +214,20 @@ const LAST: &str = "weights/last.safetensors";
 const BEST: &str = "weights/best.safetensors";
 
 impl Observer for RunDir {
-    fn initial(&mut self, weights: &Weights) -> io::Result<()> {
-        if self.lines.trace.is_some() { self.save("trace/initial.safetensors", weights) } else { Ok(()) }
-    }
-
-    fn trace(&mut self, record: &TraceRecord) -> io::Result<()> {
-        self.lines.trace.as_mut().map_or(Ok(()), |trace| trace.write(record))
-    }
-
-    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        self.lines.metrics.step(record)?;
-        let seconds = record.time.as_secs_f64();
-        let images_per_second = f64::from(record.images) / seconds.max(1e-9);
-        self.lines.timing.write(&TimingLine { step: record.step, seconds, images_per_second })
-    }
-
-    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        self.lines.metrics.eval(record)
-    }
-
-    fn last(&mut self, weights: &Weights) -> io::Result<()> {
-        self.save(LAST, weights)
-    }
-
-    fn best(&mut self, weights: &Weights) -> io::Result<()> {
-        self.save(BEST, weights)
-    }
-
-    /// Hands the checkpoint over to be written. Errors if an earlier one could not be.
-    fn checkpoint(&mut self, checkpoint: &Arc<Checkpoint>) -> io::Result<()> {
-        self.checkpoints.submit(Arc::clone(checkpoint), self.lines.lengths())
+    /// Writes what is to stay. Hands a checkpoint over to be written, and errors if an earlier one could not be.
+    fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
+        match event {
+            Event::Step(_) | Event::Eval(_) => self.lines.metrics.write(event)?,
+            Event::Timing(timing) => self.lines.timing.write(timing)?,
+            Event::Trace(trace) => self.lines.trace.as_mut().map_or(Ok(()), |lines| lines.write(trace))?,
+            Event::Initial(weights) if self.lines.trace.is_some() => self.save("trace/initial.safetensors", weights)?,
+            Event::LastWeights { weights, .. } => self.save(LAST, weights)?,
+            Event::BestWeights { weights, .. } => self.save(BEST, weights)?,
+            Event::Checkpoint(checkpoint) => {
+                self.checkpoints.submit(Arc::clone(checkpoint), self.lines.lengths())?;
+            }
+            Event::Initial(_) | Event::NotFinite(_) | Event::DeviceLost { .. } | Event::Profile(_) => {}
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -1,44 +1,11 @@
-//! Metrics as lines of JSON. Numbers are valid JSON always: what is not finite is `null`.
+//! Events and other records as lines of JSON. Numbers are always valid JSON: what is not finite is `null`.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use crate::train::{EvalRecord, Observer, StepRecord, WhichWeights};
-
-/// A line of `metrics.jsonl`. Field names are part of the format.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum MetricsLine<'a> {
-    Train {
-        step: u64,
-        epoch: u64,
-        loss: f64,
-        accuracy: f64,
-        lr: f64,
-        gates: &'a str,
-        /// The update was left out, because a value was not finite.
-        #[serde(skip_serializing_if = "is_false")]
-        left_out: bool,
-        /// Not there where it is not recorded.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        first_gradient: Option<f64>,
-    },
-    Eval {
-        split: &'a str,
-        step: u64,
-        /// Not there for the last.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        weights: Option<&'a str>,
-        loss: f64,
-        accuracy: f64,
-        images: usize,
-    },
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
+use crate::train::{Event, Observer};
 
 /// The test of a file of weights, as a line of JSON.
 #[derive(Serialize)]
@@ -58,7 +25,7 @@ pub struct TestLine {
     pub seconds: f64,
 }
 
-/// Writes a run's metrics to a file or a pipe.
+/// Writes lines to a file or a pipe.
 pub struct JsonLines<W> {
     writer: W,
 }
@@ -83,16 +50,12 @@ impl<W: Write> JsonLines<W> {
     }
 }
 
+/// Writes the lines of `metrics.jsonl`.
 impl<W: Write> Observer for JsonLines<W> {
-    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        let &StepRecord { step, epoch, loss, accuracy, lr, left_out, first_gradient, .. } = record;
-        let gates = &record.gates.to_string();
-        self.write(&MetricsLine::Train { step, epoch, loss, accuracy, lr, gates, left_out, first_gradient })
-    }
-
-    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        let &EvalRecord { split, step, weights, loss, accuracy, images } = record;
-        let (split, weights) = (split.name(), (weights == WhichWeights::Best).then_some("best"));
-        self.write(&MetricsLine::Eval { split, step, weights, loss, accuracy, images })
+    fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
+        if let Event::Step(_) | Event::Eval(_) = event {
+            self.write(event)?;
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -1,100 +1,50 @@
-//! Reading `metrics.jsonl` and `timing.jsonl`, and what is made of them for other programs: `metrics.csv`.
+//! Reading the files of lines, and what is made of them for other programs: `metrics.csv`.
 
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::durable;
 use super::error::{RunError, read_error, write_error};
+use crate::train::{EvalRecord, EvalSplit, Event, StepRecord, TimingRecord, TraceRecord, WhichWeights};
 
-/// A line of `metrics.jsonl`, as it is read: unknown fields are no error.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Metric {
-    /// A training step.
-    Train {
-        /// From 1.
-        step: u64,
-        /// From 0.
-        epoch: u64,
-        /// Mean loss over the batch; `None` if it was not finite.
-        loss: Option<f64>,
-        /// Share of correct predictions in the batch.
-        accuracy: f64,
-        /// Learning rate.
-        lr: f64,
-        /// One `1` or `0` for each block.
-        gates: String,
-        /// Mean absolute gradient of the first convolution; `None` if it was not recorded, or not finite.
-        #[serde(default)]
-        first_gradient: Option<f64>,
-    },
-    /// An evaluation.
-    Eval {
-        /// `validation`, `test-batch` or `test`.
-        split: String,
-        /// Step of the weights, from 1.
-        step: u64,
-        /// `best` where it was not the last weights.
-        #[serde(default)]
-        weights: Option<String>,
-        /// Mean loss; `None` if it was not finite.
-        loss: Option<f64>,
-        /// Share of correct predictions.
-        accuracy: f64,
-    },
+const METRICS: &str = "metrics.jsonl";
+
+/// Reads the metrics of the run in `folder` in the order in which they came: [`Event::Step`] and [`Event::Eval`]. A last
+/// line without an end is left out: its run is being written, or was killed.
+pub fn read_metrics(folder: &Path) -> Result<Vec<Event<'static>>, RunError> {
+    read_lines(&folder.join(METRICS))
 }
 
-impl Metric {
-    /// The step that it is about.
-    pub fn step(&self) -> u64 {
-        match self {
-            Self::Train { step, .. } | Self::Eval { step, .. } => *step,
-        }
-    }
+/// Hands the same to `take`, one by one. What `take` has against an event becomes the error of its line.
+pub fn stream_metrics(folder: &Path, take: impl FnMut(Event<'static>) -> Result<(), String>) -> Result<(), RunError> {
+    stream_lines(&folder.join(METRICS), take)
 }
 
-/// The metrics of the run in `folder`, in the order in which they came. A last line without an end is left out: its
-/// run is being written, or was killed.
-pub fn read_metrics(folder: &Path) -> Result<Vec<Metric>, RunError> {
-    let mut metrics = Vec::new();
-    stream_metrics(folder, |metric| {
-        metrics.push(metric);
-        Ok(())
-    })?;
-    Ok(metrics)
+/// Reads what the steps of the run in `folder` took.
+pub fn read_timing(folder: &Path) -> Result<Vec<TimingRecord>, RunError> {
+    read_lines(&folder.join("timing.jsonl"))
 }
 
-/// Hands the same to `take`, one by one. What `take` has against a metric becomes the error of its line.
-pub fn stream_metrics(folder: &Path, take: impl FnMut(Metric) -> Result<(), String>) -> Result<(), RunError> {
-    stream_lines(&folder.join("metrics.jsonl"), take)
-}
-
-/// What the run in `folder` noted of each step's time.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Timing {
-    /// From 1.
-    pub step: u64,
-    /// Wall time of the step.
-    pub seconds: f64,
-}
-
-/// The times of the run in `folder`.
-pub fn read_timing(folder: &Path) -> Result<Vec<Timing>, RunError> {
-    let mut timings = Vec::new();
-    stream_lines(&folder.join("timing.jsonl"), |timing| {
-        timings.push(timing);
-        Ok(())
-    })?;
-    Ok(timings)
+/// Reads the trace of the run in `folder`, which has recorded one.
+pub fn read_trace(folder: &Path) -> Result<Vec<TraceRecord<'static>>, RunError> {
+    read_lines(&folder.join("trace/steps.jsonl"))
 }
 
 /// The longest line that is read, in bytes: a file without ends of lines is none of sdgpu's.
 const LONGEST_LINE: u64 = 1 << 20;
+
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
+    let mut records = Vec::new();
+    stream_lines(path, |record| {
+        records.push(record);
+        Ok(())
+    })?;
+    Ok(records)
+}
 
 fn stream_lines<T: DeserializeOwned>(path: &Path, take: impl FnMut(T) -> Result<(), String>) -> Result<(), RunError> {
     parse_lines(path, BufReader::new(File::open(path).map_err(read_error(path))?), take)
@@ -104,7 +54,7 @@ fn stream_lines<T: DeserializeOwned>(path: &Path, take: impl FnMut(T) -> Result<
 pub fn parse_metrics(
     path: &Path,
     reader: impl BufRead,
-    take: impl FnMut(Metric) -> Result<(), String>,
+    take: impl FnMut(Event<'static>) -> Result<(), String>,
 ) -> Result<(), RunError> {
     parse_lines(path, reader, take)
 }
@@ -131,9 +81,6 @@ fn parse_lines<T: DeserializeOwned>(
     Ok(())
 }
 
-/// Evaluations that have columns in `metrics.csv`, by their names in `metrics.jsonl`.
-const SPLITS: [&str; 3] = ["validation", "test-batch", "test"];
-
 /// Writes `metrics.csv` into the run directory `folder`: a row for each step, with empty cells where there was no
 /// evaluation or a number was not finite. Tests of the best weights are in `metrics.jsonl` alone. The last column is
 /// there if gradients were recorded.
@@ -142,38 +89,42 @@ pub fn write_metrics_csv(folder: &Path) -> Result<(), RunError> {
     durable::write(&path, csv(&read_metrics(folder)?).as_bytes()).map_err(write_error(&path))
 }
 
-fn csv(metrics: &[Metric]) -> String {
+fn csv(metrics: &[Event<'_>]) -> String {
     let mut text = String::from("step,epoch,loss,accuracy,lr,blocks_run,blocks");
-    for split in SPLITS {
-        let name = split.replace('-', "_");
+    for split in EvalSplit::ALL {
+        let name = split.name().replace('-', "_");
         // Writing to a string does not fail, here and below.
         let _ = write!(text, ",{name}_loss,{name}_accuracy");
     }
-    let recorded = metrics.iter().any(|metric| matches!(metric, Metric::Train { first_gradient: Some(_), .. }));
-    if recorded {
+    let is_recorded =
+        metrics.iter().any(|event| matches!(event, Event::Step(StepRecord { first_gradient: Some(_), .. })));
+    if is_recorded {
         text.push_str(",first_gradient");
     }
     text.push('\n');
+    let number = |x: f64| if x.is_finite() { x.to_string() } else { String::new() };
     let mut rest = metrics;
     while let [first, behind @ ..] = rest {
         rest = behind;
-        let Metric::Train { step, epoch, loss, accuracy, lr, gates, first_gradient } = first else { continue };
-        let blocks_run = gates.matches('1').count();
-        let number = |x: &Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
-        let _ = write!(text, "{step},{epoch},{},{accuracy},{lr},{blocks_run},{}", number(loss), gates.len());
+        let Event::Step(StepRecord { step, epoch, loss, accuracy, lr, gates, first_gradient, .. }) = first else {
+            continue;
+        };
+        let (blocks_run, blocks) = (gates.survivors(), gates.0.len());
+        let _ = write!(text, "{step},{epoch},{},{accuracy},{lr},{blocks_run},{blocks}", number(*loss));
         // The evaluations after a step stand behind it, before the next one.
-        let end = rest.iter().position(|metric| matches!(metric, Metric::Train { .. })).unwrap_or(rest.len());
-        for wanted in SPLITS {
-            let cells = rest[..end].iter().rev().find_map(|metric| match metric {
-                Metric::Eval { split, step: of, weights: None, loss, accuracy } if split == wanted && of == step => {
-                    Some(format!("{},{accuracy}", number(loss)))
-                }
-                _ => None,
-            });
+        let end = rest.iter().position(|event| matches!(event, Event::Step(_))).unwrap_or(rest.len());
+        for wanted in EvalSplit::ALL {
+            let cells =
+                rest[..end].iter().rev().find_map(|event| match event {
+                    Event::Eval(EvalRecord {
+                        split, step: of, weights: WhichWeights::Last, loss, accuracy, ..
+                    }) if *split == wanted && of == step => Some(format!("{},{accuracy}", number(*loss))),
+                    _ => None,
+                });
             let _ = write!(text, ",{}", cells.as_deref().unwrap_or(","));
         }
-        if recorded {
-            let _ = write!(text, ",{}", number(first_gradient));
+        if is_recorded {
+            let _ = write!(text, ",{}", first_gradient.map(number).unwrap_or_default());
         }
         text.push('\n');
     }
@@ -223,7 +174,7 @@ mod tests {
             "\n",
             r#"{"kind":"train","step":2,"epoch":0,"loss":2,"accuracy":0,"lr":1,"gates":"1","first_gradient":null}"#,
         );
-        let metrics: Vec<Metric> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let metrics: Vec<Event<'_>> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let table = csv(&metrics);
         let last: Vec<_> = table.lines().map(|row| row.split(',').skip(13).collect::<Vec<_>>()).collect();
         assert_eq!(last, [["first_gradient"], ["0.125"], [""]]);

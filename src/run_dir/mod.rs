@@ -24,7 +24,7 @@ pub use directory::{Resumed, RunDir, StoppedRun, save_weights};
 pub use durable::write as write_durably;
 pub use error::{ConfigError, FileError, RunError};
 pub use metrics::{JsonLines, TestLine};
-pub use metrics_file::{Metric, Timing, parse_metrics, read_metrics, read_timing, stream_metrics, write_metrics_csv};
+pub use metrics_file::{parse_metrics, read_metrics, read_timing, read_trace, stream_metrics, write_metrics_csv};
 pub use outcome::{PREDICTIONS, Summary, Test, read_predictions};
 pub use profile::ChromeTrace;
 pub use series::{Planned, Progress, SeriesDir};

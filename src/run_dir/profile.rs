@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use super::RunError;
 use crate::device::DeviceInfo;
 use crate::plan::DispatchRow;
-use crate::train::{Observer, ProfileRecord, StepTiming};
+use crate::train::{Event, Observer, ProfileRecord, StepTiming};
 
 /// Track of the host.
 const HOST: u32 = 1;
@@ -113,13 +114,15 @@ impl Drop for ChromeTrace {
 }
 
 impl Observer for ChromeTrace {
-    fn profile(&mut self, record: &ProfileRecord<'_>) -> io::Result<()> {
-        match *record {
-            ProfileRecord::Step { step, rows, timing } => self.step(step, rows, timing),
-            ProfileRecord::Evaluation { step, began, time } => {
+    fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
+        match *event {
+            Event::Profile(ProfileRecord::Step { step, rows, timing }) => self.step(step, rows, timing)?,
+            Event::Profile(ProfileRecord::Evaluation { step, began, time }) => {
                 let begin = began.duration_since(self.start);
-                self.span(HOST, "evaluation", begin, time, json!({"step": step}))
+                self.span(HOST, "evaluation", begin, time, json!({"step": step}))?;
             }
+            _ => {}
         }
+        Ok(ControlFlow::Continue(()))
     }
 }

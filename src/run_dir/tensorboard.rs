@@ -14,7 +14,8 @@ use crc::{CRC_32_ISCSI, Crc};
 use super::config::RunConfig;
 use super::durable;
 use super::error::{RunError, read_error, write_error};
-use super::metrics_file::{Metric, read_metrics, read_timing};
+use super::metrics_file::{read_metrics, read_timing};
+use crate::train::{EvalRecord, Event, StepRecord, WhichWeights};
 
 /// In the run directory. TensorBoard takes every file whose name contains `tfevents`.
 const FILE: &str = "events.out.tfevents.sdgpu";
@@ -29,37 +30,38 @@ pub fn write_tensorboard(folder: &Path) -> Result<(), RunError> {
     let mut timing = read_timing(folder)?.into_iter().peekable();
     let mut file = Vec::new();
     record(&mut file, &version_event(time));
-    for metric in read_metrics(folder)? {
-        let step = metric.step();
+    for event in read_metrics(folder)? {
+        let step = event.step();
         while let Some(row) = timing.next_if(|row| row.step <= step) {
             time += row.seconds;
         }
-        record(&mut file, &scalars_event(time, step, &scalars(&metric)));
+        record(&mut file, &scalars_event(time, step, &scalars(&event)));
     }
     let path = folder.join(FILE);
     durable::write(&path, &file).map_err(write_error(&path))
 }
 
-/// The names and values under which a metric is shown.
-fn scalars(metric: &Metric) -> Vec<(String, f64)> {
-    let named = match metric {
-        Metric::Train { loss, accuracy, lr, gates, first_gradient, .. } => {
-            let blocks_run = gates.matches('1').count() as f64 / gates.len().max(1) as f64;
+/// The names and values under which an event is shown; a value that is not finite is not.
+fn scalars(event: &Event<'_>) -> Vec<(String, f64)> {
+    let named = match event {
+        Event::Step(StepRecord { loss, accuracy, lr, gates, first_gradient, .. }) => {
+            let blocks_run = gates.survivors() as f64 / gates.0.len().max(1) as f64;
             let named = [
                 ("loss", *loss),
-                ("accuracy", Some(*accuracy)),
-                ("lr", Some(*lr)),
-                ("blocks_run", Some(blocks_run)),
-                ("first_gradient", *first_gradient),
+                ("accuracy", *accuracy),
+                ("lr", *lr),
+                ("blocks_run", blocks_run),
+                ("first_gradient", first_gradient.unwrap_or(f64::NAN)),
             ];
             named.map(|(name, x)| (format!("train/{name}"), x)).to_vec()
         }
-        Metric::Eval { weights: Some(_), .. } => Vec::new(),
-        Metric::Eval { split, loss, accuracy, .. } => {
-            vec![(format!("{split}/loss"), *loss), (format!("{split}/accuracy"), Some(*accuracy))]
+        Event::Eval(EvalRecord { split, weights: WhichWeights::Last, loss, accuracy, .. }) => {
+            let split = split.name();
+            vec![(format!("{split}/loss"), *loss), (format!("{split}/accuracy"), *accuracy)]
         }
+        _ => Vec::new(),
     };
-    named.into_iter().filter_map(|(name, x)| Some((name, x?))).collect()
+    named.into_iter().filter(|(_, x)| x.is_finite()).collect()
 }
 
 /// Wire types of protocol buffers.

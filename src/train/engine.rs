@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::data::{DataSet, Images};
+use crate::data::{DataSet, Images, Sampler};
 use crate::device::{Device, DeviceError, Ticket, Timed};
 use crate::dispatch::{Dispatch, ValueId};
 use crate::kernels::{report, update};
@@ -38,6 +38,14 @@ pub struct Step<'a> {
     pub gates: &'a Gates,
     /// What the update does with each group: see [`UpdateRows`](super::UpdateRows).
     pub rows: &'a [u32],
+}
+
+impl<'a> Step<'a> {
+    /// The step `step` (from 0) of a run with `seed`, on the batch that `sampler` draws for it.
+    pub fn new(step: u64, seed: u64, sampler: &'a mut Sampler, gates: &'a Gates, rows: &'a [u32]) -> Self {
+        // Runs are not longer than what 32 bits count.
+        Self { number: step as u32, seed, indices: sampler.batch(step), gates, rows }
+    }
 }
 
 /// When the parts of a step ran, one after the other.

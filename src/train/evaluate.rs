@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::checkpoint::Best;
-use super::events::{EvalRecord, EvalSplit, Observer, Outcome, WhichWeights};
+use super::dedup::Dedup;
+use super::events::{EvalRecord, EvalSplit, Event, Outcome, WhichWeights};
 use super::options::EvaluateOn;
 use super::predict::Score;
-use super::told::Told;
 use super::trainer::{TrainError, Trainer};
 use crate::data::random_batch;
 use crate::plan::ImageFile;
@@ -17,57 +17,57 @@ fn record(split: EvalSplit, step: u64, weights: WhichWeights, score: Score) -> E
 }
 
 impl Trainer<'_> {
-    /// What is to be evaluated after `step` (from 1): what the settings choose, and all test images.
+    /// Evaluates after `step` (from 1), on the images that the settings choose and on all test images.
     pub(super) fn evaluate(
         &mut self,
         step: u64,
         chosen: bool,
         test: bool,
-        observer: &mut Told<'_>,
+        events: &mut Dedup<'_>,
     ) -> Result<(), TrainError> {
         if chosen {
             match self.options.evaluate_on {
-                EvaluateOn::Validation => self.validate(step, observer)?,
+                EvaluateOn::Validation => self.validate(step, events)?,
                 EvaluateOn::TestBatch => {
                     let batch = self.options.eval_batch as usize;
                     let indices = random_batch(self.data.test.len(), batch, self.options.seed, step - 1);
                     let score = self.recalibrated(|engine| engine.evaluate(ImageFile::Test, &indices))?;
-                    observer.eval(&record(EvalSplit::TestBatch, step, WhichWeights::Last, score))?;
+                    events.send(&Event::Eval(record(EvalSplit::TestBatch, step, WhichWeights::Last, score)))?;
                 }
             }
         }
         if test {
             let record = self.test(step, WhichWeights::Last)?;
-            observer.eval(&record)?;
+            events.send(&Event::Eval(record))?;
         }
         Ok(())
     }
 
     /// Evaluates on the validation images, if there are any, and keeps the weights if they are the best so far.
-    fn validate(&mut self, step: u64, observer: &mut Told<'_>) -> Result<(), TrainError> {
+    fn validate(&mut self, step: u64, events: &mut Dedup<'_>) -> Result<(), TrainError> {
         if self.validation.is_empty() {
             return Ok(());
         }
         let validation = self.validation.clone();
         let score = self.recalibrated(|engine| engine.evaluate(ImageFile::Train, &validation))?;
-        observer.eval(&record(EvalSplit::Validation, step, WhichWeights::Last, score))?;
+        events.send(&Event::Eval(record(EvalSplit::Validation, step, WhichWeights::Last, score)))?;
         let accuracy = score.accuracy;
-        if self.best.as_ref().is_none_or(|best| accuracy > best.accuracy) {
+        if self.state.best.as_ref().is_none_or(|best| accuracy > best.accuracy) {
             let weights = self.engine.weights()?;
-            observer.best(&weights)?;
-            self.best = Some(Arc::new(Best { accuracy, step, weights }));
+            events.send(&Event::BestWeights { step, weights: &weights })?;
+            self.state.best = Some(Arc::new(Best { accuracy, step, weights }));
         }
         Ok(())
     }
 
     /// Tests the best weights and the last.
     pub(super) fn conclude(&mut self) -> Result<Outcome, TrainError> {
-        let (steps, blocks) = (self.options.steps, self.survival.len() as u64);
+        let (steps, blocks) = (self.options.steps, self.engine.plan.blocks.len() as u64);
         let weights = self.engine.weights()?;
         let (images, labels) = (self.test_images(), &self.data.test.labels);
         let (score, predictions) = self.recalibrated(|engine| engine.predict(ImageFile::Test, &images, labels))?;
         let last = record(EvalSplit::Test, steps, WhichWeights::Last, score);
-        let best = match self.best.clone() {
+        let best = match self.state.best.clone() {
             None => None,
             Some(best) if best.step == steps => Some(EvalRecord { weights: WhichWeights::Best, ..last.clone() }),
             Some(best) => {
@@ -77,13 +77,13 @@ impl Trainer<'_> {
                 Some(record)
             }
         };
-        let counters = &self.counters;
+        let counters = &self.state.counters;
         Ok(Outcome {
             test: last,
             predictions,
             best,
             steps_left_out: counters.steps_left_out,
-            time: self.elapsed(),
+            time: self.clocks.run_time(),
             step_time: counters.step_time,
             blocks_run: counters.blocks_run as f64 / (steps * blocks) as f64,
             all_gates_time: counters.all_gates.estimate(),

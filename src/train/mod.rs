@@ -1,7 +1,10 @@
-//! Training: batches in, steps out; schedules, evaluation, checkpoints, and what is told of it on the way.
+//! Training: the loop, the learning rate, evaluations, checkpoints, and the events of a run.
 
 mod all_gates_time;
 mod checkpoint;
+mod clocks;
+mod decision;
+mod dedup;
 mod diagnose;
 mod engine;
 mod evaluate;
@@ -12,22 +15,22 @@ mod predict;
 mod recalibrate;
 mod recovery;
 mod safeguards;
-mod told;
+mod state;
 mod trainer;
 mod update_rows;
 
 pub use checkpoint::{Best, Checkpoint, Counters};
 pub use engine::{Engine, IN_FLIGHT, Report, Step, StepTiming};
 pub use events::{
-    EvalRecord, EvalSplit, NotFiniteRecord, Observer, Outcome, ProfileRecord, StepRecord, TraceRecord, WhichWeights,
+    EvalRecord, EvalSplit, Event, NotFiniteRecord, Observer, Outcome, ProfileRecord, StepRecord, TimingRecord,
+    TraceRecord, WhichWeights,
 };
-pub use learning_rate::learning_rate;
 pub use options::{
     DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OptimizerKind, OptionError, TrainOptions,
     check_flag,
 };
 pub use predict::{Prediction, Score};
 pub use recalibrate::Statistics;
-pub use safeguards::{Every, OnNan, Reopen, Safeguards};
+pub use safeguards::{CheckpointEvery, OnNan, Reopen, Safeguards};
 pub use trainer::{TrainError, Trainer};
 pub use update_rows::UpdateRows;

@@ -285,3 +285,46 @@ pub const MOST_STEPS: u64 = u32::MAX as u64;
 /// The device knows the learning rate, and its quotient by Adam's bias correction, in f32: an infinite one would spoil
 /// the weights in an update that has no fault to find.
 const HIGHEST_RATE: f64 = 1e30;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Settings of a run that no test makes.
+    pub fn options() -> TrainOptions {
+        TrainOptions {
+            model: Model::Stochastic,
+            arch: "resnet8".into(),
+            data: "mnist".into(),
+            validation: 4,
+            batch_size: 4,
+            steps: 1000,
+            eval_every: 5,
+            eval_batch: 4,
+            evaluate_on: EvaluateOn::Validation,
+            test_every: 0,
+            bn_recalibrate: 0,
+            optimizer: OptimizerKind::Adam,
+            lr: 0.1,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            lr_schedule: LearningRateSchedule::Constant,
+            warmup_steps: 0,
+            survival: Rule::Linear,
+            survival_first: 1.0,
+            survival_last: 0.5,
+            gate_sampling: GateSampling::Independent,
+            branch_scale: BranchScale::Eval,
+            dropped_update: DroppedUpdate::Freeze,
+            dropout: 0.0,
+            label_smoothing: 0.0,
+            initialisation: Init::KaimingNormal,
+            norm_epsilon: 1e-5,
+            norm_momentum: 0.1,
+            seed: 5,
+            shuffle: true,
+            on_nan: OnNan::Stop,
+        }
+    }
+}

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::checkpoint::{Checkpoint, Counters};
+use super::checkpoint::Checkpoint;
+use super::dedup::Dedup;
 use super::diagnose::first_not_finite;
 use super::engine::{Engine, Step};
-use super::events::{NotFiniteRecord, Observer};
+use super::events::{Event, NotFiniteRecord};
 use super::safeguards::OnNan;
-use super::told::Told;
 use super::trainer::{TrainError, Trainer};
 use crate::device::DeviceError;
 use crate::dispatch::Storage;
@@ -23,63 +23,84 @@ const MOST_LOSSES: u32 = 3;
 const MOST_REQUESTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// The way back after a fault, and what says whether there is hope.
+pub(super) struct Recovery {
+    /// What the run goes back to.
+    saved: Arc<Checkpoint>,
+    /// Steps in a row that were left out.
+    left_out_in_a_row: u32,
+    /// Losses of the device since the run last got any further than `trained_at_loss` steps.
+    losses: u32,
+    trained_at_loss: u64,
+}
+
+impl Recovery {
+    /// Of a run that goes on from `checkpoint`.
+    pub fn new(checkpoint: Checkpoint) -> Self {
+        Self { saved: Arc::new(checkpoint), left_out_in_a_row: 0, losses: 0, trained_at_loss: 0 }
+    }
+
+    /// A step that is not finite is the first in a row again.
+    pub fn step_is_finite(&mut self) {
+        self.left_out_in_a_row = 0;
+    }
+
+    /// Counts a loss of the device after `trained` steps; returns whether the run may still get any further.
+    fn device_is_lost(&mut self, trained: u64) -> bool {
+        if trained > self.trained_at_loss {
+            self.losses = 0;
+        }
+        self.trained_at_loss = trained;
+        self.losses += 1;
+        self.losses <= MOST_LOSSES
+    }
+}
+
 impl Trainer<'_> {
     /// Hands out a checkpoint, which the run goes back to from now on.
-    pub(super) fn checkpoint(&mut self, observer: &mut Told<'_>) -> Result<(), TrainError> {
-        let checkpoint = Checkpoint {
-            weights: self.finite_weights(self.next)?,
-            moments: self.engine.moments()?,
-            best: self.best.clone(),
-            counters: Counters {
-                step: self.next,
-                updates: self.rows.counts().to_vec(),
-                time: self.elapsed(),
-                ..self.counters.clone()
-            },
-        };
-        self.saved = Arc::new(checkpoint);
-        self.saved_at = Instant::now();
-        Ok(observer.checkpoint(&self.saved)?)
+    pub(super) fn checkpoint(&mut self, events: &mut Dedup<'_>) -> Result<(), TrainError> {
+        let (weights, moments) = (self.finite_weights(self.state.next)?, self.engine.moments()?);
+        self.recovery.saved = Arc::new(self.state.checkpoint(weights, moments, self.clocks.run_time()));
+        self.clocks.restart_checkpoint();
+        Ok(events.send(&Event::Checkpoint(&self.recovery.saved))?)
     }
 
     /// Goes back to the last checkpoint.
     pub(super) fn restore(&mut self) -> Result<(), TrainError> {
         self.load_saved()?;
-        self.submitted.clear();
-        self.counters = self.saved.counters.clone();
-        self.next = self.counters.step;
-        self.best = self.saved.best.clone();
-        self.saved_at = Instant::now();
-        self.restart_clock();
+        self.in_flight.clear();
+        self.state.restore(&self.recovery.saved);
+        self.clocks.restart_checkpoint();
+        self.clocks.restart_step();
         Ok(())
     }
 
     /// Puts the weights and moments of the last checkpoint on the device.
     fn load_saved(&mut self) -> Result<(), DeviceError> {
-        let saved = Arc::clone(&self.saved);
+        let saved = &self.recovery.saved;
         self.engine.load(&saved.weights)?;
-        self.engine.load_moments(&saved.moments)?;
-        self.rows.restore(&saved.counters.updates);
-        Ok(())
+        self.engine.load_moments(&saved.moments)
     }
 
-    /// Deals with `step`, whose update the device left out, and those of the steps behind it: errors, or has the run go
-    /// on with the next step. It had `updates` updates of each group before it.
+    /// Ends the run at `step` (from 0), whose update the device left out, as it did those of the steps behind it; or has
+    /// the run go on with the next step. There were `updates` updates of each group before `step`.
     pub(super) fn leave_out(
         &mut self,
         step: u64,
         gates: &Gates,
         updates: &[u64],
-        observer: &mut Told<'_>,
+        events: &mut Dedup<'_>,
     ) -> Result<(), TrainError> {
-        while let Some(later) = self.submitted.pop_front() {
+        while let Some(later) = self.in_flight.pop_front() {
             self.engine.report(later.ticket)?;
         }
-        self.left_out_in_a_row += 1;
-        let hopeless = self.left_out_in_a_row > MOST_LEFT_OUT;
+        self.recovery.left_out_in_a_row += 1;
+        let hopeless = self.recovery.left_out_in_a_row > MOST_LEFT_OUT;
         if self.options.on_nan == OnNan::Stop || hopeless {
             // A write that fails must not hide what happened.
-            let saved = self.finite_weights(step).and_then(|weights| Ok(observer.last(&weights)?));
+            let saved = self
+                .finite_weights(step)
+                .and_then(|weights| Ok(events.send(&Event::LastWeights { step, weights: &weights })?));
             let kept = match saved {
                 Ok(()) => "the weights of the step before are kept".to_string(),
                 Err(error) => format!("the weights of the step before could not be kept: {error}"),
@@ -92,40 +113,33 @@ impl Trainer<'_> {
         self.engine.forget_step()?;
         let goes_on_from = if self.options.on_nan == OnNan::Rewind {
             self.load_saved()?;
-            self.saved.counters.step
+            let saved = &self.recovery.saved.counters;
+            self.state.rows.restore(&saved.updates);
+            saved.step
         } else {
-            self.rows.restore(updates);
+            self.state.rows.restore(updates);
             step
         };
-        self.next = step + 1;
-        self.counters.steps_left_out += 1;
-        observer.not_finite(&NotFiniteRecord { step: step + 1, first, goes_on_from })?;
-        Ok(())
+        self.state.next = step + 1;
+        self.state.counters.steps_left_out += 1;
+        Ok(events.send(&Event::NotFinite(NotFiniteRecord { step: step + 1, first, goes_on_from }))?)
     }
 
     /// Replays `step` to name the first value that is not finite.
     fn first_not_finite(&mut self, step: u64, gates: &Gates) -> Result<String, TrainError> {
-        let rows = self.rows.skip();
-        let (number, seed, indices) = (step as u32, self.options.seed, self.sampler.batch(step));
-        self.engine.upload(&Step { number, seed, indices, gates, rows: &rows })?;
+        let rows = self.state.rows.skip();
+        self.engine.upload(&Step::new(step, self.options.seed, &mut self.sampler, gates, &rows))?;
         let list = self.engine.plan.schedule(gates);
         let first = first_not_finite(self.engine.device.as_mut(), &self.engine.plan, &list)?;
         Ok(first.unwrap_or_else(|| "a replay of the step found none".into()))
     }
 
-    /// Replaces the device, if it is the loss of it that `error` reports and there is hope; returns `error` if not.
-    pub(super) fn replace_device(&mut self, error: TrainError, observer: &mut Told<'_>) -> Result<(), TrainError> {
+    /// Replaces the device, if it is its loss that `error` reports and there is hope; returns `error` if not.
+    pub(super) fn replace_device(&mut self, error: TrainError, events: &mut Dedup<'_>) -> Result<(), TrainError> {
         let TrainError::Device(lost @ DeviceError::Lost { .. }) = &error else { return Err(error) };
-        let message = lost.to_string();
-        if observer.trained() > self.trained_at_loss {
-            self.losses = 0;
-        }
-        self.trained_at_loss = observer.trained();
-        self.losses += 1;
-        let Some(reopen) = self.safeguards.reopen.as_mut().filter(|_| self.losses <= MOST_LOSSES) else {
-            return Err(error);
-        };
-        observer.device_lost(&message, self.saved.counters.step)?;
+        let is_hopeful = self.recovery.device_is_lost(events.trained());
+        let Some(reopen) = self.safeguards.reopen.as_mut().filter(|_| is_hopeful) else { return Err(error) };
+        events.send(&Event::DeviceLost { error: lost, goes_on_from: self.recovery.saved.counters.step })?;
         // What the old device may still hold is freed before the new one asks for as much; it can't do more than fail.
         let _ = self.engine.device.prepare(&Storage::default(), &[]);
         let mut request = 1;

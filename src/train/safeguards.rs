@@ -11,7 +11,7 @@ use crate::device::{Device, DeviceError};
 /// How often a run makes a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub enum Every {
+pub enum CheckpointEvery {
     /// After so many steps, at least 1.
     Steps(u64),
     /// After this time, more than none.
@@ -21,7 +21,7 @@ pub enum Every {
 /// Units of time and their seconds, the longest first.
 const UNITS: [(char, u64); 3] = [('h', 3600), ('m', 60), ('s', 1)];
 
-impl FromStr for Every {
+impl FromStr for CheckpointEvery {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -38,7 +38,7 @@ impl FromStr for Every {
     }
 }
 
-impl fmt::Display for Every {
+impl fmt::Display for CheckpointEvery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Steps(steps) => write!(f, "{steps}"),
@@ -51,13 +51,13 @@ impl fmt::Display for Every {
     }
 }
 
-impl From<Every> for String {
-    fn from(every: Every) -> Self {
+impl From<CheckpointEvery> for String {
+    fn from(every: CheckpointEvery) -> Self {
         every.to_string()
     }
 }
 
-impl TryFrom<String> for Every {
+impl TryFrom<String> for CheckpointEvery {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -84,7 +84,7 @@ pub type Reopen<'a> = Box<dyn FnMut() -> Result<Box<dyn Device>, DeviceError> + 
 /// What guards a run. An undisturbed run computes the same with and without.
 pub struct Safeguards<'a> {
     /// When checkpoints are handed out, apart from the last step's; `None` for no checkpoints at all.
-    pub checkpoint_every: Option<Every>,
+    pub checkpoint_every: Option<CheckpointEvery>,
     /// Whether the run is to end after the step at hand.
     pub interrupted: Box<dyn Fn() -> bool + 'a>,
     /// How a lost device is replaced; without it, a loss ends the run.
@@ -103,14 +103,15 @@ mod tests {
 
     #[test]
     fn intervals_are_read_as_they_are_written() {
-        let seconds = |seconds| Every::Time(Duration::from_secs(seconds));
-        for (text, every) in [("1", Every::Steps(1)), ("30s", seconds(30)), ("5m", seconds(300)), ("2h", seconds(7200))]
+        let seconds = |seconds| CheckpointEvery::Time(Duration::from_secs(seconds));
+        for (text, every) in
+            [("1", CheckpointEvery::Steps(1)), ("30s", seconds(30)), ("5m", seconds(300)), ("2h", seconds(7200))]
         {
             assert_eq!((text.parse(), every.to_string().as_str()), (Ok(every), text));
         }
         assert_eq!(seconds(90).to_string(), "90s");
         for text in ["", "0", "0m", "-1", "5 m", "m", "1.5h", "5d", "99999999999999999h", "ä"] {
-            assert!(text.parse::<Every>().is_err(), "{text}");
+            assert!(text.parse::<CheckpointEvery>().is_err(), "{text}");
         }
     }
 }

@@ -1,20 +1,23 @@
 //! The training loop.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::checkpoint::{Best, Checkpoint, Counters};
+use super::checkpoint::Checkpoint;
+use super::clocks::Clocks;
+use super::decision::{Circumstances, Decision};
+use super::dedup::Dedup;
 use super::engine::{Engine, IN_FLIGHT, Step};
-use super::events::{Observer, Outcome, ProfileRecord, StepRecord, TraceRecord};
-use super::learning_rate::learning_rate;
+use super::events::{Event, Observer, Outcome, ProfileRecord, StepRecord, TimingRecord, TraceRecord};
 use super::options::{Model, TrainOptions};
-use super::safeguards::{Every, Safeguards};
-use super::told::Told;
+use super::recovery::Recovery;
+use super::safeguards::Safeguards;
+use super::state::RunState;
 use super::update_rows::UpdateRows;
 use crate::data::{DataError, DataSet, Sampler, split};
 use crate::device::{DeviceError, Ticket};
@@ -41,7 +44,7 @@ pub enum TrainError {
         /// The first value that is not finite.
         first: String,
     },
-    /// The run was asked to end.
+    /// The safeguards or an observer asked the run to end.
     #[error("stopped after step {step}")]
     Interrupted {
         /// Training steps done.
@@ -49,63 +52,39 @@ pub enum TrainError {
     },
 }
 
-/// Times in a run at which the weights are handed out and the cost of all blocks is measured.
-const MILESTONES: u64 = 6;
 /// Steps that are timed in a row.
 const TIMED_STEPS: u32 = 4;
 
 /// A step that was submitted and has not reported yet.
-pub(super) struct Submitted {
-    pub step: u64,
-    pub gates: Gates,
-    pub lr: f64,
+pub(super) struct InFlight {
+    /// From 0.
+    step: u64,
+    gates: Gates,
+    lr: f64,
     pub ticket: Ticket,
-    /// Updates of each group before it.
-    pub updates: Vec<u64>,
+    /// Updates of each parameter group before it.
+    updates: Vec<u64>,
 }
 
-/// Trains a net.
+/// Trains a net: what it trains with, how far it is, and the way back after a fault. What it does between two steps is
+/// decided in one place, `decision.rs`.
 pub struct Trainer<'a> {
+    // What it trains with.
     pub(super) engine: Engine,
     pub(super) options: &'a TrainOptions,
     pub(super) data: &'a DataSet,
-    pub(super) safeguards: Safeguards<'a>,
     pub(super) sampler: Sampler,
     /// Of the batches that running statistics are re-estimated from: a sampler of its own, which keeps their epoch.
     pub(super) recalibration: Sampler,
     pub(super) validation: Vec<u32>,
-    pub(super) survival: Vec<f64>,
-    pub(super) rows: UpdateRows,
-    /// The next step to submit, from 0.
-    pub(super) next: u64,
-    pub(super) submitted: VecDeque<Submitted>,
-    /// When the last step was done, or the training went on after an evaluation.
-    clock: Instant,
-    /// What the run has counted up to the last step that reported; its `step`, `updates` and `time` are filled in for
-    /// a checkpoint.
-    pub(super) counters: Counters,
-    pub(super) best: Option<Arc<Best>>,
-    /// What the run goes back to.
-    pub(super) saved: Arc<Checkpoint>,
-    pub(super) saved_at: Instant,
-    /// When the run would have begun, had it never been interrupted.
-    began: Instant,
-    /// Steps in a row that were left out.
-    pub(super) left_out_in_a_row: u32,
-    /// Losses of the device since the run last got any further than `trained_at_loss` steps.
-    pub(super) losses: u32,
-    pub(super) trained_at_loss: u64,
+    pub(super) safeguards: Safeguards<'a>,
     /// Steps, from 1, that are timed dispatch by dispatch.
     profiled: Option<RangeInclusive<u64>>,
-}
-
-/// What is to be done after a step.
-struct Due {
-    evaluation: bool,
-    test: bool,
-    milestone: bool,
-    checkpoint: bool,
-    end: bool,
+    // How far it is.
+    pub(super) state: RunState,
+    pub(super) in_flight: VecDeque<InFlight>,
+    pub(super) clocks: Clocks,
+    pub(super) recovery: Recovery,
 }
 
 impl<'a> Trainer<'a> {
@@ -118,33 +97,24 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         let split = split(data.train.len(), options.validation, options.seed)?;
         let sampler = Sampler::new(split.train, options.batch_size as usize, options.shuffle, options.seed)?;
-        let blocks = engine.plan.blocks.len();
+        let rows = UpdateRows::new(options.optimizer(), options.dropped_update, engine.plan.blocks.len());
         Ok(Self {
-            recalibration: sampler.clone(),
-            sampler,
-            validation: split.validation,
-            survival: engine.plan.survival.clone(),
-            rows: UpdateRows::new(options.optimizer(), options.dropped_update, blocks),
             engine,
             options,
             data,
+            recalibration: sampler.clone(),
+            sampler,
+            validation: split.validation,
             safeguards,
-            next: 0,
-            submitted: VecDeque::new(),
-            clock: Instant::now(),
-            counters: Counters::default(),
-            best: None,
-            saved: Arc::new(Checkpoint::begin(Weights::default())),
-            saved_at: Instant::now(),
-            began: Instant::now(),
-            left_out_in_a_row: 0,
-            losses: 0,
-            trained_at_loss: 0,
             profiled: None,
+            state: RunState::new(rows),
+            in_flight: VecDeque::new(),
+            clocks: Clocks::begin(Duration::ZERO),
+            recovery: Recovery::new(Checkpoint::begin(Weights::default())),
         })
     }
 
-    /// Has each of `steps` (from 1) run alone on the device and timed dispatch by dispatch, for [`Observer::profile`];
+    /// Has each of `steps` (from 1) run alone on the device and timed dispatch by dispatch, for [`Event::Profile`];
     /// what the run computes stays the same.
     pub fn profile(&mut self, steps: RangeInclusive<u64>) {
         self.profiled = Some(steps);
@@ -156,191 +126,176 @@ impl<'a> Trainer<'a> {
 
     /// Trains from `from`, which was made under the same options, to the end, and tests.
     pub fn run(&mut self, mut from: Checkpoint, observer: &mut dyn Observer) -> Result<Outcome, TrainError> {
+        let mut events = Dedup::new(observer, from.counters.step);
         if from.counters.step == 0 {
-            observer.initial(&from.weights)?;
+            events.send(&Event::Initial(&from.weights))?;
         }
         if from.moments.is_empty() {
             // A new device holds zeros.
             from.moments = self.engine.moments()?;
         }
-        let now = Instant::now();
-        self.began = now.checked_sub(from.counters.time).unwrap_or(now);
-        let mut told = Told::new(observer, from.counters.step);
-        self.saved = Arc::new(from);
+        self.clocks = Clocks::begin(from.counters.time);
+        self.recovery = Recovery::new(from);
         let outcome = loop {
-            match self.restore().and_then(|()| self.train(&mut told)).and_then(|()| self.conclude()) {
+            match self.restore().and_then(|()| self.train(&mut events)).and_then(|()| self.conclude()) {
                 Ok(outcome) => break outcome,
-                Err(error) => self.replace_device(error, &mut told)?,
+                Err(error) => self.replace_device(error, &mut events)?,
             }
         };
         for record in outcome.best.iter().chain([&outcome.test]) {
-            told.observer().eval(record)?;
+            events.send_anyway(&Event::Eval(record.clone()))?;
         }
         Ok(outcome)
     }
 
     /// Trains to the last step.
-    fn train(&mut self, observer: &mut Told<'_>) -> Result<(), TrainError> {
-        while self.next < self.options.steps {
-            self.submit(self.next, observer)?;
-            self.next += 1;
-            while self.front_is_due()? {
-                self.finish_step(observer)?;
+    fn train(&mut self, events: &mut Dedup<'_>) -> Result<(), TrainError> {
+        while self.state.next < self.options.steps {
+            if self.is_profiled(self.state.next + 1) {
+                // A step that was left out has `next` go back.
+                self.drain(events)?;
             }
-            let done = self.next;
-            let due = self.due(done);
-            if !(due.evaluation || due.test || due.milestone || due.checkpoint || due.end) {
+            self.submit(events)?;
+            while self.oldest_is_due()? {
+                self.finish_step(events)?;
+            }
+            let done = self.state.next;
+            let decision = self.decide(done, events);
+            if decision.is_nothing() {
                 continue;
             }
-            self.drain(observer)?;
-            if self.next != done {
+            self.drain(events)?;
+            if self.state.next != done {
                 // A step was left out, and those behind it are submitted again.
                 continue;
             }
-            if due.evaluation || due.test {
-                let began = Instant::now();
-                self.evaluate(done, due.evaluation, due.test, observer)?;
-                if self.is_profiled(done) {
-                    observer.profile(&ProfileRecord::Evaluation { step: done, began, time: began.elapsed() })?;
-                }
-            }
-            if due.milestone {
-                self.milestone(done, observer)?;
-            }
-            if due.checkpoint {
-                self.checkpoint(observer)?;
-            }
-            if due.end {
-                return Err(TrainError::Interrupted { step: done });
-            }
-            self.restart_clock();
+            self.carry_out(decision, done, events)?;
+            self.clocks.restart_step();
         }
-        Ok(())
+        // What an observer asked for at the last step: the tests can wait until the run goes on.
+        if events.wants_stop() { Err(TrainError::Interrupted { step: self.state.next }) } else { Ok(()) }
     }
 
-    /// What is to be done when `done` steps are.
-    fn due(&self, done: u64) -> Due {
-        let steps = self.options.steps;
-        let end = (self.safeguards.interrupted)();
-        let checkpoint = self.safeguards.checkpoint_every.is_some_and(|every| match every {
-            _ if end || done == steps => true,
-            Every::Steps(steps) => done.is_multiple_of(steps),
-            Every::Time(time) => self.saved_at.elapsed() >= time,
-        });
-        Due {
-            evaluation: done.is_multiple_of(self.options.eval_every) || done == steps,
-            // The last step's comes at the end anyway. A multiple of 0 is 0 alone.
-            test: done.is_multiple_of(self.options.test_every) && done < steps,
-            milestone: done * MILESTONES / steps > (done - 1) * MILESTONES / steps,
-            checkpoint,
-            end,
+    /// Asks this process's clock, signals and observer what is to be done after `done` steps.
+    fn decide(&self, done: u64, events: &Dedup<'_>) -> Decision {
+        let circumstances = Circumstances {
+            since_checkpoint: self.clocks.since_checkpoint(),
+            stop_requested: (self.safeguards.interrupted)() || events.wants_stop(),
+        };
+        Decision::new(done, self.options, self.safeguards.checkpoint_every, circumstances)
+    }
+
+    /// Does what was decided, after `done` steps, none of which is in flight.
+    fn carry_out(&mut self, decision: Decision, done: u64, events: &mut Dedup<'_>) -> Result<(), TrainError> {
+        let Decision { evaluate, test, milestone, checkpoint, stop } = decision;
+        if evaluate || test {
+            let began = Instant::now();
+            self.evaluate(done, evaluate, test, events)?;
+            if self.is_profiled(done) {
+                let profile = ProfileRecord::Evaluation { step: done, began, time: began.elapsed() };
+                events.send(&Event::Profile(profile))?;
+            }
         }
+        if milestone {
+            self.milestone(done, events)?;
+        }
+        if checkpoint {
+            self.checkpoint(events)?;
+        }
+        if stop { Err(TrainError::Interrupted { step: done }) } else { Ok(()) }
     }
 
-    /// Wall time of the run.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.began.elapsed()
-    }
-
-    /// The next step's time counts from now.
-    pub(super) fn restart_clock(&mut self) {
-        self.clock = Instant::now();
-    }
-
-    /// The gates of `step` (from 0), the same on every device.
-    pub(super) fn gates(&self, step: u64) -> Gates {
+    /// Returns the gates of `step` (from 0), the same on every device.
+    fn gates(&self, step: u64) -> Gates {
+        let plan = &self.engine.plan;
         match self.options.model {
-            Model::Resnet => Gates::all(self.survival.len()),
-            Model::Stochastic => self.engine.plan.draw(self.options.gate_sampling, self.options.seed, step as u32),
+            Model::Resnet => Gates::all(plan.blocks.len()),
+            Model::Stochastic => plan.draw(self.options.gate_sampling, self.options.seed, step as u32),
         }
     }
 
-    fn submit(&mut self, step: u64, observer: &mut Told<'_>) -> Result<(), TrainError> {
-        let options = self.options;
+    /// Submits the next step.
+    fn submit(&mut self, events: &mut Dedup<'_>) -> Result<(), TrainError> {
+        let step = self.state.next;
         let gates = self.gates(step);
-        let lr = learning_rate(options.lr_schedule, options.lr, options.warmup_steps, step, options.steps);
-        let updates = self.rows.counts().to_vec();
-        let rows = self.rows.next(lr, &gates);
+        let lr = self.options.learning_rate(step);
+        let updates = self.state.rows.counts().to_vec();
+        let rows = self.state.rows.next(lr, &gates);
         let profiled = self.is_profiled(step + 1);
-        if profiled {
-            self.drain(observer)?;
-        }
-        let indices = self.sampler.batch(step);
-        let (number, seed) = (step as u32, options.seed);
-        observer.trace(&TraceRecord {
+        let details = Step::new(step, self.options.seed, &mut self.sampler, &gates, &rows);
+        events.send(&Event::Trace(TraceRecord {
             step: step + 1,
-            indices: indices.to_vec(),
-            gates: gates.to_string(),
+            indices: Cow::Borrowed(details.indices),
+            gates: Cow::Borrowed(&gates),
             lr,
-            dropout_seed: seed,
-            dropout_step: number,
-        })?;
-        let details = Step { number, seed, indices, gates: &gates, rows: &rows };
+            dropout_seed: details.seed,
+            dropout_step: details.number,
+        }))?;
         let ticket = if profiled {
             let (ticket, timing) = self.engine.submit_timed(&details)?;
             let rows = self.engine.plan.step_rows(&gates);
-            observer.profile(&ProfileRecord::Step { step: step + 1, rows: &rows, timing: &timing })?;
+            let profile = ProfileRecord::Step { step: step + 1, rows: &rows, timing: &timing };
+            events.send(&Event::Profile(profile))?;
             ticket
         } else {
             self.engine.submit(&details)?
         };
-        self.submitted.push_back(Submitted { step, gates, lr, ticket, updates });
+        self.in_flight.push_back(InFlight { step, gates, lr, ticket, updates });
+        self.state.next += 1;
         Ok(())
     }
 
-    /// Whether the oldest step submitted has reported, or so many are under way that it must be waited for.
-    fn front_is_due(&mut self) -> Result<bool, TrainError> {
-        match self.submitted.front() {
+    /// Whether the oldest step in flight has reported, or so many are in flight that it must be waited for.
+    fn oldest_is_due(&mut self) -> Result<bool, TrainError> {
+        match self.in_flight.front() {
             None => Ok(false),
-            Some(_) if self.submitted.len() > IN_FLIGHT => Ok(true),
-            Some(front) => Ok(self.engine.device.is_ready(&front.ticket)?),
+            Some(_) if self.in_flight.len() > IN_FLIGHT => Ok(true),
+            Some(oldest) => Ok(self.engine.device.is_ready(&oldest.ticket)?),
         }
     }
 
-    /// Waits for every step submitted.
-    fn drain(&mut self, observer: &mut Told<'_>) -> Result<(), TrainError> {
-        while !self.submitted.is_empty() {
-            self.finish_step(observer)?;
+    /// Waits for every step in flight.
+    fn drain(&mut self, events: &mut Dedup<'_>) -> Result<(), TrainError> {
+        while !self.in_flight.is_empty() {
+            self.finish_step(events)?;
         }
         Ok(())
     }
 
-    /// Takes the report of the oldest step submitted.
-    fn finish_step(&mut self, observer: &mut Told<'_>) -> Result<(), TrainError> {
-        let Some(Submitted { step, gates, lr, ticket, updates }) = self.submitted.pop_front() else { return Ok(()) };
+    /// Takes the report of the oldest step in flight.
+    fn finish_step(&mut self, events: &mut Dedup<'_>) -> Result<(), TrainError> {
+        let Some(InFlight { step, gates, lr, ticket, updates }) = self.in_flight.pop_front() else { return Ok(()) };
         let report = self.engine.report(ticket)?;
         if report.finite {
-            self.left_out_in_a_row = 0;
+            self.recovery.step_is_finite();
         } else {
-            self.leave_out(step, &gates, &updates, observer)?;
+            self.leave_out(step, &gates, &updates, events)?;
         }
-        let now = Instant::now();
-        let time = now - self.clock;
-        self.clock = now;
-        self.counters.step_time += time;
-        self.counters.all_gates.step_done();
-        self.counters.blocks_run += gates.survivors() as u64;
+        let time = self.clocks.step_done();
+        let counters = &mut self.state.counters;
+        counters.step_time += time;
+        counters.all_gates.step_done();
+        counters.blocks_run += gates.survivors() as u64;
+        events.send(&Event::Timing(TimingRecord::new(step + 1, time, report.images)))?;
         let images = f64::from(report.images);
-        observer.step(&StepRecord {
+        events.send(&Event::Step(StepRecord {
             step: step + 1,
             epoch: self.sampler.epoch(step),
             loss: report.loss_sum / images,
             accuracy: f64::from(report.correct) / images,
             lr,
             gates,
-            time,
-            images: report.images,
             left_out: !report.finite,
             first_gradient: report.first_gradient,
-        })?;
+        }))?;
         Ok(())
     }
 
-    /// Some times in a run: hands out the weights, and measures what skipping saves.
-    fn milestone(&mut self, step: u64, observer: &mut Told<'_>) -> Result<(), TrainError> {
+    /// Hands out the weights, and measures what skipping saves.
+    fn milestone(&mut self, step: u64, events: &mut Dedup<'_>) -> Result<(), TrainError> {
         let weights = self.finite_weights(step)?;
-        observer.last(&weights)?;
-        if self.survival.iter().any(|&probability| probability < 1.0) {
+        events.send(&Event::LastWeights { step, weights: &weights })?;
+        if self.engine.plan.survival.iter().any(|&probability| probability < 1.0) {
             self.time_all_gates(step)?;
         }
         Ok(())
@@ -349,10 +304,8 @@ impl<'a> Trainer<'a> {
     /// Times the step before `step` with all gates on and an update that is not applied, a few times in a row, as
     /// training steps follow each other.
     fn time_all_gates(&mut self, step: u64) -> Result<(), TrainError> {
-        let (gates, rows) = (Gates::all(self.survival.len()), self.rows.skip());
-        let (number, seed) = ((step - 1) as u32, self.options.seed);
-        let indices = self.sampler.batch(step - 1);
-        let all_gates = Step { number, seed, indices, gates: &gates, rows: &rows };
+        let (gates, rows) = (Gates::all(self.engine.plan.blocks.len()), self.state.rows.skip());
+        let all_gates = Step::new(step - 1, self.options.seed, &mut self.sampler, &gates, &rows);
         // The first one warms up what an evaluation has cooled down.
         let ticket = self.engine.submit(&all_gates)?;
         let mut finite = self.engine.report(ticket)?.finite;
@@ -363,7 +316,7 @@ impl<'a> Trainer<'a> {
             finite &= self.engine.report(ticket)?.finite;
         }
         if finite {
-            self.counters.all_gates.measured(start.elapsed() / TIMED_STEPS);
+            self.state.counters.all_gates.measured(start.elapsed() / TIMED_STEPS);
         } else {
             // All blocks together may overflow where those that survive do not.
             self.engine.forget_step()?;
@@ -371,7 +324,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// The weights on the device; an error if the last update has spoiled them.
+    /// Reads the weights on the device; errors if the last update has spoiled them.
     pub(super) fn finite_weights(&mut self, step: u64) -> Result<Weights, TrainError> {
         let weights = self.engine.weights()?;
         match weights.first_not_finite() {

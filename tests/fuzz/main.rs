@@ -14,7 +14,7 @@ use sdgpu::model::init::Init;
 use sdgpu::model::weights::Weights;
 use sdgpu::rng::{self, Stream};
 use sdgpu::run_dir::{DeviceEntry, Lengths, RunConfig, encode_checkpoint};
-use sdgpu::train::{Best, Checkpoint, Counters, Every};
+use sdgpu::train::{Best, Checkpoint, CheckpointEvery, Counters};
 
 #[path = "../../fuzz/entry_points.rs"]
 mod entry_points;
@@ -114,7 +114,7 @@ fn config() -> Vec<u8> {
         init_weights: Some("weights/last.safetensors".into()),
         trace: true,
         record_gradients: true,
-        checkpoint_every: Every::Steps(500),
+        checkpoint_every: CheckpointEvery::Steps(500),
         keep_checkpoints: 2,
         data_sha256: "0".repeat(64),
         device: DeviceEntry::from(&info),

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
 use sdgpu::plan::{BranchScale, DataSizes, GateSampling, Interface, Plan};
 use sdgpu::train::{
-    Checkpoint, DroppedUpdate, Engine, EvalRecord, EvaluateOn, Every, LearningRateSchedule, Model, NotFiniteRecord,
-    Observer, OnNan, OptimizerKind, Outcome, Safeguards, StepRecord, TrainError, TrainOptions, Trainer,
+    Checkpoint, CheckpointEvery, DroppedUpdate, Engine, EvalRecord, EvaluateOn, Event, IN_FLIGHT, LearningRateSchedule,
+    Model, NotFiniteRecord, Observer, OnNan, OptimizerKind, Outcome, Safeguards, StepRecord, TrainError, TrainOptions,
+    Trainer,
 };
 
 use crate::adapter;
@@ -186,35 +188,23 @@ pub struct Log {
 }
 
 impl Observer for Log {
-    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        let StepRecord { step, epoch, loss, accuracy, lr, gates, left_out, .. } = record;
-        // A NaN's text does not tell its sign or payload, which may differ.
-        self.lines.push(format!("{step} {epoch} {loss} {accuracy} {lr} {gates} {left_out}"));
-        Ok(())
-    }
-    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        self.lines.push(format!("{} {} {} {}", record.split.name(), record.step, record.loss, record.accuracy));
-        Ok(())
-    }
-    fn last(&mut self, weights: &Weights) -> io::Result<()> {
-        self.last = weights.clone();
-        Ok(())
-    }
-    fn best(&mut self, weights: &Weights) -> io::Result<()> {
-        self.best = weights.clone();
-        Ok(())
-    }
-    fn checkpoint(&mut self, checkpoint: &Arc<Checkpoint>) -> io::Result<()> {
-        self.checkpoints.push(Arc::clone(checkpoint));
-        Ok(())
-    }
-    fn not_finite(&mut self, record: &NotFiniteRecord) -> io::Result<()> {
-        self.not_finite.push(record.clone());
-        Ok(())
-    }
-    fn device_lost(&mut self, _: &str, _: u64) -> io::Result<()> {
-        self.losses += 1;
-        Ok(())
+    fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
+        match event {
+            Event::Step(StepRecord { step, epoch, loss, accuracy, lr, gates, left_out, .. }) => {
+                // A NaN's text does not tell its sign or payload, which may differ.
+                self.lines.push(format!("{step} {epoch} {loss} {accuracy} {lr} {gates} {left_out}"));
+            }
+            Event::Eval(EvalRecord { split, step, loss, accuracy, .. }) => {
+                self.lines.push(format!("{} {step} {loss} {accuracy}", split.name()));
+            }
+            Event::LastWeights { weights, .. } => self.last = Weights::clone(weights),
+            Event::BestWeights { weights, .. } => self.best = Weights::clone(weights),
+            Event::Checkpoint(checkpoint) => self.checkpoints.push(Arc::clone(checkpoint)),
+            Event::NotFinite(record) => self.not_finite.push(record.clone()),
+            Event::DeviceLost { .. } => self.losses += 1,
+            _ => {}
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -236,7 +226,7 @@ pub fn train<D: Device + AsGpu + 'static>(
     open: impl Fn() -> D,
     faults: &[Fault],
 ) -> (Result<Outcome, TrainError>, Log) {
-    train_with(options, from, open, faults, Every::Steps(4))
+    train_with(options, from, open, faults, CheckpointEvery::Steps(4))
 }
 
 /// The same, with a checkpoint `every` so often.
@@ -245,8 +235,22 @@ fn train_with<D: Device + AsGpu + 'static>(
     from: Option<Checkpoint>,
     open: impl Fn() -> D,
     faults: &[Fault],
-    every: Every,
+    every: CheckpointEvery,
 ) -> (Result<Outcome, TrainError>, Log) {
+    let mut log = Log::default();
+    let result = train_observed(options, from, open, faults, every, &mut log);
+    (result, log)
+}
+
+/// The same, told to `observer`.
+fn train_observed<D: Device + AsGpu + 'static>(
+    options: &TrainOptions,
+    from: Option<Checkpoint>,
+    open: impl Fn() -> D,
+    faults: &[Fault],
+    every: CheckpointEvery,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, TrainError> {
     let data = data();
     let runs = Rc::new(Cell::new(0));
     let mut faults = faults.iter().copied();
@@ -262,10 +266,8 @@ fn train_with<D: Device + AsGpu + 'static>(
     let safeguards =
         Safeguards { checkpoint_every: Some(every), reopen: Some(Box::new(|| Ok(next()))), ..Safeguards::default() };
     let initial = Weights::initial(&net(options), options.initialisation, options.seed);
-    let mut log = Log::default();
-    let result = Trainer::new(engine, options, &data, safeguards)
-        .and_then(|mut trainer| trainer.run(from.unwrap_or_else(|| Checkpoint::begin(initial)), &mut log));
-    (result, log)
+    Trainer::new(engine, options, &data, safeguards)
+        .and_then(|mut trainer| trainer.run(from.unwrap_or_else(|| Checkpoint::begin(initial)), observer))
 }
 
 pub fn cpu() -> CpuDevice {
@@ -306,6 +308,42 @@ fn a_run_goes_on_from_any_checkpoint_as_if_it_had_never_stopped() {
             }
         }
     }
+}
+
+/// Runs until an observer, which is a closure, breaks at an event that `stops`, and returns the steps done then with
+/// what was told.
+fn stopped<D: Device + AsGpu + 'static>(open: impl Fn() -> D, stops: impl Fn(&Event<'_>) -> bool) -> (u64, Log) {
+    let mut log = Log::default();
+    let mut observer = |event: &Event<'_>| {
+        let flow = log.observe(event)?;
+        Ok(if stops(event) { ControlFlow::Break(()) } else { flow })
+    };
+    let result = train_observed(&options(), None, open, &[], CheckpointEvery::Steps(4), &mut observer);
+    let Err(TrainError::Interrupted { step }) = result else { panic!("{result:?}") };
+    (step, log)
+}
+
+#[test]
+fn an_observer_stops_a_run_that_then_goes_on_as_if_it_had_never_stopped() {
+    let (result, whole) = train(&options(), None, cpu, &[]);
+    result.expect("a run");
+    for at in 1..=STEPS {
+        let (step, begin) = stopped(cpu, |event| matches!(event, Event::Step(record) if record.step == at));
+        // The CPU device is never a step behind.
+        assert_eq!(step, at);
+        let checkpoint = Checkpoint::clone(begin.checkpoints.last().expect("a checkpoint"));
+        assert_eq!(checkpoint.counters.step, at);
+        let (result, end) = train(&options(), Some(checkpoint), cpu, &[]);
+        result.expect("a run");
+        assert_eq!([begin.lines.clone(), end.lines.clone()].concat(), whole.lines, "stopped after step {at}");
+        assert_eq!(bits(if at < STEPS { &end } else { &begin }), bits(&whole), "stopped after step {at}");
+    }
+    assert_eq!(stopped(cpu, |event| matches!(event, Event::Initial(_))).0, 1);
+    assert_eq!(stopped(cpu, |event| matches!(event, Event::Checkpoint(_))).0, 5);
+    // What was submitted is done before the run stops.
+    let (step, log) = stopped(adapter::open, |event| matches!(event, Event::Step(record) if record.step == 2));
+    assert!((2..=2 + IN_FLIGHT as u64 + 1).contains(&step), "stopped after step {step}");
+    assert_eq!(log.checkpoints.last().expect("a checkpoint").counters.step, step);
 }
 
 #[test]
@@ -358,7 +396,7 @@ fn a_device_that_is_lost_again_and_again_ends_the_run() {
     assert_eq!(log.losses, 3);
     // Where there is progress between the losses, they may be more.
     let hopeful: Vec<_> = (1..=5).map(|loss| Fault::Lost(12 * loss)).collect();
-    let (result, log) = train_with(&options(), None, cpu, &hopeful, Every::Steps(1));
+    let (result, log) = train_with(&options(), None, cpu, &hopeful, CheckpointEvery::Steps(1));
     result.expect("a run");
     assert_eq!(log.losses, 5);
 }
@@ -374,7 +412,7 @@ fn a_step_that_is_not_finite_ends_the_run_by_name() {
     let error = result.expect_err("a NaN").to_string();
     assert!(error.starts_with("step 6: ") && error.contains("after `gather`"), "{error}");
     assert!(error.ends_with("the weights of the step before are kept"), "{error}");
-    let (_, whole) = train_with(&options(), None, cpu, &[], Every::Steps(1));
+    let (_, whole) = train_with(&options(), None, cpu, &[], CheckpointEvery::Steps(1));
     assert_eq!(log.last, whole.checkpoints[4].weights);
     assert_eq!(log.checkpoints.len(), 1);
 }
@@ -384,7 +422,7 @@ fn a_step_that_is_not_finite_is_left_out() {
     let base = TrainOptions { eval_every: STEPS, ..options() };
     for (on_nan, goes_on_from) in [(OnNan::Skip, 5), (OnNan::Rewind, 4)] {
         let options = TrainOptions { on_nan, ..base.clone() };
-        let (_, whole) = train_with(&options, None, cpu, &[], Every::Steps(1));
+        let (_, whole) = train_with(&options, None, cpu, &[], CheckpointEvery::Steps(1));
         let (result, log) = train(&options, None, cpu, &[Fault::NotFinite(5)]);
         assert_eq!(result.expect("a run").steps_left_out, 1);
         let [NotFiniteRecord { step: 6, first, goes_on_from: found }] = &log.not_finite[..] else {

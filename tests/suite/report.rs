@@ -561,7 +561,11 @@ fn foreign_and_broken_files_are_named() {
     broken("metrics.jsonl", five.as_bytes(), "line 1: the gates are 11111; a 1 or a 0 for each of 3 blocks is needed");
     broken("metrics.jsonl", gates.as_bytes(), "line 2: the gates are 11; a 1 or a 0 for each of 3 blocks is needed");
     let test = r#"{"kind":"eval","split":"moon","step":1,"loss":1,"accuracy":0.5,"images":4}"#;
-    broken("metrics.jsonl", format!("{line}\n{test}\n").as_bytes(), "line 2: moon is no set of images");
+    broken(
+        "metrics.jsonl",
+        format!("{line}\n{test}\n").as_bytes(),
+        "line 2: unknown variant `moon`, expected one of `validation`, ",
+    );
     let test = test.replace("moon", "test").replace("\"step\":1", "\"step\":3");
     broken("metrics.jsonl", format!("{line}\n{test}\n").as_bytes(), "line 2: an evaluation at step 3");
     broken("timing.jsonl", b"{\"step\":1}\n", "line 1: missing field `seconds`");

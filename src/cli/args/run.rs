@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::named;
-use crate::train::{Every, OnNan};
+use crate::train::{CheckpointEvery, OnNan};
 
 /// What can be recorded beside the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -45,8 +45,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "stop|skip|rewind", default_value = "stop", value_parser = named::<OnNan>)]
     pub on_nan: OnNan,
     /// Steps between checkpoints, or time, as in 30s, 5m or 1h [default: 5m]
-    #[arg(long, value_name = "N|TIME", value_parser = str::parse::<Every>)]
-    pub checkpoint_every: Option<Every>,
+    #[arg(long, value_name = "N|TIME", value_parser = str::parse::<CheckpointEvery>)]
+    pub checkpoint_every: Option<CheckpointEvery>,
     /// Checkpoints that stay [default: 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_checkpoints: Option<u32>,

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use crate::cli::chart;
 use crate::cli::console::{Console, duration};
 use crate::cli::progress::warn;
 use crate::cli::show_device;
-use crate::run_dir::{Metric, Progress, read_metrics};
-use crate::train::{EvalRecord, EvalSplit, Observer, StepRecord, WhichWeights};
+use crate::run_dir::{Progress, read_metrics};
+use crate::train::{EvalRecord, EvalSplit, Event, Observer, StepRecord, WhichWeights};
 
 /// Weight of the newest step in the smoothed loss: a span of 20 steps.
 const SMOOTHING: f64 = 2.0 / 21.0;
@@ -60,7 +61,7 @@ struct Row {
     step: u64,
     loss: Option<f64>,
     /// What the evaluations on the way look at, and their accuracy, by steps.
-    split: Option<String>,
+    split: Option<EvalSplit>,
     evaluations: Vec<(u64, f64)>,
     /// On the whole test set, at the end.
     test: Option<f64>,
@@ -96,17 +97,32 @@ impl Row {
 
     /// Takes what came before this process from the run's metrics; without them, there is less to show.
     fn read_evaluations(&mut self, folder: &Path) {
-        for metric in read_metrics(&folder.join(&self.name)).unwrap_or_default() {
-            if let Metric::Eval { split, step, weights: None, accuracy, .. } = metric {
-                self.evaluated(&split, step, accuracy);
+        for event in read_metrics(&folder.join(&self.name)).unwrap_or_default() {
+            if let Event::Eval(record) = event {
+                self.evaluated(&record);
             }
         }
     }
 
+    fn step_done(&mut self, record: &StepRecord) {
+        self.step = record.step;
+        self.loss = Some(self.loss.map_or(record.loss, |old| old + SMOOTHING * (record.loss - old)));
+        if let Some((began, from)) = self.began {
+            self.seconds_per_step = Some(began.elapsed().as_secs_f64() / (record.step - from).max(1) as f64);
+        }
+    }
+
     /// Whole tests beside other evaluations are not shown: they would be taken for them.
-    fn evaluated(&mut self, split: &str, step: u64, accuracy: f64) {
-        if self.split.get_or_insert_with(|| split.to_string()) == split {
+    fn evaluated(&mut self, record: &EvalRecord) {
+        let &EvalRecord { split, step, weights, accuracy, .. } = record;
+        if weights == WhichWeights::Best {
+            return;
+        }
+        if *self.split.get_or_insert(split) == split {
             self.evaluations.push((step, accuracy));
+        }
+        if split == EvalSplit::Test && step == self.steps {
+            self.test = Some(accuracy);
         }
     }
 
@@ -125,9 +141,9 @@ impl Row {
             Stage::Running => format!("step {}/{}", self.step, self.steps),
         }];
         parts.extend(self.loss.filter(|_| self.stage == Stage::Running).map(|loss| format!("loss {loss:.4}")));
-        if let (Some(accuracy), Some(split)) = (self.accuracy_at(at), &self.split) {
+        if let (Some(accuracy), Some(split)) = (self.accuracy_at(at), self.split) {
             let by = if self.stage == Stage::Running { String::new() } else { format!(" by step {at}") };
-            parts.push(format!("{split} {:.2} %{by}", 100.0 * accuracy));
+            parts.push(format!("{} {:.2} %{by}", split.name(), 100.0 * accuracy));
         }
         parts.extend(self.test.map(|test| format!("in the end {:.2} %", 100.0 * test)));
         format!("{:width$}  {}", self.name, parts.join("  "))
@@ -304,28 +320,16 @@ impl Display for BoardRow<'_> {
 }
 
 impl Observer for BoardRow<'_> {
-    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        let mut state = self.board.state();
-        let row = &mut state.rows[self.index];
-        row.step = record.step;
-        row.loss = Some(row.loss.map_or(record.loss, |old| old + SMOOTHING * (record.loss - old)));
-        if let Some((began, from)) = row.began {
-            row.seconds_per_step = Some(began.elapsed().as_secs_f64() / (record.step - from).max(1) as f64);
+    fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
+        match event {
+            Event::Step(record) => {
+                let mut state = self.board.state();
+                state.rows[self.index].step_done(record);
+                self.board.show(&mut state);
+            }
+            Event::Eval(record) => self.board.state().rows[self.index].evaluated(record),
+            _ => {}
         }
-        self.board.show(&mut state);
-        Ok(())
-    }
-
-    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        if record.weights == WhichWeights::Best {
-            return Ok(());
-        }
-        let mut state = self.board.state();
-        let row = &mut state.rows[self.index];
-        row.evaluated(record.split.name(), record.step, record.accuracy);
-        if record.split == EvalSplit::Test && record.step == row.steps {
-            row.test = Some(record.accuracy);
-        }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -21,7 +21,7 @@ use crate::run_dir::{
     ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, StoppedRun, read_weights, write_metrics_csv,
     write_tensorboard,
 };
-use crate::train::{Checkpoint, Engine, Every, Outcome, Safeguards, TrainError, TrainOptions, Trainer};
+use crate::train::{Checkpoint, CheckpointEvery, Engine, Outcome, Safeguards, TrainError, TrainOptions, Trainer};
 
 /// What the runs of one command have in common.
 pub struct Site<'a> {
@@ -56,7 +56,7 @@ pub struct Job {
     /// Whether the gradient of the first convolution is recorded.
     pub record_gradients: bool,
     /// How often a checkpoint is made.
-    pub checkpoint_every: Every,
+    pub checkpoint_every: CheckpointEvery,
     /// How many of them stay.
     pub keep_checkpoints: usize,
     /// What is profiled, if anything.

@@ -1,17 +1,14 @@
 //! Everybody who watches a run.
 
 use std::io;
-use std::sync::Arc;
+use std::ops::ControlFlow;
 
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::model::resnet::ResNet;
-use crate::model::weights::Weights;
 use crate::plan::Plan;
 use crate::run_dir::{ChromeTrace, RunDir};
-use crate::train::{
-    Checkpoint, EvalRecord, NotFiniteRecord, Observer, ProfileRecord, StepRecord, TraceRecord, TrainOptions,
-};
+use crate::train::{Event, NotFiniteRecord, Observer, TrainOptions};
 
 /// A run that is about to begin, or to go on.
 pub struct Start<'a> {
@@ -56,54 +53,37 @@ pub struct Watchers<'a> {
 }
 
 impl Observer for Watchers<'_> {
-    fn initial(&mut self, weights: &Weights) -> io::Result<()> {
-        self.run_dir.initial(weights)
-    }
-
-    fn trace(&mut self, record: &TraceRecord) -> io::Result<()> {
-        self.run_dir.trace(record)
-    }
-
-    fn profile(&mut self, record: &ProfileRecord<'_>) -> io::Result<()> {
-        self.profile.as_mut().map_or(Ok(()), |profile| profile.profile(record))
-    }
-
-    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        self.run_dir.step(record)?;
-        self.display.step(record)
-    }
-
-    fn not_finite(&mut self, record: &NotFiniteRecord) -> io::Result<()> {
-        let NotFiniteRecord { step, first, goes_on_from } = record;
-        let message =
-            format!("step {step} is left out: {first}; the run goes on from the weights of step {goes_on_from}");
-        self.display.warn(&message);
-        Ok(())
-    }
-
-    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        self.run_dir.eval(record)?;
-        self.display.eval(record)
-    }
-
-    fn last(&mut self, weights: &Weights) -> io::Result<()> {
-        self.run_dir.last(weights)
-    }
-
-    fn best(&mut self, weights: &Weights) -> io::Result<()> {
-        self.run_dir.best(weights)
-    }
-
-    fn checkpoint(&mut self, checkpoint: &Arc<Checkpoint>) -> io::Result<()> {
-        if let Err(error) = self.run_dir.checkpoint(checkpoint) {
-            // There is an older one, and the next may be written again.
-            self.display.warn(&format!("a checkpoint could not be written: {error}; the training goes on"));
+    fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
+        let mut warning = warning(event);
+        let mut flow = ControlFlow::Continue(());
+        // What is shown is on its way to the disk.
+        let [run_dir, display]: [&mut dyn Observer; 2] = [self.run_dir, self.display];
+        let profile = self.profile.as_mut().map(|profile| profile as &mut dyn Observer);
+        for observer in [run_dir, display].into_iter().chain(profile) {
+            match observer.observe(event) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => flow = ControlFlow::Break(()),
+                // There is an older one, and the next may be written again.
+                Err(error) if matches!(event, Event::Checkpoint(_)) => {
+                    warning = Some(format!("a checkpoint could not be written: {error}; the training goes on"));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        warning.iter().for_each(|warning| self.display.warn(warning));
+        Ok(flow)
     }
+}
 
-    fn device_lost(&mut self, error: &str, from: u64) -> io::Result<()> {
-        self.display.warn(&format!("{error}; it is opened again, and the training goes on from step {from}"));
-        Ok(())
+/// What is to be said of `event` if it is of a fault that the training survives.
+fn warning(event: &Event<'_>) -> Option<String> {
+    match event {
+        Event::NotFinite(NotFiniteRecord { step, first, goes_on_from }) => {
+            Some(format!("step {step} is left out: {first}; the run goes on from the weights of step {goes_on_from}"))
+        }
+        Event::DeviceLost { error, goes_on_from } => {
+            Some(format!("{error}; it is opened again, and the training goes on from step {goes_on_from}"))
+        }
+        _ => None,
     }
 }

@@ -1,13 +1,14 @@
 //! What `sdgpu train` shows of its run.
 
 use std::io;
+use std::ops::ControlFlow;
 
 use super::summary::announce;
 use crate::cli::console::Console;
 use crate::cli::progress::{Progress, warn};
 use crate::cli::runs::{Display, Start};
 use crate::run_dir::JsonLines;
-use crate::train::{EvalRecord, Observer, StepRecord};
+use crate::train::{Event, Observer};
 
 /// Text for the user, and metrics on stdout if they are asked for.
 pub struct TrainDisplay {
@@ -22,13 +23,6 @@ impl TrainDisplay {
     pub fn new(console: Console, json: bool) -> Self {
         Self { console, progress: None, stdout: json.then(|| JsonLines::new(io::stdout())) }
     }
-
-    /// Tells stdout, until it is closed.
-    fn tell(&mut self, tell: impl FnOnce(&mut JsonLines<io::Stdout>) -> io::Result<()>) {
-        if self.stdout.as_mut().is_some_and(|stdout| tell(stdout).is_err()) {
-            self.stdout = None;
-        }
-    }
 }
 
 impl Display for TrainDisplay {
@@ -40,7 +34,7 @@ impl Display for TrainDisplay {
         announce(self.console, start);
         let options = start.settings;
         let batches = (start.data.train.len() - options.validation) as u64 / u64::from(options.batch_size);
-        self.progress = Some(Progress::new(self.console, options.steps, options.steps.div_ceil(batches)));
+        self.progress = Some(Progress::new(self.console, options, batches));
     }
 
     fn warn(&mut self, text: &str) {
@@ -56,13 +50,12 @@ impl Display for TrainDisplay {
 }
 
 impl Observer for TrainDisplay {
-    fn step(&mut self, record: &StepRecord) -> io::Result<()> {
-        self.tell(|stdout| stdout.step(record));
-        self.progress.as_mut().map_or(Ok(()), |progress| progress.step(record))
-    }
-
-    fn eval(&mut self, record: &EvalRecord) -> io::Result<()> {
-        self.tell(|stdout| stdout.eval(record));
-        self.progress.as_mut().map_or(Ok(()), |progress| progress.eval(record))
+    fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
+        // Metrics go to stdout until it is closed.
+        if self.stdout.as_mut().is_some_and(|stdout| stdout.observe(event).is_err()) {
+            self.stdout = None;
+        }
+        self.progress.iter_mut().for_each(|progress| progress.observe(event));
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
 mod systematic;
@@ -94,5 +94,18 @@ impl FromStr for Gates {
             _ => None,
         };
         text.chars().map(gate).collect::<Option<_>>().map(Self).ok_or_else(|| InvalidGates(text.to_string()))
+    }
+}
+
+/// As text, in files of JSON.
+impl Serialize for Gates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Gates {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }

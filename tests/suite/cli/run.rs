@@ -7,7 +7,8 @@ use sdgpu::model::init::Init;
 use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
 use sdgpu::plan::{BranchScale, GateSampling};
-use sdgpu::run_dir::{Metric, RunConfig, read_metrics};
+use sdgpu::run_dir::{RunConfig, read_metrics, read_timing, read_trace};
+use sdgpu::train::Event;
 use sdgpu::train::{DroppedUpdate, EvaluateOn, Model};
 use serde_json::Value;
 
@@ -304,6 +305,11 @@ fn trace_holds_what_a_replay_needs() {
             traced["indices"].as_array().unwrap().iter().map(|index| index.as_u64().unwrap()).collect();
         assert!(indices.len() == 8 && indices.iter().all(|&index| index < 60), "{traced}");
     }
+    // What is read is what is written.
+    let read = read_trace(&workspace.path("a")).unwrap();
+    assert_eq!(read.iter().map(|record| serde_json::to_value(record).unwrap()).collect::<Vec<_>>(), trace);
+    let timing = read_timing(&workspace.path("a")).unwrap();
+    assert_eq!(serde_json::to_value(timing).unwrap(), Value::Array(workspace.json("a/timing.jsonl")));
 
     // Starting from the traced weights is the same run.
     workspace.sdgpu(&format!("{TRAIN} --seed 5 --init a/trace/initial.safetensors --out b"));
@@ -332,9 +338,9 @@ fn recorded_gradients_change_nothing_else() {
         assert_eq!(runs.map(|run| config(&workspace, run).record_gradients), [true, false]);
 
         let metrics = read_metrics(&workspace.path(runs[0])).unwrap();
-        let told = metrics.iter().filter_map(|metric| match metric {
-            Metric::Train { first_gradient, .. } => *first_gradient,
-            Metric::Eval { .. } => None,
+        let told = metrics.iter().filter_map(|event| match event {
+            Event::Step(step) => step.first_gradient,
+            _ => None,
         });
         assert!(told.eq(gradients.iter().copied()));
         let table = workspace.text(&format!("{}/metrics.csv", runs[0]));
