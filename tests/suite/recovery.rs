@@ -180,6 +180,9 @@ impl<D: Device + AsGpu> Device for Faulty<D> {
 #[derive(Default)]
 pub struct Log {
     pub lines: Vec<String>,
+    /// Steps that are traced, and timed.
+    traced: Vec<u64>,
+    timed: Vec<u64>,
     pub last: Weights,
     best: Weights,
     pub checkpoints: Vec<Arc<Checkpoint>>,
@@ -197,6 +200,8 @@ impl Observer for Log {
             Event::Eval(EvalRecord { split, step, loss, accuracy, .. }) => {
                 self.lines.push(format!("{} {step} {loss} {accuracy}", split.name()));
             }
+            Event::Trace(record) => self.traced.push(record.step),
+            Event::Timing(record) => self.timed.push(record.step),
             Event::LastWeights { weights, .. } => self.last = Weights::clone(weights),
             Event::BestWeights { weights, .. } => self.best = Weights::clone(weights),
             Event::Checkpoint(checkpoint) => self.checkpoints.push(Arc::clone(checkpoint)),
@@ -365,6 +370,8 @@ fn lost_at_any_time(options: &TrainOptions) {
             return;
         }
         assert_eq!((log.losses, &log.lines), (1, &whole.lines), "lost at {at}");
+        let once: Vec<u64> = (1..=STEPS).collect();
+        assert_eq!((&log.traced, &log.timed), (&once, &once), "lost at {at}");
         assert_eq!((bits(&log), &log.best, &log.last), (bits(&whole), &whole.best, &whole.last), "lost at {at}");
         assert_eq!(outcome.blocks_run, whole_outcome.blocks_run, "lost at {at}");
     }
