@@ -2,10 +2,11 @@
 //! there are several pairs of nets.
 
 use super::chart::number;
-use super::runs::Run;
+use super::nets::Pair;
+use super::run::Run;
 use super::statistics::estimate::{Estimate, LEVEL};
 use super::statistics::paired::{RUNS_FOR_A_CLAIM, holm, mean_difference};
-use super::study::{Pair, Study};
+use super::study::Study;
 use super::table::{NONE, Table};
 use super::text::{capitalised, p_value, signed};
 

@@ -11,22 +11,26 @@ pub mod chart;
 pub mod claims;
 mod comparison;
 mod curves;
+mod data_sets;
+mod error;
 mod figures;
-mod flop;
+mod find;
+mod nets;
 mod page;
 mod png;
-pub mod runs;
+mod run;
 pub mod statistics;
-pub mod study;
+mod study;
 mod table;
 mod text;
 
-pub use runs::ReportError;
+pub use error::ReportError;
 
 use crate::data::DataSet;
 use crate::run_dir::write_durably;
+use data_sets::DataSets;
 use figures::Figure;
-use runs::Run;
+use run::Run;
 use study::Study;
 
 /// Name of the page.
@@ -45,9 +49,10 @@ impl Report {
     /// About the runs that `paths` name: run directories, or folders of them. `known` is a data set that is loaded
     /// already. Errors if there is no run, or if a file of one is not what sdgpu writes.
     pub fn new(paths: &[PathBuf], known: Option<&DataSet>) -> Result<Self, ReportError> {
-        let found = runs::find(paths)?;
-        let runs: Vec<Run> = found.iter().map(|path| Run::read(path)).collect::<Result<_, _>>()?;
-        let study = Study::new(runs, known);
+        let found = find::find(paths)?;
+        let mut data = DataSets::new(known);
+        let runs: Vec<Run> = found.iter().map(|path| Run::read(path, &mut data)).collect::<Result<_, _>>()?;
+        let study = Study::new(runs, data);
         if study.nets.is_empty() {
             let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
             return Err(ReportError::NoSteps(names.join(", ")));

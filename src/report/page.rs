@@ -7,11 +7,13 @@ use std::path::Path;
 use super::chart::{NARROW, STYLE, WIDE, escape, number};
 use super::comparison::{Compared, Measure};
 use super::figures::{Drawn, Figure};
-use super::runs::Run;
+use super::nets::Net;
+use super::run::Run;
 use super::statistics::paired::{deviation, mean};
-use super::study::{Net, Study};
+use super::study::Study;
 use super::table::{NONE, Table};
 use super::text::{counted, listed, seeds};
+use crate::run_dir::Summary;
 
 /// What the page looks like around the drawings.
 const PAGE_STYLE: &str = "\
@@ -113,9 +115,7 @@ fn results(html: &mut String, study: &Study) {
     html.push_str("<h2>Results</h2>\n");
     let head = ["net", "seeds", "test accuracy", "test loss", "of the best weights", "blocks run", "time in steps"];
     let row = |net: &Net| {
-        let each = |figure: &dyn Fn(&crate::run_dir::Summary) -> Option<f64>| {
-            net.each(|run| run.summary.as_ref().and_then(figure))
-        };
+        let each = |figure: &dyn Fn(&Summary) -> Option<f64>| net.each(|run| run.summary.as_ref().and_then(figure));
         let spread = |values: Vec<f64>, decimals: usize, unit: &str| match values.is_empty() {
             true => NONE.to_string(),
             false => {
@@ -204,27 +204,17 @@ fn draw(html: &mut String, study: &Study, figure: &Figure, number: usize) {
 /// Commands that are named at most.
 const COMMANDS: usize = 3;
 
-/// What made the runs: the commands that are named, which differ in more than seed and folder, and how many there are
-/// besides.
+/// Returns the commands that are named, one for each net, as its runs differ in their seeds alone; and
+/// the number of the others.
 fn distinct_commands(study: &Study) -> (Vec<&str>, usize) {
-    let all: Vec<&str> = study.runs().filter_map(|run| run.config.command.as_deref()).collect();
-    let (mut named, mut known) = (Vec::new(), HashSet::new());
-    for &command in &all {
-        let mut is_value = false;
-        let rest: Vec<&str> = command
-            .split(' ')
-            .filter(|word| {
-                let is_flag = ["--seed", "--out"].contains(word);
-                let is_apart = is_flag || is_value;
-                is_value = is_flag;
-                !is_apart
-            })
-            .collect();
-        if named.len() < COMMANDS && known.insert(rest) {
+    let all: HashSet<&str> = study.runs().filter_map(Run::command).collect();
+    let mut named: Vec<&str> = Vec::new();
+    for command in study.nets.iter().filter_map(|net| net.runs.iter().find_map(Run::command)) {
+        if named.len() < COMMANDS && !named.contains(&command) {
             named.push(command);
         }
     }
-    let others = all.iter().collect::<HashSet<_>>().len() - named.len();
+    let others = all.len() - named.len();
     (named, others)
 }
 

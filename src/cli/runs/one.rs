@@ -18,7 +18,7 @@ use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::{DataSizes, Plan};
 use crate::run_dir::{
-    ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, StoppedRun, read_weights, write_metrics_csv,
+    ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, RunFacts, StoppedRun, read_weights, write_metrics_csv,
     write_tensorboard,
 };
 use crate::train::{Checkpoint, Engine, Every, Outcome, Safeguards, TrainError, TrainOptions, Trainer};
@@ -37,6 +37,8 @@ pub struct Site<'a> {
     pub tune: TuneArgs,
     /// Threads of the CPU device; 0 for as many as there are cores.
     pub threads: usize,
+    /// Runs that are made at once.
+    pub jobs: usize,
     /// The signal that has asked the command to end, or 0 if something else has.
     pub interrupted: &'a (dyn Fn() -> Option<i32> + Sync),
     /// What is to be typed to go on with a run, which is `RUN` in it.
@@ -164,6 +166,11 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
         device: entry,
         settings: settings.clone(),
         tuning: tuning.clone(),
+        facts: Some(RunFacts {
+            jobs: site.jobs,
+            training_images: site.data.train.len().checked_sub(settings.validation),
+            flop: Some(planned.flop()),
+        }),
     };
     let (mut run_dir, from, notes) = match begin {
         // Gone again if the run does not start.

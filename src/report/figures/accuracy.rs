@@ -6,10 +6,11 @@ use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Layer, Panel, Plot, Point, Stroke};
 use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, late_mean, layers, of_evaluations, smooth, spread};
-use crate::report::runs::Run;
-use crate::report::study::{Net, Study};
+use crate::report::nets::Net;
+use crate::report::run::Run;
+use crate::report::study::Study;
 use crate::report::text::listed;
-use crate::train::TrainOptions;
+use crate::run_dir::TrainOptions;
 
 /// Tests on all test images that are drawn.
 const MOST_DOTS: usize = 60;

@@ -8,21 +8,41 @@ use crate::report::chart::{
 };
 use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, spread};
-use crate::report::flop::Flop;
-use crate::report::runs::Run;
+use crate::report::nets::Net;
+use crate::report::run::Run;
 use crate::report::statistics::estimate::Estimate;
 use crate::report::statistics::paired::{mean, mean_difference};
-use crate::report::study::{Net, Study};
+use crate::report::study::Study;
 use crate::report::table::{NONE, Table};
 
 /// Windows of the curve of images per second.
 const WINDOWS: usize = 60;
 
+/// FLOP of a training step.
+#[derive(Clone, Copy)]
+struct Flop {
+    /// With all gates on.
+    all_gates: f64,
+    /// Expected over the draws of the gates: the promise.
+    promised: f64,
+    /// By the gates that were drawn.
+    done: f64,
+}
+
+impl Flop {
+    /// Returns the mean over the steps of `run`; `None` if its FLOP are not known.
+    fn of(run: &Run) -> Option<Self> {
+        let flop = run.facts.flop.as_ref()?;
+        let [promised, done] = [run.survival(), run.gates.rates()].map(|rates| flop.at(&rates));
+        Some(Self { all_gates: flop.all_gates(), promised, done })
+    }
+}
+
 /// What a net's steps took.
 struct Cost<'a> {
     series: usize,
     net: &'a Net,
-    /// Mean over the runs; `None` without the data set.
+    /// Mean over the runs; `None` if it is known of none.
     flop: Option<Flop>,
     /// Of each run with a measurement of all gates, its time over what they would have taken.
     shares: Vec<f64>,
@@ -31,8 +51,8 @@ struct Cost<'a> {
 }
 
 impl<'a> Cost<'a> {
-    fn of(study: &Study, series: usize, net: &'a Net) -> Self {
-        let flops: Vec<Flop> = net.runs.iter().filter_map(|run| Flop::of(run, study.data_of(run).ok()?)).collect();
+    fn of(series: usize, net: &'a Net) -> Self {
+        let flops: Vec<Flop> = net.runs.iter().filter_map(Flop::of).collect();
         let average = |figure: fn(&Flop) -> f64| mean(&flops.iter().map(figure).collect::<Vec<_>>());
         let flop = (!flops.is_empty()).then(|| Flop {
             all_gates: average(|flop| flop.all_gates),
@@ -112,13 +132,6 @@ fn saved(share: f64) -> f64 {
     100.0 * (1.0 - share)
 }
 
-/// How many runs were made at once, as its command says.
-fn jobs(run: &Run) -> u32 {
-    let words: Vec<&str> = run.config.command.iter().flat_map(|command| command.split([' ', '='])).collect();
-    let jobs = words.windows(2).find(|words| words[0] == "--jobs").and_then(|words| words[1].parse().ok());
-    jobs.unwrap_or(1)
-}
-
 /// Mean wall time of a training step.
 fn milliseconds(run: &Run) -> Option<f64> {
     let summary = run.summary.as_ref()?;
@@ -127,7 +140,7 @@ fn milliseconds(run: &Run) -> Option<f64> {
 
 /// Shares saved, and images per second along the run.
 pub fn draw(study: &Study) -> Drawn {
-    let costs: Vec<Cost> = study.nets.iter().enumerate().map(|(series, net)| Cost::of(study, series, net)).collect();
+    let costs: Vec<Cost> = study.nets.iter().enumerate().map(|(series, net)| Cost::of(series, net)).collect();
     let mut panels = Vec::new();
     let strips: Vec<(String, Vec<Mark>)> = costs
         .iter()
@@ -182,7 +195,7 @@ pub fn draw(study: &Study) -> Drawn {
                      the same run; its bar reaches from the lowest run to the highest, and where there are several, \
                      the mean is that of ratios (geometric). Stem, head and down-sampling shortcuts always run.";
     let mut text: Vec<String> = has_strips.then(|| explained.into()).into_iter().collect();
-    if study.runs().any(|run| jobs(run) > 1) {
+    if study.runs().any(|run| run.facts.jobs > 1) {
         let sentence = "Several runs were made at once (--jobs): they took from each other, and so no figure of time \
                         here says what skipping saves.";
         text.push(sentence.into());
@@ -197,7 +210,8 @@ pub fn draw(study: &Study) -> Drawn {
     let compared = Compared { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };
     let (sentences, compared) = compared.tell(study);
     text.extend(sentences);
-    if let Some(reason) = study.runs().find_map(|run| study.data_of(run).err()) {
+    let mut uncounted = study.runs().filter(|run| run.facts.flop.is_none());
+    if let Some(reason) = uncounted.find_map(|run| study.data_of(run).err()) {
         text.push(format!("Operations could not be counted for all runs: {reason}."));
     }
     Ok(Figure {

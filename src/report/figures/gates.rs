@@ -6,7 +6,8 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::{Drawn, Figure, beyond_colours, cell, legend, shown};
 use crate::report::chart::{Axis, BarCode, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
-use crate::report::study::{Net, Study};
+use crate::report::nets::Net;
+use crate::report::study::Study;
 use crate::report::table::Table;
 use crate::report::text::listed;
 

@@ -6,8 +6,9 @@ use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Panel, Plot, Stroke};
 use crate::report::comparison::{Compared, Measure};
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, late_mean, layers, smooth, spread};
-use crate::report::runs::Run;
-use crate::report::study::{Net, Study};
+use crate::report::nets::Net;
+use crate::report::run::Run;
+use crate::report::study::Study;
 use crate::report::text::listed;
 
 fn raw(run: &Run) -> Curve {

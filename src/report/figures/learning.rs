@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, layers, of_evaluations, smooth, spread};
-use crate::report::runs::{Evaluation, Run};
-use crate::report::study::{Net, Study};
+use crate::report::nets::Net;
+use crate::report::run::{Evaluation, Run};
+use crate::report::study::Study;
 use crate::report::text::listed;
 
 /// The evaluations of a kind.

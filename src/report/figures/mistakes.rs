@@ -4,11 +4,12 @@ use std::fmt::Write;
 
 use super::{Drawn, Figure, cell};
 use crate::report::chart::{Cell, Cells, Drawing, Gallery, Key, Panel, Picture, Sign, number};
+use crate::report::nets::Net;
 use crate::report::png;
-use crate::report::runs::Run;
-use crate::report::study::{Net, Study};
+use crate::report::run::Run;
+use crate::report::study::Study;
 use crate::report::text::{counted, listed};
-use crate::train::Prediction;
+use crate::run_dir::Prediction;
 
 /// Nets that are drawn.
 const NETS: usize = 4;

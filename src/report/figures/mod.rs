@@ -10,7 +10,8 @@ mod survival;
 mod variance;
 
 use super::chart::{COLOURS, Drawing, Key, Sign};
-use super::study::{Net, Study};
+use super::nets::Net;
+use super::study::Study;
 use super::table::Table;
 use super::text::{counted, listed};
 

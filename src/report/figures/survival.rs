@@ -6,8 +6,9 @@ use std::fmt::Write;
 use super::{Drawn, Figure, cell};
 use crate::model::survival::Rule;
 use crate::report::chart::{Axis, Cell, Cells, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
+use crate::report::nets::{Net, OF_STOCHASTIC_DEPTH};
 use crate::report::statistics::paired::mean;
-use crate::report::study::{Net, OF_STOCHASTIC_DEPTH, Study};
+use crate::report::study::Study;
 use crate::report::text::listed;
 
 /// A net as a cell of a sweep.

@@ -6,11 +6,12 @@ use super::{Drawn, Figure, cell, legend};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
 use crate::report::claims::{self, Basis, Claims, PairFindings};
 use crate::report::curves::{Spread, layers, spread};
-use crate::report::runs::{Evaluation, Run};
+use crate::report::nets::{Net, Pair};
+use crate::report::run::{Evaluation, Run};
 use crate::report::statistics::variance::{Sample, Variance, Window};
-use crate::report::study::{Net, Pair, Study};
+use crate::report::study::Study;
 use crate::report::text::typeset;
-use crate::train::EvaluateOn;
+use crate::run_dir::EvaluateOn;
 
 /// Pairs of nets that are looked at.
 const PAIRS: usize = 3;
