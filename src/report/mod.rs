@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 pub mod chart;
-pub mod claims;
 mod comparison;
 mod curves;
 mod data_sets;
@@ -23,6 +22,7 @@ pub mod statistics;
 mod study;
 mod table;
 mod text;
+pub mod variance;
 
 pub use error::ReportError;
 

@@ -7,13 +7,13 @@ mod gradient;
 mod learning;
 mod mistakes;
 mod survival;
-mod variance;
 
 use super::chart::{COLOURS, Drawing, Key, Sign};
 use super::nets::Net;
 use super::study::Study;
 use super::table::Table;
 use super::text::{counted, listed};
+use super::variance;
 
 /// A figure.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub fn all(study: &Study) -> Vec<Drawn> {
     let makers: [fn(&Study) -> Drawn; 8] = [
         accuracy::draw,
         learning::draw,
-        variance::draw,
+        variance::figure::draw,
         gates::draw,
         gradient::draw,
         survival::draw,
@@ -59,7 +59,7 @@ fn shown(study: &Study) -> impl Iterator<Item = (usize, &Net)> {
 }
 
 /// A colour for each of `nets`, where there are several.
-fn legend<'a>(nets: impl Iterator<Item = (usize, &'a Net)>) -> Vec<Key> {
+pub fn legend<'a>(nets: impl Iterator<Item = (usize, &'a Net)>) -> Vec<Key> {
     let keys: Vec<Key> = nets.map(|(series, net)| Key { series, sign: Sign::Swatch, name: net.name.clone() }).collect();
     if keys.len() > 1 { keys } else { Vec::new() }
 }
@@ -95,7 +95,7 @@ fn sampled<T>(items: &[T]) -> impl Iterator<Item = &T> {
 }
 
 /// `text` as a cell of a CSV file (RFC 4180).
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     let is_plain = !text.contains([',', '"', '\n']);
     if is_plain { text.to_string() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
