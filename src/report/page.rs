@@ -204,16 +204,20 @@ fn draw(html: &mut String, study: &Study, figure: &Figure, number: usize) {
 /// Commands that are named at most.
 const COMMANDS: usize = 3;
 
-/// Returns the commands that are named, one for each net, as its runs differ in their seeds alone; and
-/// the number of the others.
+/// Returns the commands that are named, which differ in more than seed and folder, and the number of
+/// the others.
 fn distinct_commands(study: &Study) -> (Vec<&str>, usize) {
-    let all: HashSet<&str> = study.runs().filter_map(Run::command).collect();
-    let mut named: Vec<&str> = Vec::new();
-    for command in study.nets.iter().filter_map(|net| net.runs.iter().find_map(Run::command)) {
-        if named.len() < COMMANDS && !named.contains(&command) {
+    let (mut named, mut known) = (Vec::new(), HashSet::new());
+    for run in study.runs() {
+        let rest = || run.facts.arguments.without(&["--seed", "--out"]);
+        if let Some(command) = run.command()
+            && named.len() < COMMANDS
+            && known.insert(rest())
+        {
             named.push(command);
         }
     }
+    let all: HashSet<&str> = study.runs().filter_map(Run::command).collect();
     let others = all.len() - named.len();
     (named, others)
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::arguments::Arguments;
 use super::config::RunConfig;
 use super::older;
 use crate::data::DataSet;
@@ -11,6 +12,9 @@ use crate::plan::StepFlop;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RunFacts {
+    /// Arguments of the command that began it; empty if none did, or none that is known.
+    #[serde(default)]
+    pub arguments: Arguments,
     /// Runs that were made at once when this one began, itself among them.
     pub jobs: usize,
     /// Images that the training batches are drawn from; `None` if nobody can tell any more.

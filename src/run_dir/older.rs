@@ -1,5 +1,6 @@
 //! Facts about the runs of older versions of sdgpu, which did not write them: what such a run did then.
 
+use super::arguments::Arguments;
 use super::config::RunConfig;
 use super::facts::RunFacts;
 use crate::data::DataSet;
@@ -11,17 +12,14 @@ const ROOMY: Limits = Limits { binding_words: usize::MAX >> 3, buffer_words: usi
 
 /// Returns what the settings and the command in `config` and the run's data set `data` tell of the run.
 pub(super) fn facts(config: &RunConfig, data: Option<&DataSet>) -> RunFacts {
+    let words = config.command.iter().flat_map(|command| command.split(' ').skip(1));
+    let arguments = Arguments::of(words.map(String::from));
     RunFacts {
-        jobs: config.command.as_deref().and_then(jobs).unwrap_or(1),
+        jobs: arguments.value("--jobs").and_then(|jobs| jobs.parse().ok()).unwrap_or(1),
+        arguments,
         training_images: data.and_then(|data| data.train.len().checked_sub(config.settings.validation)),
         flop: data.and_then(|data| flop(config, data)),
     }
-}
-
-/// Returns the value of `--jobs` in `command`.
-fn jobs(command: &str) -> Option<usize> {
-    let words: Vec<&str> = command.split([' ', '=']).collect();
-    words.windows(2).find(|words| words[0] == "--jobs").and_then(|words| words[1].parse().ok())
 }
 
 /// Returns the FLOP of a step by the plan that the run was made with; `None` if its settings do not fit `data`.
@@ -36,16 +34,4 @@ fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
     };
     let options = settings.plan(&net, sizes, ROOMY, config.record_gradients).ok()?;
     Some(Plan::new(&net, &options).ok()?.flop())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::jobs;
-
-    #[test]
-    fn jobs_stand_in_the_command() {
-        assert_eq!(jobs("sdgpu sweep --jobs 3 --out s"), Some(3));
-        assert_eq!(jobs("sdgpu sweep --jobs=2"), Some(2));
-        assert_eq!([jobs("sdgpu train --out jobs"), jobs("sdgpu sweep --jobs")], [None; 2]);
-    }
 }

@@ -13,7 +13,7 @@ use sdgpu::device::DeviceInfo;
 use sdgpu::model::init::Init;
 use sdgpu::model::weights::Weights;
 use sdgpu::rng::{self, Stream};
-use sdgpu::run_dir::{DeviceEntry, Lengths, RunConfig, RunFacts, StepFlop, encode_checkpoint};
+use sdgpu::run_dir::{Arguments, DeviceEntry, Lengths, RunConfig, RunFacts, StepFlop, encode_checkpoint};
 use sdgpu::train::{Best, Checkpoint, Counters, Every};
 
 #[path = "../../fuzz/entry_points.rs"]
@@ -121,6 +121,7 @@ fn config() -> Vec<u8> {
         settings: settings(),
         tuning: Default::default(),
         facts: Some(RunFacts {
+            arguments: Arguments::of(["train", "--data", "a b"].map(String::from)),
             jobs: 2,
             training_images: Some(60),
             flop: Some(StepFlop { always: 1000, blocks: vec![200, 300, 400] }),
