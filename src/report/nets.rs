@@ -10,7 +10,7 @@ use crate::run_dir::Model;
 
 /// Runs that differ in their seed alone.
 #[derive(Clone, Debug)]
-pub struct Net {
+pub struct NetRuns {
     /// What tells it from the other nets.
     pub name: String,
     /// In the order of their seeds; there is at least one.
@@ -39,7 +39,7 @@ const APART: [&str; 10] = [
 pub const OF_STOCHASTIC_DEPTH: [&str; 7] =
     ["model", "survival", "survival-first", "survival-last", "gate-sampling", "branch-scale", "dropped-update"];
 
-impl Net {
+impl NetRuns {
     /// A run that stands for all, where one setting is as good as another's.
     pub fn first(&self) -> &Run {
         &self.runs[0]
@@ -132,14 +132,14 @@ fn flatten(prefix: &str, config: Table, settings: &mut Settings) {
 
 /// Two nets that can be compared.
 #[derive(Clone, Copy, Debug)]
-pub struct Pair<'a> {
+pub struct NetPair<'a> {
     /// What the other is held against.
-    pub baseline: &'a Net,
+    pub baseline: &'a NetRuns,
     /// The other.
-    pub candidate: &'a Net,
+    pub candidate: &'a NetRuns,
 }
 
-impl Pair<'_> {
+impl NetPair<'_> {
     /// The runs that share a seed: baseline, candidate.
     pub fn runs(&self) -> impl Iterator<Item = (&Run, &Run)> {
         let twin = |run: &Run| self.candidate.runs.iter().find(|other| other.seed() == run.seed());
@@ -148,7 +148,7 @@ impl Pair<'_> {
 }
 
 /// Returns the names of the settings in which `nets` differ.
-pub fn differing(nets: &[&Net]) -> Vec<String> {
+pub fn differing(nets: &[&NetRuns]) -> Vec<String> {
     let names: BTreeSet<&String> = nets.iter().flat_map(|net| net.settings.keys()).collect();
     let differs = |name: &&String| nets.iter().any(|net| net.settings.get(*name) != nets[0].settings.get(*name));
     names.into_iter().filter(differs).cloned().collect()
@@ -159,7 +159,7 @@ const LONGEST_NAME: usize = 44;
 
 /// Names each net by what tells it from the others; by a number where that is too much for a name, and the table of
 /// settings says it.
-pub fn name(nets: &mut [Net]) {
+pub fn name(nets: &mut [NetRuns]) {
     let all = differing(&nets.iter().collect::<Vec<_>>());
     // What all nets with stochastic depth share does not tell them apart, though the plain net has none of it.
     let stochastic = differing(&nets.iter().filter(|net| !net.is_plain()).collect::<Vec<_>>());

@@ -92,7 +92,14 @@ impl Run {
         };
         let unknown =
             |error: OptionError| ConfigError::Parse { path: path.join(RunConfig::FILE), message: error.to_string() };
-        run.gates.ran = vec![0; run.config.settings.blocks().map_err(unknown)?];
+        let blocks = run.config.settings.blocks().map_err(unknown)?;
+        if let Some(counted) = run.facts.flop.as_ref().map(|flop| flop.blocks.len())
+            && counted != blocks
+        {
+            let message = format!("the FLOP of {counted} blocks, where the net has {blocks}");
+            return Err(ConfigError::Parse { path: path.join(RunConfig::FILE), message }.into());
+        }
+        run.gates.ran = vec![0; blocks];
         stream_metrics(path, |metric| run.take(metric))?;
         run.read_clock()?;
         run.check_outcome()?;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use expect_test::expect_file;
 use sdgpu::data::DataSet;
 use sdgpu::report::chart::{
-    Axis, BarCode, Cell, Cells, Drawing, Gallery, Key, Layer, Mark, Panel, Picture, Plot, Point, Shape, Sign, Strips,
-    Stroke,
+    Axis, BarCode, Cell, DotPlot, Drawing, Gallery, HeatMap, Key, Layer, Mark, Marker, Panel, Picture, Plot, Point,
+    Sign, Stroke,
 };
 use sdgpu::report::{PAGE, Report};
 use tempfile::TempDir;
@@ -171,7 +171,7 @@ fn charts_are_drawn_as_before() {
         ],
     };
     let cell = |shade: f64| Some(Cell { shade, series: 1, text: format!("{shade}") });
-    let cells = Cells {
+    let heat_map = HeatMap {
         title: "a map".into(),
         columns: "p_L".into(),
         rows: String::new(),
@@ -186,11 +186,11 @@ fn charts_are_drawn_as_before() {
         series: 2,
         bars: vec![vec![true, false], vec![true, true], vec![false, true]],
     };
-    let mark = |at, shape| Mark { at, interval: Some((at - 1.0, at + 2.0)), shape, series: 3 };
-    let strips = Strips {
+    let mark = |at, marker| Mark { at, interval: Some((at - 1.0, at + 2.0)), marker, series: 3 };
+    let dot_plot = DotPlot {
         title: "saved".into(),
         x: Axis::round("share (%)"),
-        strips: vec![("a net".into(), vec![mark(20.0, Shape::Dot), mark(24.0, Shape::Ring), mark(25.0, Shape::Tick)])],
+        rows: vec![("a net".into(), vec![mark(20.0, Marker::Dot), mark(24.0, Marker::Ring), mark(25.0, Marker::Tick)])],
     };
     let picture = Picture { source: "data:,".into(), lines: ["4 for 9", "99 %"].map(String::from) };
     let gallery = Gallery { title: "mistakes".into(), pictures: vec![picture] };
@@ -198,8 +198,8 @@ fn charts_are_drawn_as_before() {
         legend: vec![Key { series: 0, sign: Sign::Swatch, name: "plain".into() }],
         panels: vec![
             Panel::Plot(plot),
-            Panel::Strips(strips),
-            Panel::Cells(cells),
+            Panel::DotPlot(dot_plot),
+            Panel::HeatMap(heat_map),
             Panel::BarCode(code),
             Panel::Gallery(gallery),
         ],
@@ -475,6 +475,41 @@ fn commands_are_named_once() {
                  --survival-last .50 --seed 2 --quiet --out a2</code> and 1 more, each in its run\u{2019}s \
                  config.toml.";
     shows(&page, &[&format!("Made by {named}")]);
+}
+
+/// What a run wrote of itself is reported as it stands; what an older one did not write is told by its command.
+#[test]
+fn facts_are_reported_as_they_were_written() {
+    let folder = folder(&[MadeUp::new("stochastic", 0, 4)]);
+    let run = folder.path().join("stochastic-0.5-seed0");
+    let older = fs::read_to_string(run.join("config.toml")).unwrap();
+    let report_with = |config: &str| {
+        fs::write(run.join("config.toml"), config).unwrap();
+        report(&[&run])
+    };
+    let several = "Several runs were made at once (--jobs)";
+    let newer = format!(
+        "{}[facts]\narguments = [[\"sweep\"], [\"--jobs\", \"2\"]]\njobs = JOBS\ntraining-images = 60000\n\
+         [facts.flop]\nalways = 1000000000\nblocks = [1000000000, 1000000000, 1000000000]\n",
+        older.replace("data = \"mnist\"", "data = \"gone\"")
+    );
+    // Each of three blocks ran in three of four steps; they survive with 5/6, 2/3 and 1/2.
+    let flop = "<td>3.25</td><td>25.0 %</td><td>18.8 %</td>";
+    let page = report_with(&newer.replace("JOBS", "2")).unwrap().0;
+    shows(&page, &[flop, several]);
+    assert!(!page.contains("Operations could not be counted"), "{page}");
+    // There was memory for one at once.
+    let page = report_with(&newer.replace("JOBS", "1")).unwrap().0;
+    shows(&page, &[flop]);
+    assert!(!page.contains(several), "{page}");
+    let two_blocks = newer.replace("JOBS", "1").replace("1000000000, 1000000000]", "1000000000]");
+    let error = report_with(&two_blocks).unwrap_err();
+    assert!(error.contains("config.toml: the FLOP of 2 blocks, where the net has 3"), "{error}");
+    assert!(report_with(&newer.replace("JOBS", "-1")).unwrap_err().contains("config.toml: "));
+
+    let page = report_with(&older.replace("compare --seeds 2", "sweep --jobs=2")).unwrap().0;
+    shows(&page, &[several]);
+    assert!(!page.contains(flop) && !report_with(&older).unwrap().0.contains(several));
 }
 
 /// Seeds from several devices are seeds of one net; the same seed from two is a comparison of these.

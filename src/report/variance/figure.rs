@@ -7,8 +7,8 @@ use super::judged::Judged;
 use super::windows::{Variance, Window};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
 use crate::report::curves::{Spread, layers, spread};
-use crate::report::figures::{Drawn, Figure, cell, legend};
-use crate::report::nets::Net;
+use crate::report::figures::{Drawn, Figure, csv_cell, legend};
+use crate::report::nets::NetRuns;
 use crate::report::study::Study;
 use crate::report::text::typeset;
 
@@ -79,7 +79,7 @@ pub fn draw(study: &Study) -> Drawn {
 /// A net of the judged pairs.
 struct DrawnNet<'a> {
     series: usize,
-    net: &'a Net,
+    net: &'a NetRuns,
     /// Whether it is the candidate of its pair.
     side: usize,
     /// Its pair's, seed by seed.
@@ -104,7 +104,7 @@ impl DrawnNet<'_> {
 
 /// Each net of the pairs once, by the pair with the most seeds.
 fn nets<'a>(study: &'a Study, judged: &'a [Judged<'a>]) -> Vec<DrawnNet<'a>> {
-    let of_net = |(series, net): (usize, &'a Net)| {
+    let of_net = |(series, net): (usize, &'a NetRuns)| {
         let pairs = judged.iter().filter_map(|Judged { pair, findings, .. }| {
             let side = [pair.baseline, pair.candidate].iter().position(|other| std::ptr::eq(*other, net))?;
             Some(DrawnNet { series, net, side, found: findings.pairs.iter().collect() })
@@ -151,7 +151,7 @@ fn csv(nets: &[DrawnNet]) -> String {
             let Basis::Tests { seed, .. } = found.findings.basis else { continue };
             for Window { first, last, accuracy, variance } in &found.windows[*side] {
                 let Variance { in_all, sampling } = variance;
-                let name = cell(&net.name);
+                let name = csv_cell(&net.name);
                 let _ = writeln!(csv, "{name},{seed},{first},{last},{accuracy:.6},{in_all:e},{sampling:e}");
             }
         }

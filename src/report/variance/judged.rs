@@ -2,14 +2,14 @@
 
 use super::findings::{NetPairFindings, PairedTests};
 use super::windows::Sample;
-use crate::report::nets::Pair;
+use crate::report::nets::NetPair;
 use crate::report::run::{Evaluation, Run};
 use crate::run_dir::EvaluateOn;
 
 /// What is said of a pair of nets.
 pub struct Judged<'a> {
     /// The nets.
-    pub pair: &'a Pair<'a>,
+    pub pair: &'a NetPair<'a>,
     /// By the evaluations on the way, or else by the tests on all test images.
     pub findings: NetPairFindings,
     /// By the tests on all test images, where that is something else.
@@ -18,7 +18,7 @@ pub struct Judged<'a> {
 
 impl<'a> Judged<'a> {
     /// Judges `pair`, or says why that can't be done.
-    pub fn of(pair: &'a Pair<'a>) -> Result<Self, String> {
+    pub fn of(pair: &'a NetPair<'a>) -> Result<Self, String> {
         let tested = match pair.baseline.first().config.settings.evaluate_on {
             EvaluateOn::TestBatch => Tested::TestBatches,
             EvaluateOn::Validation => Tested::ValidationImages,
@@ -55,7 +55,7 @@ impl Tested {
 }
 
 /// Judges `pair` by the tests of its runs.
-fn judge(pair: &Pair, tested: Tested) -> Result<NetPairFindings, String> {
+fn judge(pair: &NetPair, tested: Tested) -> Result<NetPairFindings, String> {
     let has_ended = |run: &Run| run.summary.is_some();
     let ended: Vec<(&Run, &Run)> =
         pair.runs().filter(|(baseline, candidate)| has_ended(baseline) && has_ended(candidate)).collect();
