@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::findings::{Basis, NetPairFindings, SeedFindings};
-use super::judged::Judged;
+use super::judged_pair::JudgedPair;
 use super::windows::{Variance, Window};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
 use crate::report::curves::{Spread, layers, spread};
@@ -22,7 +22,7 @@ pub fn draw(study: &Study) -> Drawn {
     let pairs = study.pairs();
     let (mut judged, mut text, mut unjudged) = (Vec::new(), Vec::new(), Vec::new());
     for pair in pairs.iter().take(PAIRS) {
-        match Judged::of(pair) {
+        match JudgedPair::of(pair) {
             Ok(found) => judged.push(found),
             Err(reason) => unjudged.push(format!("{} against {}: {reason}", pair.candidate.name, pair.baseline.name)),
         }
@@ -48,13 +48,13 @@ pub fn draw(study: &Study) -> Drawn {
         method += " Bands reach from the lowest run to the highest.";
     }
     text.push(method);
-    for Judged { findings, whole, .. } in &judged {
+    for JudgedPair { findings, whole, .. } in &judged {
         text.extend(
             findings.answers().map(|answer| typeset(&format!("{} {}", answer.question, answer.sentences.join(" ")))),
         );
         if let Some(whole) = whole {
             let answers = whole.answers().map(|answer| answer.sentences.join(" "));
-            text.push(typeset(&format!("Tested on all test images instead: {}", answers.join(" "))));
+            text.push(typeset(&format!("TestedOn on all test images instead: {}", answers.join(" "))));
         } else if findings.pairs.iter().any(|pair| pair.findings.is_of_draws()) {
             text.push("There are too few tests on all test images (--test-every) to ask them the same.".into());
         }
@@ -103,9 +103,9 @@ impl DrawnNet<'_> {
 }
 
 /// Each net of the pairs once, by the pair with the most seeds.
-fn nets<'a>(study: &'a Study, judged: &'a [Judged<'a>]) -> Vec<DrawnNet<'a>> {
+fn nets<'a>(study: &'a Study, judged: &'a [JudgedPair<'a>]) -> Vec<DrawnNet<'a>> {
     let of_net = |(series, net): (usize, &'a NetRuns)| {
-        let pairs = judged.iter().filter_map(|Judged { pair, findings, .. }| {
+        let pairs = judged.iter().filter_map(|JudgedPair { pair, findings, .. }| {
             let side = [pair.baseline, pair.candidate].iter().position(|other| std::ptr::eq(*other, net))?;
             Some(DrawnNet { series, net, side, found: findings.pairs.iter().collect() })
         });

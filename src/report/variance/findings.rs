@@ -266,7 +266,7 @@ pub struct NetPairFindings {
 }
 
 impl NetPairFindings {
-    /// Of the `accuracy` of `pairs` of runs of the `nets` (baseline, candidate), the tests drawn as `sample` says.
+    /// Judges the `accuracy` in `pairs` of runs of the `nets` (baseline, candidate), the tests drawn as `sample` says.
     pub fn of(accuracy: &str, nets: [&str; 2], pairs: &[PairedTests], sample: Sample) -> Result<Self, Unjudged> {
         let nets = nets.map(String::from);
         if pairs.is_empty() {
@@ -275,18 +275,18 @@ impl NetPairFindings {
         let pairs: Result<Vec<_>, _> = pairs.iter().map(|pair| SeedFindings::of(pair, &nets, sample)).collect();
         let pairs = pairs?;
         let over_runs = over_runs(&pairs);
-        let mut claims = Self { accuracy: accuracy.into(), nets, pairs, over_runs };
-        correct(claims.told());
-        Ok(claims)
+        let mut findings = Self { accuracy: accuracy.into(), nets, pairs, over_runs };
+        correct(findings.reported());
+        Ok(findings)
     }
 
     /// Corrects the p values of `all`, which are told together, for all their questions.
     pub fn correct_together<'a>(all: impl Iterator<Item = &'a mut Self>) {
-        correct(all.flat_map(Self::told));
+        correct(all.flat_map(Self::reported));
     }
 
-    /// What the answers are about: all runs together if there are enough, else each pair.
-    fn told(&mut self) -> impl Iterator<Item = &mut Findings> {
+    /// Returns what the answers are about: all runs together if there are enough, else each pair.
+    fn reported(&mut self) -> impl Iterator<Item = &mut Findings> {
         let pairs = if self.over_runs.is_some() { &mut [] } else { self.pairs.as_mut_slice() };
         self.over_runs.iter_mut().chain(pairs.iter_mut().map(|pair| &mut pair.findings))
     }

@@ -30,22 +30,22 @@ fn pair(seed: u64, least: [f64; 2], swing: impl Fn(usize, u64) -> f64) -> Paired
     pair_tested_on(SAMPLE, seed, least, swing)
 }
 
-fn claims(pairs: &[PairedTests]) -> NetPairFindings {
+fn findings(pairs: &[PairedTests]) -> NetPairFindings {
     NetPairFindings::of("test accuracy", ["resnet", "stochastic"], pairs, SAMPLE).unwrap()
 }
 
 #[test]
 fn nets_that_only_the_draw_makes_vary_do_not_differ() {
     let pairs: Vec<PairedTests> = (0..5).map(|seed| pair(seed, [0.02, 0.02], |_, _| 0.0)).collect();
-    let claims = claims(&pairs);
-    let over = claims.over_runs.as_ref().unwrap();
+    let found = findings(&pairs);
+    let over = found.over_runs.as_ref().unwrap();
     assert_eq!(over.larger(), Verdict::NoDifference);
     for variance in over.variance {
         assert!(variance.beyond_sampling().abs() < 0.1 * variance.in_all, "{variance:?}");
     }
     // The same net twice: the pairs leave nothing to chance.
     assert_eq!((over.difference.value, over.ratio.low, over.ratio.high), (0.0, 1.0, 1.0));
-    let [larger, shrinks] = claims.answers();
+    let [larger, shrinks] = found.answers();
     assert!(larger.sentences.len() == 1 && shrinks.sentences.len() == 2);
     assert!(larger.sentences[0].contains("no difference is shown"), "{larger:?}");
 }
@@ -55,16 +55,16 @@ fn a_net_with_a_variance_of_its_own_is_found_out() {
     // Uniform to 1.5 points: a variance of about 0.75 points squared.
     let swing = |net: usize, _| 0.015 * net as f64;
     let pairs: Vec<PairedTests> = (0..5).map(|seed| pair(seed, [0.02; 2], swing)).collect();
-    let claims = claims(&pairs);
+    let found = findings(&pairs);
     // Tests on all images see what lies beyond sampling, and that alone.
     let all = Sample { images: 10_000, ..SAMPLE };
     let tests = pair_tested_on(all, 0, [0.02; 2], swing).tests;
     let tests: Vec<(u64, f64)> = tests.into_iter().map(|(step, [_, candidate])| (step, candidate)).collect();
     let own = Detrended::of(&tests, all).unwrap().variance();
-    let beyond = &claims.pairs[0].findings.difference_beyond_sampling;
+    let beyond = &found.pairs[0].findings.difference_beyond_sampling;
     assert!(own.sampling == 0.0 && beyond.low < own.in_all && own.in_all < beyond.high, "{beyond:?} {own:?}");
-    let over = claims.over_runs.as_ref().unwrap();
-    for findings in claims.pairs.iter().map(|pair| &pair.findings).chain([over]) {
+    let over = found.over_runs.as_ref().unwrap();
+    for findings in found.pairs.iter().map(|pair| &pair.findings).chain([over]) {
         assert_eq!(findings.larger(), Verdict::More, "{findings:?}");
         assert!(findings.difference_beyond_sampling.low > 0.4e-4, "{findings:?}");
         assert_eq!([findings.trend(0), findings.trend(1)], [Verdict::NoDifference; 2], "{findings:?}");
@@ -87,10 +87,10 @@ fn tests_on_all_images_ask_one_question_less() {
     }
     assert!(!text.contains("ampling") && !text.contains("test accuracy"), "{text}");
     // Beside batches, they are corrected for with them.
-    let mut batches = claims(&(0..5).map(|seed| pair(seed, [0.03; 2], swing)).collect::<Vec<_>>());
+    let mut batches = findings(&(0..5).map(|seed| pair(seed, [0.03; 2], swing)).collect::<Vec<_>>());
     let mut whole = whole;
     NetPairFindings::correct_together([&mut whole, &mut batches].into_iter());
-    let [whole, batches] = [whole, batches].map(|claims| claims.over_runs.unwrap());
+    let [whole, batches] = [whole, batches].map(|findings| findings.over_runs.unwrap());
     assert_eq!((whole.comparisons, batches.comparisons), (7, 7));
     let (beyond, p_value) = (batches.corrected[3], batches.difference_beyond_sampling.p_value);
     assert!(p_value < beyond && beyond <= 7.0 * p_value, "{batches:?}");
@@ -99,12 +99,12 @@ fn tests_on_all_images_ask_one_question_less() {
 #[test]
 fn a_less_accurate_net_varies_more_but_not_by_itself() {
     let pairs: Vec<PairedTests> = (0..5).map(|seed| pair(seed, [0.01, 0.04], |_, _| 0.0)).collect();
-    let claims = claims(&pairs);
-    let over = claims.over_runs.as_ref().unwrap();
+    let found = findings(&pairs);
+    let over = found.over_runs.as_ref().unwrap();
     assert_eq!((over.larger(), over.larger_beyond_sampling()), (Verdict::More, Verdict::NoDifference));
     let beyond = &over.difference_beyond_sampling;
     assert!(beyond.low < 0.0 && 0.0 < beyond.high, "{beyond:?}");
-    let [larger, _] = claims.answers();
+    let [larger, _] = found.answers();
     assert!(larger.sentences[0].contains("for 4 comparisons): larger. In all"), "{larger:?}");
     assert!(larger.sentences[0].contains("for 4 comparisons: no difference is shown"), "{larger:?}");
 }
@@ -112,8 +112,8 @@ fn a_less_accurate_net_varies_more_but_not_by_itself() {
 #[test]
 fn what_is_told_together_is_corrected_together() {
     let pairs: Vec<PairedTests> = (0..4).map(|seed| pair(seed, [0.01, 0.04], |_, _| 0.0)).collect();
-    let alone = claims(&pairs[..1]);
-    let [mut one, mut others] = [claims(&pairs[..1]), claims(&pairs)];
+    let alone = findings(&pairs[..1]);
+    let [mut one, mut others] = [findings(&pairs[..1]), findings(&pairs)];
     // Each seed is told by itself.
     assert_eq!((alone.pairs[0].findings.comparisons, others.pairs[0].findings.comparisons), (4, 16));
     NetPairFindings::correct_together([&mut one, &mut others].into_iter());
@@ -127,10 +127,10 @@ fn what_is_told_together_is_corrected_together() {
 #[test]
 fn a_variance_that_shrinks_is_told_from_one_that_does_not() {
     let swing = |net: usize, step: u64| if net == 0 { 0.02 * (1.0 - step as f64 / 1100.0) } else { 0.01 };
-    let claims = claims(&[pair(3, [0.03; 2], swing)]);
-    let findings = &claims.pairs[0].findings;
+    let found = findings(&[pair(3, [0.03; 2], swing)]);
+    let findings = &found.pairs[0].findings;
     assert_eq!([findings.trend(0), findings.trend(1)], [Verdict::Less, Verdict::NoDifference], "{findings:?}");
-    let [_, shrinks] = claims.answers();
+    let [_, shrinks] = found.answers();
     let [of_baseline, of_candidate, note] = &shrinks.sentences[..] else { panic!("{shrinks:?}") };
     assert!(of_baseline.contains("resnet's") && of_baseline.contains(": it shrinks; it is "), "{of_baseline}");
     assert!(of_candidate.contains("stochastic's") && of_candidate.contains("no change is shown"), "{of_candidate}");
@@ -142,9 +142,9 @@ fn a_variance_that_shrinks_is_told_from_one_that_does_not() {
 #[test]
 fn four_runs_make_no_claim() {
     let pairs: Vec<PairedTests> = (0..4).map(|seed| pair(seed, [0.01, 0.04], |_, _| 0.0)).collect();
-    let claims = claims(&pairs);
-    assert_eq!(claims.over_runs, None);
-    let [larger, shrinks] = claims.answers();
+    let found = findings(&pairs);
+    assert_eq!(found.over_runs, None);
+    let [larger, shrinks] = found.answers();
     assert_eq!([larger.sentences.len(), shrinks.sentences.len()], [5, 9]);
     assert!(larger.sentences[3].starts_with("With seed 3, ") && larger.sentences[4].contains("here are 4 seeds"));
 }

@@ -6,8 +6,8 @@ use crate::report::nets::NetPair;
 use crate::report::run::{Evaluation, Run};
 use crate::run_dir::EvaluateOn;
 
-/// What is said of a pair of nets.
-pub struct Judged<'a> {
+/// A pair of nets and what its tests show.
+pub struct JudgedPair<'a> {
     /// The nets.
     pub pair: &'a NetPair<'a>,
     /// By the evaluations on the way, or else by the tests on all test images.
@@ -16,14 +16,14 @@ pub struct Judged<'a> {
     pub whole: Option<NetPairFindings>,
 }
 
-impl<'a> Judged<'a> {
+impl<'a> JudgedPair<'a> {
     /// Judges `pair`, or says why that can't be done.
     pub fn of(pair: &'a NetPair<'a>) -> Result<Self, String> {
         let tested = match pair.baseline.first().config.settings.evaluate_on {
-            EvaluateOn::TestBatch => Tested::TestBatches,
-            EvaluateOn::Validation => Tested::ValidationImages,
+            EvaluateOn::TestBatch => TestedOn::TestBatches,
+            EvaluateOn::Validation => TestedOn::ValidationImages,
         };
-        let whole = judge(pair, Tested::AllTestImages).ok();
+        let whole = judge(pair, TestedOn::AllTestImages).ok();
         match (judge(pair, tested), whole) {
             (Ok(findings), whole) => Ok(Self { pair, findings, whole }),
             (Err(_), Some(findings)) => Ok(Self { pair, findings, whole: None }),
@@ -34,13 +34,13 @@ impl<'a> Judged<'a> {
 
 /// What the runs' accuracy was tested on.
 #[derive(Clone, Copy, PartialEq)]
-enum Tested {
+enum TestedOn {
     TestBatches,
     ValidationImages,
     AllTestImages,
 }
 
-impl Tested {
+impl TestedOn {
     fn accuracy(self) -> &'static str {
         if self == Self::ValidationImages { "validation accuracy" } else { "test accuracy" }
     }
@@ -55,7 +55,7 @@ impl Tested {
 }
 
 /// Judges `pair` by the tests of its runs.
-fn judge(pair: &NetPair, tested: Tested) -> Result<NetPairFindings, String> {
+fn judge(pair: &NetPair, tested: TestedOn) -> Result<NetPairFindings, String> {
     let has_ended = |run: &Run| run.summary.is_some();
     let ended: Vec<(&Run, &Run)> =
         pair.runs().filter(|(baseline, candidate)| has_ended(baseline) && has_ended(candidate)).collect();
@@ -66,9 +66,9 @@ fn judge(pair: &NetPair, tested: Tested) -> Result<NetPairFindings, String> {
     }
     let test_images = first.summary.as_ref().map_or(0, |summary| summary.test.images);
     let sample = match tested {
-        Tested::TestBatches => Sample { images: settings.eval_batch as usize, population: test_images },
-        Tested::ValidationImages => Sample { images: settings.validation, population: settings.validation },
-        Tested::AllTestImages => Sample { images: test_images, population: test_images },
+        TestedOn::TestBatches => Sample { images: settings.eval_batch as usize, population: test_images },
+        TestedOn::ValidationImages => Sample { images: settings.validation, population: settings.validation },
+        TestedOn::AllTestImages => Sample { images: test_images, population: test_images },
     };
     let tests = |(baseline, candidate): &(&Run, &Run)| {
         let mut others = tested.of(candidate).iter().peekable();
