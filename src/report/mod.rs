@@ -1,6 +1,6 @@
 //! The report: what runs say together, as a page and as figures.
 //!
-//! `find` and `run` read run directories, `study` sorts the runs into `nets` and these into pairs, `figures` draws them,
+//! `run_paths` and `run` find and read run directories, `study` sorts the runs into `nets` and these into pairs, `figures` draws them,
 //! and `page` puts all on one page. What is said of differences rests on [`statistics`]: [`variance`] is about the
 //! variance of the accuracy, `comparison` about all else. A report is a pure function of the directories' files and of
 //! the data sets that they name, and it knows nothing of how a run is made.
@@ -14,11 +14,11 @@ mod curves;
 mod data_sets;
 mod error;
 mod figures;
-mod find;
 mod nets;
 mod page;
 mod png;
 mod run;
+mod run_paths;
 pub mod statistics;
 mod study;
 mod table;
@@ -50,7 +50,7 @@ impl Report {
     /// About the runs that `paths` name: run directories, or folders of them. `known` is a data set that is loaded
     /// already. Errors if there is no run, or if a file of one is not what sdgpu writes.
     pub fn new(paths: &[PathBuf], known: Option<&DataSet>) -> Result<Self, ReportError> {
-        let found = find::find(paths)?;
+        let found = run_paths::find(paths)?;
         let mut data = DataSets::new(known);
         let runs: Vec<Run> = found.iter().map(|path| Run::read(path, &mut data)).collect::<Result<_, _>>()?;
         let study = Study::new(runs, data);

@@ -22,7 +22,9 @@ pub(super) fn facts(config: &RunConfig, data: Option<&DataSet>) -> RunFacts {
     }
 }
 
-/// Returns the FLOP of a step by the plan that the run was made with; `None` if its settings do not fit `data`.
+/// Returns the FLOP of a step by the plan that the run was made with; `None` if its settings do not fit
+/// `data`. Those of recording a gradient, one for each weight of the first convolution, are left out:
+/// reports about such runs never counted them.
 fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
     let settings = &config.settings;
     let net = settings.net(data.train.channels, data.classes).ok()?;
@@ -32,6 +34,6 @@ fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
         train: data.train.len(),
         test: data.test.len(),
     };
-    let options = settings.plan(&net, sizes, ROOMY, config.record_gradients).ok()?;
+    let options = settings.plan(&net, sizes, ROOMY, false).ok()?;
     Some(Plan::new(&net, &options).ok()?.flop())
 }

@@ -46,7 +46,7 @@ fn commands_leave_the_report_that_the_command_writes() {
 fn runs_write_the_facts_that_are_told_of_older_ones() {
     let workspace = Workspace::with_tiny();
     let sweep = "sweep --arch resnet8 --data tiny --device cpu --batch-size 8 --steps 3 --survival-last .5,.8 --jobs 2";
-    workspace.sdgpu(&format!("{sweep} --record gradients --out s --quiet"));
+    workspace.sdgpu(&format!("{sweep} --out s --quiet"));
     let page = workspace.text("s/report.html");
     for expected in ["Several runs were made at once", "FLOP saved, promised"] {
         assert!(page.contains(expected), "expected: {expected}\n{page}");
