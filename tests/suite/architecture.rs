@@ -104,15 +104,6 @@ fn only_the_report_names_statrs() {
     }
 }
 
-/// Readers of run directories see facts, wherever these come from.
-#[test]
-fn only_facts_know_of_older_runs() {
-    for (path, _, code) in files() {
-        let allowed = path.ends_with("run_dir/facts.rs");
-        assert!(allowed || !code.contains("older::"), "{} names run_dir/older.rs", path.display());
-    }
-}
-
 #[test]
 fn only_the_command_line_prints() {
     for (path, layer, code) in files() {
