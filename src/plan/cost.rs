@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Gates, Operand, Place, Plan, Runs, Template, memory};
 use crate::dispatch::{Cost, Dispatch, ValueId};
 
@@ -61,6 +63,29 @@ impl DispatchRow {
     }
 }
 
+/// FLOP of a training step, by the blocks that run in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepFlop {
+    /// FLOP of a step in which every block is dropped.
+    pub always: u64,
+    /// What each block adds to that where it runs.
+    pub blocks: Vec<u64>,
+}
+
+impl StepFlop {
+    /// Returns the FLOP of a step with all gates on.
+    pub fn all_gates(&self) -> f64 {
+        self.blocks.iter().fold(self.always as f64, |sum, &block| sum + block as f64)
+    }
+
+    /// Returns the mean FLOP of steps in which each block runs with the share of `rates`.
+    pub fn at(&self, rates: &[f64]) -> f64 {
+        let left_out = self.blocks.iter().zip(rates).map(|(&block, rate)| (1.0 - rate) * block as f64);
+        self.all_gates() - left_out.sum::<f64>()
+    }
+}
+
 impl Plan {
     /// The dispatches of a step under `gates`, with its update.
     pub fn step_rows(&self, gates: &Gates) -> Vec<DispatchRow> {
@@ -106,17 +131,30 @@ impl Plan {
         self.schedule(gates).iter().chain(&self.schedule_update()).map(|dispatch| dispatch.kernel.cost().flop).sum()
     }
 
-    /// Expected FLOP of a step, over the draws of the gates.
-    pub fn expected_flop(&self) -> f64 {
+    /// Returns the FLOP of a training step, update included, block by block.
+    pub fn flop(&self) -> StepFlop {
         let flop = |templates: &[Template]| templates.iter().map(|template| template.kernel.cost().flop).sum::<f64>();
-        let share = |runs: Runs| match runs {
-            Runs::Always => 1.0,
-            Runs::Kept(block) => self.survival[block],
-            Runs::Dropped(block) => 1.0 - self.survival[block],
-        };
-        let segments = self.segments.iter();
-        segments.map(|part| share(part.runs) * (flop(&part.forward) + flop(&part.backward))).sum::<f64>()
-            + flop(&self.update)
+        let mut always = flop(&self.update);
+        let mut blocks = vec![0.0; self.blocks.len()];
+        for segment in &self.segments {
+            let operations = flop(&segment.forward) + flop(&segment.backward);
+            match segment.runs {
+                Runs::Always => always += operations,
+                Runs::Kept(block) => blocks[block] += operations,
+                // A block that runs adds what it does less what would be done in its place.
+                Runs::Dropped(block) => {
+                    always += operations;
+                    blocks[block] -= operations;
+                }
+            }
+        }
+        // Kernels count in whole operations.
+        StepFlop { always: always as u64, blocks: blocks.into_iter().map(|operations| operations as u64).collect() }
+    }
+
+    /// Returns the expected FLOP of a step, over the draws of the gates.
+    pub fn expected_flop(&self) -> f64 {
+        self.flop().at(&self.survival)
     }
 
     /// Number of blocks expected to survive a step.

@@ -22,7 +22,7 @@ mod options;
 mod peak_memory;
 mod schedule;
 
-pub use cost::{DispatchRow, Pass};
+pub use cost::{DispatchRow, Pass, StepFlop};
 pub use error::{Mend, PlanError};
 pub use estimate::{DEVICE_CLASSES, DeviceClass, Estimate};
 pub use gates::{GateSampling, Gates, InvalidGates, Systematic};

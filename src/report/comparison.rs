@@ -2,10 +2,11 @@
 //! there are several pairs of nets.
 
 use super::chart::number;
-use super::runs::Run;
+use super::nets::NetPair;
+use super::run::Run;
 use super::statistics::estimate::{Estimate, LEVEL};
 use super::statistics::paired::{RUNS_FOR_A_CLAIM, holm, mean_difference};
-use super::study::{Pair, Study};
+use super::study::Study;
 use super::table::{NONE, Table};
 use super::text::{capitalised, p_value, signed};
 
@@ -23,7 +24,7 @@ pub enum Measure {
 
 /// A figure that nets are compared by.
 #[derive(Clone, Copy)]
-pub struct Compared<'a> {
+pub struct ComparedFigure<'a> {
     /// What it is called.
     pub what: &'a str,
     /// How.
@@ -36,7 +37,7 @@ pub struct Compared<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Comparison<'a> {
     /// The nets.
-    pub pair: Pair<'a>,
+    pub pair: NetPair<'a>,
     /// Mean of the differences, or of the ratios (the geometric one); `None` with fewer than two seeds.
     pub estimate: Option<Estimate>,
     /// Its p value, corrected for all comparisons.
@@ -45,7 +46,7 @@ pub struct Comparison<'a> {
     pub seeds: usize,
 }
 
-impl Compared<'_> {
+impl ComparedFigure<'_> {
     /// Of every pair of nets in `study`.
     fn over<'a>(&self, study: &'a Study) -> Vec<Comparison<'a>> {
         let mut comparisons: Vec<Comparison> = study.pairs().into_iter().map(|pair| self.of(pair)).collect();
@@ -56,7 +57,7 @@ impl Compared<'_> {
         comparisons
     }
 
-    fn of<'a>(&self, pair: Pair<'a>) -> Comparison<'a> {
+    fn of<'a>(&self, pair: NetPair<'a>) -> Comparison<'a> {
         let difference = |(baseline, candidate): (&Run, &Run)| {
             let [baseline, candidate] = [(self.figure)(baseline)?, (self.figure)(candidate)?];
             let difference = match self.measure {

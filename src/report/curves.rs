@@ -1,7 +1,7 @@
 //! Curves over the steps of runs, and what the runs of a net make of one together.
 
 use super::chart::{Layer, Stroke};
-use super::runs::{Evaluation, Run};
+use super::run::{Evaluation, Run};
 use super::statistics::smoothing::{SPAN, exponentially_weighted_mean};
 
 /// Figures by step, in the order of the steps.

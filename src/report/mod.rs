@@ -1,32 +1,38 @@
 //! The report: what runs say together, as a page and as figures.
 //!
-//! [`runs`] reads run directories, [`study`] sorts them into nets, `figures` draws them, and `page` puts all on one
-//! page. What is said of differences rests on [`statistics`]: [`claims`] of the variance, `comparison` of all else. A
-//! report is a pure function of the directories' files.
+//! `run_paths` and `run` find and read run directories, `study` sorts the runs into `nets` and these
+//! into pairs, `figures` draws them, and `page` puts all on one page. What is said of differences rests
+//! on [`statistics`]: [`variance`] is about the variance of the accuracy, `comparison` about all else. A
+//! report is a pure function of the directories' files and of the data sets that they name, and it
+//! knows nothing of how a run is made.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 pub mod chart;
-pub mod claims;
 mod comparison;
 mod curves;
+mod data_sets;
+mod error;
 mod figures;
-mod flop;
+mod nets;
 mod page;
 mod png;
-pub mod runs;
+mod run;
+mod run_paths;
 pub mod statistics;
-pub mod study;
+mod study;
 mod table;
 mod text;
+pub mod variance;
 
-pub use runs::ReportError;
+pub use error::ReportError;
 
 use crate::data::DataSet;
 use crate::run_dir::write_durably;
+use data_sets::DataSets;
 use figures::Figure;
-use runs::Run;
+use run::Run;
 use study::Study;
 
 /// Name of the page.
@@ -45,9 +51,10 @@ impl Report {
     /// About the runs that `paths` name: run directories, or folders of them. `known` is a data set that is loaded
     /// already. Errors if there is no run, or if a file of one is not what sdgpu writes.
     pub fn new(paths: &[PathBuf], known: Option<&DataSet>) -> Result<Self, ReportError> {
-        let found = runs::find(paths)?;
-        let runs: Vec<Run> = found.iter().map(|path| Run::read(path)).collect::<Result<_, _>>()?;
-        let study = Study::new(runs, known);
+        let found = run_paths::find(paths)?;
+        let mut data = DataSets::new(known);
+        let runs: Vec<Run> = found.iter().map(|path| Run::read(path, &mut data)).collect::<Result<_, _>>()?;
+        let study = Study::new(runs, data);
         if study.nets.is_empty() {
             let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
             return Err(ReportError::NoSteps(names.join(", ")));

@@ -5,13 +5,15 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::chart::{NARROW, STYLE, WIDE, escape, number};
-use super::comparison::{Compared, Measure};
+use super::comparison::{ComparedFigure, Measure};
 use super::figures::{Drawn, Figure};
-use super::runs::Run;
+use super::nets::NetRuns;
+use super::run::Run;
 use super::statistics::paired::{deviation, mean};
-use super::study::{Net, Study};
+use super::study::Study;
 use super::table::{NONE, Table};
 use super::text::{counted, listed, seeds};
+use crate::run_dir::Summary;
 
 /// What the page looks like around the drawings.
 const PAGE_STYLE: &str = "\
@@ -74,7 +76,7 @@ fn title(study: &Study) -> String {
     let mut archs: Vec<String> = study.runs().map(|run| run.config.settings.arch.clone()).collect();
     let mut known = HashSet::new();
     archs.retain(|arch| known.insert(arch.clone()));
-    let plain = study.nets.iter().any(Net::is_plain);
+    let plain = study.nets.iter().any(NetRuns::is_plain);
     let stochastic = study.nets.iter().any(|net| !net.is_plain());
     let depth = match (plain, stochastic) {
         (true, true) => "with and without stochastic depth",
@@ -112,10 +114,8 @@ fn data_name(source: &str) -> String {
 fn results(html: &mut String, study: &Study) {
     html.push_str("<h2>Results</h2>\n");
     let head = ["net", "seeds", "test accuracy", "test loss", "of the best weights", "blocks run", "time in steps"];
-    let row = |net: &Net| {
-        let each = |figure: &dyn Fn(&crate::run_dir::Summary) -> Option<f64>| {
-            net.each(|run| run.summary.as_ref().and_then(figure))
-        };
+    let row = |net: &NetRuns| {
+        let each = |figure: &dyn Fn(&Summary) -> Option<f64>| net.each(|run| run.summary.as_ref().and_then(figure));
         let spread = |values: Vec<f64>, decimals: usize, unit: &str| match values.is_empty() {
             true => NONE.to_string(),
             false => {
@@ -138,7 +138,7 @@ fn results(html: &mut String, study: &Study) {
     if study.nets.iter().any(|net| net.runs.len() > 1) {
         paragraph(html, "Means and standard deviations over the seeds, of the last weights on all test images.");
     }
-    let compared = Compared {
+    let compared = ComparedFigure {
         what: "test accuracy",
         measure: Measure::Difference("points"),
         figure: &|run| run.summary.as_ref().map(|summary| 100.0 * summary.test.accuracy),
@@ -156,15 +156,16 @@ fn settings(html: &mut String, study: &Study) {
     } else {
         paragraph(html, "The settings in which the nets differ; a dash where a setting means nothing.");
         let head: Vec<String> = [String::from("net")].into_iter().chain(differing.iter().cloned()).collect();
-        let value = |net: &Net, name: &String| {
+        let value = |net: &NetRuns, name: &String| {
             net.settings.get(name).map_or(NONE.into(), |value| match name.as_str() {
                 // The whole checksum says no more.
                 "data-sha256" => value.chars().take(8).collect(),
                 _ => value.clone(),
             })
         };
-        let row =
-            |net: &Net| [net.name.clone()].into_iter().chain(differing.iter().map(|name| value(net, name))).collect();
+        let row = |net: &NetRuns| {
+            [net.name.clone()].into_iter().chain(differing.iter().map(|name| value(net, name))).collect()
+        };
         let by_net = Table { head, rows: study.nets.iter().map(row).collect() };
         // What is longer runs downward.
         table(html, &if differing.len() > study.nets.len() { by_net.transposed("setting") } else { by_net });
@@ -204,27 +205,21 @@ fn draw(html: &mut String, study: &Study, figure: &Figure, number: usize) {
 /// Commands that are named at most.
 const COMMANDS: usize = 3;
 
-/// What made the runs: the commands that are named, which differ in more than seed and folder, and how many there are
-/// besides.
+/// Returns the commands that are named, which differ in more than seed and folder, and the number of
+/// the others.
 fn distinct_commands(study: &Study) -> (Vec<&str>, usize) {
-    let all: Vec<&str> = study.runs().filter_map(|run| run.config.command.as_deref()).collect();
     let (mut named, mut known) = (Vec::new(), HashSet::new());
-    for &command in &all {
-        let mut is_value = false;
-        let rest: Vec<&str> = command
-            .split(' ')
-            .filter(|word| {
-                let is_flag = ["--seed", "--out"].contains(word);
-                let is_apart = is_flag || is_value;
-                is_value = is_flag;
-                !is_apart
-            })
-            .collect();
-        if named.len() < COMMANDS && known.insert(rest) {
+    for run in study.runs() {
+        let rest = || run.facts.arguments.without(&["--seed", "--out"]);
+        if let Some(command) = run.command()
+            && named.len() < COMMANDS
+            && known.insert(rest())
+        {
             named.push(command);
         }
     }
-    let others = all.iter().collect::<HashSet<_>>().len() - named.len();
+    let all: HashSet<&str> = study.runs().filter_map(Run::command).collect();
+    let others = all.len() - named.len();
     (named, others)
 }
 

@@ -33,6 +33,14 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("run_dir", "selftest"),
     ("measure", "selftest"),
     ("selftest", "measure"),
+    // A report knows what run directories say, and how a run is made is none of its business.
+    ("report", "dispatch"),
+    ("report", "kernels"),
+    ("report", "device"),
+    ("report", "plan"),
+    ("report", "train"),
+    ("report", "measure"),
+    ("report", "selftest"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -85,6 +93,14 @@ fn only_the_gpu_device_names_wgpu() {
         for name in ["wgpu", "naga::", "pollster"] {
             assert!(allowed || !code.contains(name), "{} names {name}", path.display());
         }
+    }
+}
+
+/// A library without the command line has no use for them.
+#[test]
+fn only_the_report_names_statrs() {
+    for (path, layer, code) in files() {
+        assert!(layer == "report" || !code.contains("statrs"), "{} names statrs", path.display());
     }
 }
 

@@ -258,6 +258,23 @@ fn expected_flop_is_the_mean_over_draws() {
     assert!(plan.step_flop(&Gates::all(9)) > plan.expected_flop());
 }
 
+/// What is counted block by block is what the lists hold, whichever blocks are dropped.
+#[test]
+fn flop_of_blocks_add_up_to_those_of_a_step() {
+    for (name, size) in [("resnet20", 28), ("resnet18", 32), ("resnet50", 32)] {
+        let plan = named(name, size);
+        let flop = plan.flop();
+        let blocks = plan.blocks.len();
+        let drawn = (1..20).map(|step| Gates::draw(&plan.survival, 7, step));
+        for gates in drawn.chain([Gates::all(blocks), Gates(vec![false; blocks])]) {
+            let rates: Vec<f64> = gates.0.iter().map(|&runs| f64::from(u8::from(runs))).collect();
+            assert_eq!(flop.at(&rates), plan.step_flop(&gates), "{name}: {gates:?}");
+        }
+        assert_eq!(flop.all_gates(), plan.step_flop(&Gates::all(blocks)));
+        assert!(flop.always > 0 && flop.blocks.iter().all(|&block| block > 0), "{flop:?}");
+    }
+}
+
 /// Each block's rate of survival over many draws, per rule, within four standard deviations.
 #[test]
 fn gates_survive_at_their_rate() {

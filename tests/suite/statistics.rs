@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sdgpu::report::claims::{Basis, Claims, Pair};
 use sdgpu::report::statistics::bootstrap::block_length;
 use sdgpu::report::statistics::estimate::Estimate;
 use sdgpu::report::statistics::paired::{holm, mean_difference};
 use sdgpu::report::statistics::smoothing::exponentially_weighted_mean;
-use sdgpu::report::statistics::variance::Sample;
+use sdgpu::report::variance::{Basis, NetPairFindings, PairedTests, Sample};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -155,9 +154,9 @@ fn a_comparison_is_that_of_numpy_scipy_and_arch() {
     let Comparison { images, population, steps, correct, nets, block_length, ratio, difference } = goldens().comparison;
     let accuracies = |test: usize| [0, 1].map(|net| f64::from(correct[net][test]) / images as f64);
     let tests = steps.iter().enumerate().map(|(test, &step)| (step, accuracies(test))).collect();
-    let claims = Claims::of("test accuracy", ["a", "b"], &[Pair { seed: 0, tests }], Sample { images, population })
-        .expect("claims");
-    let [pair] = &claims.pairs[..] else { panic!("one pair") };
+    let tests = [PairedTests { seed: 0, tests }];
+    let findings = NetPairFindings::of("test accuracy", ["a", "b"], &tests, Sample { images, population });
+    let [pair] = &findings.expect("findings").pairs[..] else { panic!("one pair") };
     for (actual, expected) in pair.windows.iter().zip(&nets) {
         assert_eq!(actual.len(), expected.windows.len());
         for (actual, &[accuracy, in_all, sampling]) in actual.iter().zip(&expected.windows) {

@@ -13,7 +13,7 @@ use crate::train::{EvaluateOn, Model, TrainOptions};
 
 mod table;
 
-use table::Net;
+use table::NetSummaries;
 
 /// Trains both nets with each seed, one after the other, and says how they differ.
 pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
@@ -44,7 +44,7 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
 
     let nets = models.map(|model| {
         let of_model = series.results().filter(|(run, _)| run.settings.model == model);
-        Net { name: model.name(), summaries: of_model.map(|(_, summary)| summary.cloned()).collect() }
+        NetSummaries { name: model.name(), summaries: of_model.map(|(_, summary)| summary.cloned()).collect() }
     });
     table::lines(&nets).iter().for_each(|line| console.line(line));
     if !args.run.no_report {

@@ -5,14 +5,14 @@ use crate::report::statistics::paired::{RUNS_FOR_A_CLAIM, deviation, mean, mean_
 use crate::run_dir::Summary;
 
 /// A net's runs, in the order of their seeds.
-pub struct Net {
+pub struct NetSummaries {
     /// What it is called.
     pub name: &'static str,
     /// `None` of a run that did not end well.
     pub summaries: Vec<Option<Summary>>,
 }
 
-impl Net {
+impl NetSummaries {
     fn ended(&self) -> Vec<&Summary> {
         self.summaries.iter().flatten().collect()
     }
@@ -29,7 +29,7 @@ fn percent(shares: &[f64]) -> String {
 }
 
 /// The table of the baseline and the candidate.
-pub fn lines(nets: &[Net; 2]) -> Vec<String> {
+pub fn lines(nets: &[NetSummaries; 2]) -> Vec<String> {
     let heads = ["net", "runs", "test accuracy", "of the best weights", "blocks run", "in steps", "images/s"];
     let row = |cells: [String; 7]| {
         let [name, runs, test, best, blocks, time, speed] = cells;
@@ -57,12 +57,12 @@ pub fn lines(nets: &[Net; 2]) -> Vec<String> {
 }
 
 /// The seeds with which both runs ended well.
-fn pairs(nets: &[Net; 2]) -> Vec<(&Summary, &Summary)> {
+fn pairs(nets: &[NetSummaries; 2]) -> Vec<(&Summary, &Summary)> {
     let pairs = nets[0].summaries.iter().zip(&nets[1].summaries);
     pairs.filter_map(|(baseline, candidate)| Some((baseline.as_ref()?, candidate.as_ref()?))).collect()
 }
 
-fn difference(nets: &[Net; 2]) -> Option<String> {
+fn difference(nets: &[NetSummaries; 2]) -> Option<String> {
     let points =
         |(baseline, candidate): &(&Summary, &Summary)| 100.0 * (candidate.test.accuracy - baseline.test.accuracy);
     let differences: Vec<f64> = pairs(nets).iter().map(points).collect();
@@ -88,7 +88,7 @@ fn difference(nets: &[Net; 2]) -> Option<String> {
     })
 }
 
-fn time_saved(nets: &[Net; 2]) -> Vec<String> {
+fn time_saved(nets: &[NetSummaries; 2]) -> Vec<String> {
     let mut lines = Vec::new();
     let [baseline, candidate] = [0, 1].map(|index| nets[index].name);
     let times: Vec<(f64, f64)> = pairs(nets).iter().map(|pair| (pair.0.step_seconds, pair.1.step_seconds)).collect();
@@ -178,7 +178,10 @@ mod tests {
     fn pairs_are_compared_and_what_did_not_end_is_left_out() {
         let plain = vec![summary(0.9, 10.0, None), summary(0.92, 10.0, None), summary(0.1, 99.0, None)];
         let stochastic = vec![summary(0.91, 8.0, Some(10.0)), summary(0.95, 7.0, Some(10.0)), None];
-        let nets = [Net { name: "resnet", summaries: plain }, Net { name: "stochastic", summaries: stochastic }];
+        let nets = [
+            NetSummaries { name: "resnet", summaries: plain },
+            NetSummaries { name: "stochastic", summaries: stochastic },
+        ];
         let text = lines(&nets).join("\n");
         // Differences of 1 and 3 points: mean 2, Student's half width 12.71.
         let expected = "stochastic - resnet: +2.00 points of test accuracy, 95 % interval -10.71 to +14.71 \
@@ -199,16 +202,16 @@ mod tests {
     #[test]
     fn one_seed_gives_no_conclusion() {
         let nets = [(0.9, "resnet"), (0.8, "stochastic")]
-            .map(|(accuracy, name)| Net { name, summaries: vec![summary(accuracy, 1.0, None)] });
+            .map(|(accuracy, name)| NetSummaries { name, summaries: vec![summary(accuracy, 1.0, None)] });
         let text = lines(&nets).join("\n");
         assert!(text.contains("-10.00 points of test accuracy, with one seed: no interval"), "{text}");
         assert!(text.contains("took 0 % less time than those of resnet (one seed: no interval)"), "{text}");
         let nets = [("resnet", 10.0), ("stochastic", 10.5)]
-            .map(|(name, seconds)| Net { name, summaries: vec![summary(0.9, seconds, Some(10.0))] });
+            .map(|(name, seconds)| NetSummaries { name, summaries: vec![summary(0.9, seconds, Some(10.0))] });
         let text = lines(&nets).join("\n");
         assert!(text.contains("took 5 % more time than those of resnet (one seed: no interval)"), "{text}");
         assert!(text.contains("skipping saved stochastic -5 % (one seed: no interval), -0.5 s of 10.0 s"), "{text}");
-        let none = ["resnet", "stochastic"].map(|name| Net { name, summaries: vec![None] });
+        let none = ["resnet", "stochastic"].map(|name| NetSummaries { name, summaries: vec![None] });
         assert_eq!(lines(&none).len(), 4);
     }
 }

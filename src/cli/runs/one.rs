@@ -18,8 +18,8 @@ use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::{DataSizes, Plan};
 use crate::run_dir::{
-    ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, StoppedRun, read_weights, write_metrics_csv,
-    write_tensorboard,
+    Arguments, ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, RunFacts, StoppedRun, read_weights,
+    write_metrics_csv, write_tensorboard,
 };
 use crate::train::{Checkpoint, CheckpointEvery, Engine, Outcome, Safeguards, TrainError, TrainOptions, Trainer};
 
@@ -37,6 +37,8 @@ pub struct Site<'a> {
     pub tune: TuneArgs,
     /// Threads of the CPU device; 0 for as many as there are cores.
     pub threads: usize,
+    /// Runs that are made at once.
+    pub jobs: usize,
     /// The signal that has asked the command to end, or 0 if something else has.
     pub interrupted: &'a (dyn Fn() -> Option<i32> + Sync),
     /// What is to be typed to go on with a run, which is `RUN` in it.
@@ -164,6 +166,12 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
         device: entry,
         settings: settings.clone(),
         tuning: tuning.clone(),
+        facts: Some(RunFacts {
+            arguments: Arguments::of(arguments()),
+            jobs: site.jobs,
+            training_images: site.data.train.len().checked_sub(settings.validation),
+            flop: Some(planned.flop()),
+        }),
     };
     let (mut run_dir, from, notes) = match begin {
         // Gone again if the run does not start.
@@ -234,6 +242,11 @@ pub fn train_one(job: Job, site: &Site<'_>, display: &mut dyn Display) -> anyhow
     }
 }
 
+/// Returns the command's arguments.
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned())
+}
+
 /// The command as a shell takes it.
 fn typed() -> String {
     let quoted = |argument: String| {
@@ -244,8 +257,7 @@ fn typed() -> String {
             format!("'{}'", argument.replace('\'', r"'\''"))
         }
     };
-    let arguments = std::env::args_os().skip(1).map(|argument| quoted(argument.to_string_lossy().into_owned()));
-    ["sdgpu".to_string()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
+    ["sdgpu".to_string()].into_iter().chain(arguments().map(quoted)).collect::<Vec<_>>().join(" ")
 }
 
 fn initial_weights(init: Option<&Path>, options: &TrainOptions, net: &ResNet) -> anyhow::Result<Weights> {

@@ -124,14 +124,14 @@ impl<'a> Series<'a> {
             backend: self.training.backend,
             tune: self.args.tune,
             threads: self.threads,
+            jobs: *lock(&workers),
             interrupted: &interrupted,
             go_on: "the same command again",
         };
         let work = || {
-            let site = site();
             while interrupted().is_none() {
                 let Some(index) = lock(&queue).pop_front() else { return };
-                match self.train_one(index, &site, &board) {
+                match self.train_one(index, &site(), &board) {
                     Ok(Finished { run, .. }) => lock(&done).push((index, run)),
                     // Others need the memory now: it is tried again when one of them has ended.
                     Err(error) if is_out_of_memory(&error) && *lock(&workers) > 1 => {

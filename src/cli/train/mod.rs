@@ -52,6 +52,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         backend,
         tune: args.run.tune,
         threads: 0,
+        jobs: 1,
         interrupted: &|| signals.came(),
         go_on: "sdgpu train --resume RUN",
     };

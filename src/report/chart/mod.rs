@@ -4,17 +4,19 @@
 //! fits. Shapes carry classes, and [`STYLE`] says what these look like.
 
 mod axis;
-mod cells;
+mod bar_code;
+mod dot_plot;
 mod gallery;
+mod heat_map;
 mod plot;
-mod strips;
 mod svg;
 
 pub use axis::{Axis, number};
-pub use cells::{BarCode, Cell, Cells};
+pub use bar_code::BarCode;
+pub use dot_plot::{DotPlot, Mark, Marker};
 pub use gallery::{Gallery, Picture};
+pub use heat_map::{Cell, HeatMap};
 pub use plot::{Layer, Plot, Point, Stroke};
-pub use strips::{Mark, Shape, Strips};
 pub use svg::escape;
 
 use svg::{Anchor, Coordinate, Svg, text_width};
@@ -68,11 +70,11 @@ pub enum Panel {
     /// Lines, bands and points.
     Plot(Plot),
     /// A heat map or a confusion matrix.
-    Cells(Cells),
+    HeatMap(HeatMap),
     /// Gates, step by step.
     BarCode(BarCode),
     /// Marks on named lines.
-    Strips(Strips),
+    DotPlot(DotPlot),
     /// Pictures.
     Gallery(Gallery),
 }
@@ -81,9 +83,9 @@ impl Panel {
     fn height(&self, width: f64) -> f64 {
         match self {
             Self::Plot(plot) => plot.height(width),
-            Self::Cells(cells) => cells.height(width),
+            Self::HeatMap(map) => map.height(width),
             Self::BarCode(code) => code.height(),
-            Self::Strips(strips) => strips.height(),
+            Self::DotPlot(plot) => plot.height(),
             Self::Gallery(gallery) => gallery.height(width),
         }
     }
@@ -96,9 +98,9 @@ impl Panel {
     fn draw(&self, svg: &mut Svg, width: f64) {
         match self {
             Self::Plot(plot) => plot.draw(svg, width),
-            Self::Cells(cells) => cells.draw(svg, width),
+            Self::HeatMap(map) => map.draw(svg, width),
             Self::BarCode(code) => code.draw(svg, width),
-            Self::Strips(strips) => strips.draw(svg, width),
+            Self::DotPlot(plot) => plot.draw(svg, width),
             Self::Gallery(gallery) => gallery.draw(svg, width),
         }
     }
@@ -123,7 +125,7 @@ pub enum Sign {
     /// A line.
     Line(Stroke),
     /// A mark.
-    Mark(Shape),
+    Mark(Marker),
 }
 
 /// Panels under one legend.
@@ -230,9 +232,9 @@ impl Drawing {
                     };
                     svg.line(&format!("{kind} {class}"), &[(x, middle), (x + 18.0, middle)]);
                 }
-                Sign::Mark(Shape::Dot) => svg.circle(&format!("dot {class}"), (x + 9.0, middle), 4.5),
-                Sign::Mark(Shape::Ring) => svg.circle(&format!("ring {class}"), (x + 9.0, middle), 4.5),
-                Sign::Mark(Shape::Tick) => {
+                Sign::Mark(Marker::Dot) => svg.circle(&format!("dot {class}"), (x + 9.0, middle), 4.5),
+                Sign::Mark(Marker::Ring) => svg.circle(&format!("ring {class}"), (x + 9.0, middle), 4.5),
+                Sign::Mark(Marker::Tick) => {
                     svg.line(&format!("tick {class}"), &[(x + 9.0, middle - 7.0), (x + 9.0, middle + 7.0)]);
                 }
             }

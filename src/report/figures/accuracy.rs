@@ -2,14 +2,15 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
+use super::{Drawn, Figure, csv_cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Layer, Panel, Plot, Point, Stroke};
-use crate::report::comparison::{Compared, Measure};
+use crate::report::comparison::{ComparedFigure, Measure};
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, late_mean, layers, of_evaluations, smooth, spread};
-use crate::report::runs::Run;
-use crate::report::study::{Net, Study};
+use crate::report::nets::NetRuns;
+use crate::report::run::Run;
+use crate::report::study::Study;
 use crate::report::text::listed;
-use crate::train::TrainOptions;
+use crate::run_dir::TrainOptions;
 
 /// Tests on all test images that are drawn.
 const MOST_DOTS: usize = 60;
@@ -23,8 +24,8 @@ fn raw(run: &Run, on_test: bool) -> Curve {
 /// Raw and smoothed accuracy of each net, whole and in the second half of the run.
 pub fn draw(study: &Study) -> Drawn {
     let is_on_test = study.runs().any(|run| run.test_batches.len() > 1);
-    let has_curve = |net: &Net| net.runs.iter().all(|run| raw(run, is_on_test).len() > 1);
-    let (nets, others): (Vec<(usize, &Net)>, Vec<_>) = shown(study).partition(|(_, net)| has_curve(net));
+    let has_curve = |net: &NetRuns| net.runs.iter().all(|run| raw(run, is_on_test).len() > 1);
+    let (nets, others): (Vec<(usize, &NetRuns)>, Vec<_>) = shown(study).partition(|(_, net)| has_curve(net));
     if nets.is_empty() {
         return Err("Accuracy after each step: no net was evaluated on the way more than once.".into());
     }
@@ -65,7 +66,7 @@ pub fn draw(study: &Study) -> Drawn {
             }));
         }
         for (raw, smooth) in sampled(&curves.iter().zip(&smoothed).collect::<Vec<_>>()) {
-            let (name, step, raw) = (cell(&net.name), raw.step, raw.mean);
+            let (name, step, raw) = (csv_cell(&net.name), raw.step, raw.mean);
             let Spread { mean, low, high, .. } = smooth;
             let whole = whole_tests.iter().find(|test| test.step == step);
             let whole = whole.map_or(String::new(), |test| format!("{:.4}", test.mean));
@@ -103,7 +104,7 @@ pub fn draw(study: &Study) -> Drawn {
         let names: Vec<String> = others.iter().map(|(_, net)| net.name.clone()).collect();
         text.push(format!("Not drawn, as not evaluated on {any} more than once: {}.", listed(&names)));
     }
-    let compared = Compared {
+    let compared = ComparedFigure {
         what: "accuracy, mean over the second half of the run",
         measure: Measure::Difference("points"),
         figure: &|run| late_mean(run, &raw(run, is_on_test)),
@@ -121,7 +122,7 @@ pub fn draw(study: &Study) -> Drawn {
 }
 
 /// What all `nets` have in common.
-fn shared<T: PartialEq>(nets: &[(usize, &Net)], of: impl Fn(&TrainOptions) -> T) -> Option<T> {
+fn shared<T: PartialEq>(nets: &[(usize, &NetRuns)], of: impl Fn(&TrainOptions) -> T) -> Option<T> {
     let mut all = nets.iter().map(|(_, net)| of(&net.first().config.settings));
     let first = all.next()?;
     all.all(|other| other == first).then_some(first)

@@ -2,27 +2,47 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, beyond_colours, cell, legend, shown};
+use super::{Drawn, Figure, beyond_colours, csv_cell, legend, shown};
 use crate::report::chart::{
-    Axis, COLOURS, Drawing, Key, Layer, Mark, Panel, Plot, Shape, Sign, Strips, Stroke, number,
+    Axis, COLOURS, DotPlot, Drawing, Key, Layer, Mark, Marker, Panel, Plot, Sign, Stroke, number,
 };
-use crate::report::comparison::{Compared, Measure};
+use crate::report::comparison::{ComparedFigure, Measure};
 use crate::report::curves::{Curve, spread};
-use crate::report::flop::Flop;
-use crate::report::runs::Run;
+use crate::report::nets::NetRuns;
+use crate::report::run::Run;
 use crate::report::statistics::estimate::Estimate;
 use crate::report::statistics::paired::{mean, mean_difference};
-use crate::report::study::{Net, Study};
+use crate::report::study::Study;
 use crate::report::table::{NONE, Table};
 
 /// Windows of the curve of images per second.
 const WINDOWS: usize = 60;
 
+/// FLOP of a training step.
+#[derive(Clone, Copy)]
+struct Flop {
+    /// With all gates on.
+    all_gates: f64,
+    /// Expected over the draws of the gates: the promise.
+    promised: f64,
+    /// By the gates that were drawn.
+    done: f64,
+}
+
+impl Flop {
+    /// Returns the mean over the steps of `run`; `None` if its FLOP are not known.
+    fn of(run: &Run) -> Option<Self> {
+        let flop = run.facts.flop.as_ref()?;
+        let [promised, done] = [run.survival(), run.gates.rates()].map(|rates| flop.at(&rates));
+        Some(Self { all_gates: flop.all_gates(), promised, done })
+    }
+}
+
 /// What a net's steps took.
 struct Cost<'a> {
     series: usize,
-    net: &'a Net,
-    /// Mean over the runs; `None` without the data set.
+    net: &'a NetRuns,
+    /// Mean over the runs; `None` if it is known of none.
     flop: Option<Flop>,
     /// Of each run with a measurement of all gates, its time over what they would have taken.
     shares: Vec<f64>,
@@ -31,8 +51,8 @@ struct Cost<'a> {
 }
 
 impl<'a> Cost<'a> {
-    fn of(study: &Study, series: usize, net: &'a Net) -> Self {
-        let flops: Vec<Flop> = net.runs.iter().filter_map(|run| Flop::of(run, study.data_of(run).ok()?)).collect();
+    fn of(series: usize, net: &'a NetRuns) -> Self {
+        let flops: Vec<Flop> = net.runs.iter().filter_map(Flop::of).collect();
         let average = |figure: fn(&Flop) -> f64| mean(&flops.iter().map(figure).collect::<Vec<_>>());
         let flop = (!flops.is_empty()).then(|| Flop {
             all_gates: average(|flop| flop.all_gates),
@@ -54,15 +74,15 @@ impl<'a> Cost<'a> {
 
     fn marks(&self) -> Vec<Mark> {
         let series = self.series;
-        let mark = |at, shape, interval| Mark { at, interval, shape, series };
+        let mark = |at, marker, interval| Mark { at, interval, marker, series };
         let mut marks = Vec::new();
         if let Some([promised, done]) = self.flop_saved() {
-            marks.extend([mark(promised, Shape::Ring, None), mark(done, Shape::Tick, None)]);
+            marks.extend([mark(promised, Marker::Ring, None), mark(done, Marker::Tick, None)]);
         }
         if let Some(middle) = self.time_saved() {
             let ends = self.shares.iter().map(|&share| saved(share));
             let ends = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
-            marks.push(mark(middle, Shape::Dot, Some(ends)));
+            marks.push(mark(middle, Marker::Dot, Some(ends)));
         }
         marks
     }
@@ -112,13 +132,6 @@ fn saved(share: f64) -> f64 {
     100.0 * (1.0 - share)
 }
 
-/// How many runs were made at once, as its command says.
-fn jobs(run: &Run) -> u32 {
-    let words: Vec<&str> = run.config.command.iter().flat_map(|command| command.split([' ', '='])).collect();
-    let jobs = words.windows(2).find(|words| words[0] == "--jobs").and_then(|words| words[1].parse().ok());
-    jobs.unwrap_or(1)
-}
-
 /// Mean wall time of a training step.
 fn milliseconds(run: &Run) -> Option<f64> {
     let summary = run.summary.as_ref()?;
@@ -127,25 +140,25 @@ fn milliseconds(run: &Run) -> Option<f64> {
 
 /// Shares saved, and images per second along the run.
 pub fn draw(study: &Study) -> Drawn {
-    let costs: Vec<Cost> = study.nets.iter().enumerate().map(|(series, net)| Cost::of(study, series, net)).collect();
+    let costs: Vec<Cost> = study.nets.iter().enumerate().map(|(series, net)| Cost::of(series, net)).collect();
     let mut panels = Vec::new();
-    let strips: Vec<(String, Vec<Mark>)> = costs
+    let rows: Vec<(String, Vec<Mark>)> = costs
         .iter()
         .filter(|cost| !cost.net.is_plain())
         .map(|cost| (cost.net.name.clone(), cost.marks()))
         .filter(|(_, marks)| !marks.is_empty())
         .collect();
     let mut keys = legend(shown(study));
-    let has_strips = !strips.is_empty();
-    if has_strips {
-        let grey = |shape, name: &str| Key { series: 7, sign: Sign::Mark(shape), name: name.into() };
-        keys.push(grey(Shape::Ring, "FLOP promised"));
-        keys.push(grey(Shape::Tick, "FLOP left out"));
-        keys.push(grey(Shape::Dot, "time saved"));
-        panels.push(Panel::Strips(Strips {
+    let has_dots = !rows.is_empty();
+    if has_dots {
+        let grey = |marker, name: &str| Key { series: 7, sign: Sign::Mark(marker), name: name.into() };
+        keys.push(grey(Marker::Ring, "FLOP promised"));
+        keys.push(grey(Marker::Tick, "FLOP left out"));
+        keys.push(grey(Marker::Dot, "time saved"));
+        panels.push(Panel::DotPlot(DotPlot {
             title: "saved by skipping".into(),
             x: Axis::round("share of a step with all gates on (%)"),
-            strips,
+            rows,
         }));
     }
     let layers: Vec<Layer> = costs
@@ -181,8 +194,8 @@ pub fn draw(study: &Study) -> Drawn {
                      is what the drawn gates did. Time saved is held against steps with all gates on, measured along \
                      the same run; its bar reaches from the lowest run to the highest, and where there are several, \
                      the mean is that of ratios (geometric). Stem, head and down-sampling shortcuts always run.";
-    let mut text: Vec<String> = has_strips.then(|| explained.into()).into_iter().collect();
-    if study.runs().any(|run| jobs(run) > 1) {
+    let mut text: Vec<String> = has_dots.then(|| explained.into()).into_iter().collect();
+    if study.runs().any(|run| run.facts.jobs > 1) {
         let sentence = "Several runs were made at once (--jobs): they took from each other, and so no figure of time \
                         here says what skipping saves.";
         text.push(sentence.into());
@@ -194,15 +207,16 @@ pub fn draw(study: &Study) -> Drawn {
         text.push("The runs were made on several devices, which figures of time compare, too.".into());
     }
     text.extend(beyond_colours(study));
-    let compared = Compared { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };
+    let compared = ComparedFigure { what: "time per training step", measure: Measure::Ratio, figure: &milliseconds };
     let (sentences, compared) = compared.tell(study);
     text.extend(sentences);
-    if let Some(reason) = study.runs().find_map(|run| study.data_of(run).err()) {
+    let mut uncounted = study.runs().filter(|run| run.facts.flop.is_none());
+    if let Some(reason) = uncounted.find_map(|run| study.data_of(run).err()) {
         text.push(format!("Operations could not be counted for all runs: {reason}."));
     }
     Ok(Figure {
         name: "cost",
-        title: match has_strips {
+        title: match has_dots {
             true => "Time and FLOP saved by skipping, against the promise".into(),
             false => "Training images per second".into(),
         },
@@ -214,7 +228,7 @@ pub fn draw(study: &Study) -> Drawn {
 }
 
 /// Training images per second in windows along the run, mean over the runs.
-fn speed(net: &Net) -> Vec<(f64, f64)> {
+fn speed(net: &NetRuns) -> Vec<(f64, f64)> {
     let clock = |run: &Run| -> Curve { run.steps.iter().map(|step| (step.step, step.clock)).collect() };
     let clocks = spread(&net.runs.iter().map(clock).collect::<Vec<_>>());
     let batch = f64::from(net.first().config.settings.batch_size);
@@ -231,7 +245,7 @@ fn speed(net: &Net) -> Vec<(f64, f64)> {
 fn csv(costs: &[Cost]) -> String {
     let mut text = "net,figure,step,value\n".to_string();
     for cost in costs {
-        let name = cell(&cost.net.name);
+        let name = csv_cell(&cost.net.name);
         if let Some(Flop { all_gates, promised, done }) = cost.flop {
             for (figure, value) in [("all gates", all_gates), ("promised", promised), ("done", done)] {
                 let _ = writeln!(text, "{name},FLOP a step: {figure},,{value:.0}");

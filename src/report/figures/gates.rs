@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::{Drawn, Figure, beyond_colours, cell, legend, shown};
+use super::{Drawn, Figure, beyond_colours, csv_cell, legend, shown};
 use crate::report::chart::{Axis, BarCode, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
-use crate::report::study::{Net, Study};
+use crate::report::nets::NetRuns;
+use crate::report::study::Study;
 use crate::report::table::Table;
 use crate::report::text::listed;
 
@@ -18,11 +19,11 @@ const SPREAD: f64 = 0.6;
 
 /// A bar code of each net with stochastic depth, and the empirical against the intended survival rate.
 pub fn draw(study: &Study) -> Drawn {
-    let nets: Vec<(usize, &Net)> = study.nets.iter().enumerate().filter(|(_, net)| !net.is_plain()).collect();
+    let nets: Vec<(usize, &NetRuns)> = study.nets.iter().enumerate().filter(|(_, net)| !net.is_plain()).collect();
     if nets.is_empty() {
         return Err("Gates: every block of every net ran in every step.".into());
     }
-    let drawn: Vec<(usize, &Net)> = shown(study).filter(|(_, net)| !net.is_plain()).collect();
+    let drawn: Vec<(usize, &NetRuns)> = shown(study).filter(|(_, net)| !net.is_plain()).collect();
     let mut panels = Vec::new();
     for &(series, net) in drawn.iter().take(BAR_CODES) {
         let run = net.first();
@@ -59,7 +60,7 @@ pub fn draw(study: &Study) -> Drawn {
                 interval: Some((percent(low), percent(high))),
             });
             let Rate { intended, ran, steps } = rate;
-            let _ = writeln!(csv, "{},{block},{intended:.6},{ran},{steps},{low:.6},{high:.6}", cell(&net.name));
+            let _ = writeln!(csv, "{},{block},{intended:.6},{ran},{steps},{low:.6},{high:.6}", csv_cell(&net.name));
         }
         let line = (1u32..).zip(&rates).map(|(block, rate)| (block.into(), 100.0 * rate.intended)).collect();
         if place.is_some() {
@@ -79,7 +80,7 @@ pub fn draw(study: &Study) -> Drawn {
     let mut keys = legend(drawn.iter().copied());
     let grey = |sign, name: &str| Key { series: 7, sign, name: name.into() };
     keys.push(grey(Sign::Line(Stroke::Dashed), "intended"));
-    keys.push(grey(Sign::Mark(crate::report::chart::Shape::Dot), "empirical, with its interval"));
+    keys.push(grey(Sign::Mark(crate::report::chart::Marker::Dot), "empirical, with its interval"));
     if nets.len() > BAR_CODES {
         text.push(format!("Of {} nets, the first {BAR_CODES} have their bar codes drawn.", nets.len()));
     }
@@ -106,7 +107,7 @@ struct Rate {
 
 impl Rate {
     /// Of each block of `net`.
-    fn of(net: &Net) -> Vec<Self> {
+    fn of(net: &NetRuns) -> Vec<Self> {
         let steps = net.runs.iter().map(|run| run.gates.steps).sum();
         let rate = |(block, &intended): (usize, &f64)| {
             let ran = net.runs.iter().filter_map(|run| run.gates.ran.get(block)).sum();
@@ -139,7 +140,7 @@ fn simultaneous_quantile(count: usize) -> f64 {
 }
 
 /// A row about the blocks of `net` together.
-fn verdict(net: &Net, rates: &[Rate], z: f64) -> [String; 6] {
+fn verdict(net: &NetRuns, rates: &[Rate], z: f64) -> [String; 6] {
     let outside: Vec<String> = (1..)
         .zip(rates)
         .filter(|(_, rate)| !rate.is_as_intended(z))

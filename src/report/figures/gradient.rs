@@ -2,12 +2,13 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
+use super::{Drawn, Figure, csv_cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Panel, Plot, Stroke};
-use crate::report::comparison::{Compared, Measure};
+use crate::report::comparison::{ComparedFigure, Measure};
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, late_mean, layers, smooth, spread};
-use crate::report::runs::Run;
-use crate::report::study::{Net, Study};
+use crate::report::nets::NetRuns;
+use crate::report::run::Run;
+use crate::report::study::Study;
 use crate::report::text::listed;
 
 fn raw(run: &Run) -> Curve {
@@ -17,8 +18,8 @@ fn raw(run: &Run) -> Curve {
 
 /// Raw and smoothed, on a logarithmic axis.
 pub fn draw(study: &Study) -> Drawn {
-    let recorded = |net: &Net| net.runs.iter().all(|run| raw(run).len() > 1);
-    let nets: Vec<(usize, &Net)> = shown(study).filter(|(_, net)| recorded(net)).collect();
+    let recorded = |net: &NetRuns| net.runs.iter().all(|run| raw(run).len() > 1);
+    let nets: Vec<(usize, &NetRuns)> = shown(study).filter(|(_, net)| recorded(net)).collect();
     if nets.is_empty() {
         return Err("Gradient of the first convolution: it was not recorded (--record gradients).".into());
     }
@@ -32,12 +33,12 @@ pub fn draw(study: &Study) -> Drawn {
         faint.extend(layers(series, Stroke::Faint, &curves, runs, |step| step as f64));
         strong.extend(layers(series, Stroke::Strong, &smoothed, runs, |step| step as f64));
         for (raw, Spread { step, mean, low, high }) in sampled(&curves.iter().zip(&smoothed).collect::<Vec<_>>()) {
-            let name = cell(&net.name);
+            let name = csv_cell(&net.name);
             let _ = writeln!(csv, "{name},{step},{:e},{mean:e},{low:e},{high:e}", raw.mean);
         }
     }
     faint.extend(strong);
-    let compared = Compared {
+    let compared = ComparedFigure {
         what: "gradient of the first convolution, mean over the second half of the run",
         measure: Measure::Ratio,
         figure: &|run| late_mean(run, &raw(run)),

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell, legend, lines_and_bands, sampled, shown};
+use super::{Drawn, Figure, csv_cell, legend, lines_and_bands, sampled, shown};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
 use crate::report::curves::{Curve, LEAST_TO_SMOOTH, Spread, layers, of_evaluations, smooth, spread};
-use crate::report::runs::{Evaluation, Run};
-use crate::report::study::{Net, Study};
+use crate::report::nets::NetRuns;
+use crate::report::run::{Evaluation, Run};
+use crate::report::study::Study;
 use crate::report::text::listed;
 
 /// The evaluations of a kind.
@@ -23,18 +24,18 @@ const KINDS: [Kind; 3] = [
 ];
 
 /// Where the steps of a net lie on an axis.
-struct Place<'a> {
+struct StepAxes<'a> {
     /// Steps in an epoch, if all nets' x is to be epochs.
     epoch: Option<f64>,
     /// Mean wall time by step, in units of the axis.
     clock: Curve,
-    net: &'a Net,
+    net: &'a NetRuns,
 }
 
 /// Losses and errors of each net.
 pub fn draw(study: &Study) -> Drawn {
-    let nets: Vec<(usize, &Net)> = shown(study).collect();
-    let has = |kind: &Kind, net: &Net| net.runs.iter().all(|run| (kind.of)(run).len() > 1);
+    let nets: Vec<(usize, &NetRuns)> = shown(study).collect();
+    let has = |kind: &Kind, net: &NetRuns| net.runs.iter().all(|run| (kind.of)(run).len() > 1);
     let count = |kind: &Kind| nets.iter().filter(|(_, net)| has(kind, net)).count();
     // The one that most nets have; of equals the first.
     let kind = KINDS.iter().rev().max_by_key(|kind| count(kind)).filter(|kind| count(kind) > 0);
@@ -50,7 +51,7 @@ pub fn draw(study: &Study) -> Drawn {
     for &(series, net) in &nets {
         let clocks: Vec<Curve> =
             net.runs.iter().map(|run| run.steps.iter().map(|step| (step.step, step.clock)).collect()).collect();
-        let place = Place {
+        let steps = StepAxes {
             epoch: net.first().steps_per_epoch().filter(|_| by_epoch).map(|steps| steps as f64),
             clock: spread(&clocks).iter().map(|spread| (spread.step, spread.mean / seconds)).collect(),
             net,
@@ -58,17 +59,17 @@ pub fn draw(study: &Study) -> Drawn {
         let training: Vec<Curve> = net.runs.iter().map(|run| smooth(&run.training_loss())).collect();
         let training = spread(&training);
         let stroke = if kind.is_some() { Stroke::Dashed } else { Stroke::Strong };
-        place.add(&mut panels[..2], series, stroke, &training);
-        place.write(&mut csv, "training loss", &training, seconds);
+        steps.add(&mut panels[..2], series, stroke, &training);
+        steps.write(&mut csv, "training loss", &training, seconds);
         if let Some(kind) = kind.filter(|kind| has(kind, net)) {
             let of = |figure: fn(&Evaluation) -> f64| {
                 spread(&net.runs.iter().map(|run| of_evaluations((kind.of)(run), figure)).collect::<Vec<_>>())
             };
             let (loss, error) = (of(|test| test.loss), of(|test| 100.0 * (1.0 - test.accuracy)));
-            place.add(&mut panels[..2], series, Stroke::Strong, &loss);
-            place.add(&mut panels[2..], series, Stroke::Strong, &error);
-            place.write(&mut csv, &format!("{} loss", kind.name), &loss, seconds);
-            place.write(&mut csv, &format!("{} error in %", kind.name), &error, seconds);
+            steps.add(&mut panels[..2], series, Stroke::Strong, &loss);
+            steps.add(&mut panels[2..], series, Stroke::Strong, &error);
+            steps.write(&mut csv, &format!("{} loss", kind.name), &loss, seconds);
+            steps.write(&mut csv, &format!("{} error in %", kind.name), &error, seconds);
         }
     }
     let [by_step, by_time] = [
@@ -91,7 +92,7 @@ pub fn draw(study: &Study) -> Drawn {
     } else {
         text.push("No net was evaluated on the way more than once, so only the training loss is drawn.".into());
     }
-    let lacks = |net: &Net| kind.is_some_and(|kind| !has(kind, net));
+    let lacks = |net: &NetRuns| kind.is_some_and(|kind| !has(kind, net));
     let without: Vec<String> = nets.iter().filter(|(_, net)| lacks(net)).map(|(_, net)| net.name.clone()).collect();
     if !without.is_empty() {
         let name = kind.map_or("", |kind| kind.name);
@@ -118,10 +119,10 @@ pub fn draw(study: &Study) -> Drawn {
     })
 }
 
-impl Place<'_> {
+impl StepAxes<'_> {
     fn time(&self, step: u64) -> f64 {
-        let place = self.clock.binary_search_by_key(&step, |(step, _)| *step);
-        place.map_or(f64::NAN, |place| self.clock[place].1)
+        let index = self.clock.binary_search_by_key(&step, |(step, _)| *step);
+        index.map_or(f64::NAN, |index| self.clock[index].1)
     }
 
     /// Adds `spreads` to a panel by steps and to one by wall time.
@@ -135,7 +136,8 @@ impl Place<'_> {
     fn write(&self, csv: &mut String, curve: &str, spreads: &[Spread], seconds: f64) {
         for Spread { step, mean, low, high } in sampled(spreads) {
             let clock = seconds * self.time(*step);
-            let _ = writeln!(csv, "{},{curve},{step},{clock:.3},{mean:.6},{low:.6},{high:.6}", cell(&self.net.name));
+            let _ =
+                writeln!(csv, "{},{curve},{step},{clock:.3},{mean:.6},{low:.6},{high:.6}", csv_cell(&self.net.name));
         }
     }
 }

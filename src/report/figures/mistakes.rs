@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell};
-use crate::report::chart::{Cell, Cells, Drawing, Gallery, Key, Panel, Picture, Sign, number};
+use super::{Drawn, Figure, csv_cell};
+use crate::report::chart::{Cell, Drawing, Gallery, HeatMap, Key, Panel, Picture, Sign, number};
+use crate::report::nets::NetRuns;
 use crate::report::png;
-use crate::report::runs::Run;
-use crate::report::study::{Net, Study};
+use crate::report::run::Run;
+use crate::report::study::Study;
 use crate::report::text::{counted, listed};
-use crate::train::Prediction;
+use crate::run_dir::Prediction;
 
 /// Nets that are drawn.
 const NETS: usize = 4;
@@ -19,8 +20,8 @@ const CLASSES: usize = 20;
 
 /// A confusion matrix and some pictures of each net.
 pub fn draw(study: &Study) -> Drawn {
-    let has = |net: &&Net| net.runs.iter().any(|run| !run.predictions.is_empty());
-    let nets: Vec<&Net> = study.nets.iter().filter(has).take(NETS).collect();
+    let has = |net: &&NetRuns| net.runs.iter().any(|run| !run.predictions.is_empty());
+    let nets: Vec<&NetRuns> = study.nets.iter().filter(has).take(NETS).collect();
     if nets.is_empty() {
         return Err("Mistakes: no run has ended, so there are no predictions.".into());
     }
@@ -30,11 +31,11 @@ pub fn draw(study: &Study) -> Drawn {
         let matrix = Matrix::of(net);
         for (label, row) in matrix.means.iter().enumerate() {
             for (predicted, images) in row.iter().enumerate().filter(|(_, images)| **images > 0.0) {
-                let _ = writeln!(csv, "{},{label},{predicted},{images:.2}", cell(&net.name));
+                let _ = writeln!(csv, "{},{label},{predicted},{images:.2}", csv_cell(&net.name));
             }
         }
         if matrix.means.len() <= CLASSES {
-            panels.push(Panel::Cells(matrix.cells(net)));
+            panels.push(Panel::HeatMap(matrix.cells(net)));
         } else {
             text.push(format!("{}: a matrix of {} classes is in the CSV alone.", net.name, matrix.means.len()));
         }
@@ -77,7 +78,7 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn of(net: &Net) -> Self {
+    fn of(net: &NetRuns) -> Self {
         let tested: Vec<&Run> = net.runs.iter().filter(|run| !run.predictions.is_empty()).collect();
         let all = || tested.iter().flat_map(|run| &run.predictions);
         let classes = all().map(|prediction| prediction.label.max(prediction.predicted)).max().unwrap_or(0);
@@ -88,7 +89,7 @@ impl Matrix {
         Self { means, runs: tested.len() }
     }
 
-    fn cells(&self, net: &Net) -> Cells {
+    fn cells(&self, net: &NetRuns) -> HeatMap {
         let wrong =
             |(label, predicted): (usize, usize)| if label == predicted { 0.0 } else { self.means[label][predicted] };
         let classes = self.means.len();
@@ -106,7 +107,7 @@ impl Matrix {
             };
             row.iter().enumerate().map(cell).collect()
         };
-        Cells {
+        HeatMap {
             title: format!("{}, {}", net.name, counted(self.runs, "seed", "seeds")),
             columns: "taken for".into(),
             rows: "what it is".into(),
@@ -118,7 +119,7 @@ impl Matrix {
 }
 
 /// The surest mistakes of `run`.
-fn gallery(study: &Study, net: &Net, run: &Run) -> Result<Gallery, String> {
+fn gallery(study: &Study, net: &NetRuns, run: &Run) -> Result<Gallery, String> {
     let data = study.data_of(run)?;
     let mut wrong: Vec<&Prediction> =
         run.predictions.iter().filter(|prediction| prediction.label != prediction.predicted).collect();

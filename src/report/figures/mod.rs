@@ -7,12 +7,13 @@ mod gradient;
 mod learning;
 mod mistakes;
 mod survival;
-mod variance;
 
 use super::chart::{COLOURS, Drawing, Key, Sign};
-use super::study::{Net, Study};
+use super::nets::NetRuns;
+use super::study::Study;
 use super::table::Table;
 use super::text::{counted, listed};
+use super::variance;
 
 /// A figure.
 #[derive(Clone, Debug)]
@@ -42,7 +43,7 @@ pub fn all(study: &Study) -> Vec<Drawn> {
     let makers: [fn(&Study) -> Drawn; 8] = [
         accuracy::draw,
         learning::draw,
-        variance::draw,
+        variance::figure::draw,
         gates::draw,
         gradient::draw,
         survival::draw,
@@ -53,12 +54,12 @@ pub fn all(study: &Study) -> Vec<Drawn> {
 }
 
 /// The nets that a figure has colours for, with their series.
-fn shown(study: &Study) -> impl Iterator<Item = (usize, &Net)> {
+fn shown(study: &Study) -> impl Iterator<Item = (usize, &NetRuns)> {
     study.nets.iter().enumerate().take(COLOURS)
 }
 
 /// A colour for each of `nets`, where there are several.
-fn legend<'a>(nets: impl Iterator<Item = (usize, &'a Net)>) -> Vec<Key> {
+pub fn legend<'a>(nets: impl Iterator<Item = (usize, &'a NetRuns)>) -> Vec<Key> {
     let keys: Vec<Key> = nets.map(|(series, net)| Key { series, sign: Sign::Swatch, name: net.name.clone() }).collect();
     if keys.len() > 1 { keys } else { Vec::new() }
 }
@@ -94,7 +95,7 @@ fn sampled<T>(items: &[T]) -> impl Iterator<Item = &T> {
 }
 
 /// `text` as a cell of a CSV file (RFC 4180).
-fn cell(text: &str) -> String {
+pub fn csv_cell(text: &str) -> String {
     let is_plain = !text.contains([',', '"', '\n']);
     if is_plain { text.to_string() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }

@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell};
+use super::{Drawn, Figure, csv_cell};
 use crate::model::survival::Rule;
-use crate::report::chart::{Axis, Cell, Cells, Drawing, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
+use crate::report::chart::{Axis, Cell, Drawing, HeatMap, Key, Layer, Panel, Plot, Point, Sign, Stroke, number};
+use crate::report::nets::{NetRuns, OF_STOCHASTIC_DEPTH};
 use crate::report::statistics::paired::mean;
-use crate::report::study::{Net, OF_STOCHASTIC_DEPTH, Study};
+use crate::report::study::Study;
 use crate::report::text::listed;
 
 /// A net as a cell of a sweep.
 struct Swept<'a> {
-    net: &'a Net,
+    net: &'a NetRuns,
     arch: &'a str,
     /// `None` where every block survives, whatever the rule.
     rule: Option<Rule>,
@@ -22,7 +23,7 @@ struct Swept<'a> {
 }
 
 impl<'a> Swept<'a> {
-    fn of(net: &'a Net) -> Option<Self> {
+    fn of(net: &'a NetRuns) -> Option<Self> {
         let (rule, last) = net.rule();
         let errors = net.each(|run| run.summary.as_ref().map(|summary| 100.0 * (1.0 - summary.test.accuracy)));
         let arch = &net.first().config.settings.arch;
@@ -80,7 +81,7 @@ pub fn draw(study: &Study) -> Drawn {
     }
     let mut panels: Vec<Panel> = archs.iter().map(|arch| against_last(&swept, arch, &rules)).collect();
     if archs.len() > 1 || rules.len() > 1 {
-        panels.push(Panel::Cells(heat_map(&swept, &archs, &rules, &lasts)));
+        panels.push(Panel::HeatMap(heat_map(&swept, &archs, &rules, &lasts)));
     }
     let keys = rules.iter().enumerate().map(|(series, rule)| Key {
         series: SERIES[series % SERIES.len()],
@@ -98,7 +99,7 @@ pub fn draw(study: &Study) -> Drawn {
         }
         .to_string(),
     ];
-    let is_swept = |net: &&Net| swept.iter().any(|swept| std::ptr::eq(swept.net, *net));
+    let is_swept = |net: &&NetRuns| swept.iter().any(|swept| std::ptr::eq(swept.net, *net));
     let others: Vec<String> = study.nets.iter().filter(|net| !is_swept(net)).map(|net| net.name.clone()).collect();
     if !others.is_empty() {
         text.push(format!("Not drawn, as it has not ended or differs in other settings: {}.", listed(&others)));
@@ -147,7 +148,7 @@ fn against_last(swept: &[Swept], arch: &str, rules: &[Rule]) -> Panel {
 }
 
 /// Mean error by net and rule, downward, and p_L; the darker, the higher.
-fn heat_map(swept: &[Swept], archs: &[&str], rules: &[Rule], lasts: &[f64]) -> Cells {
+fn heat_map(swept: &[Swept], archs: &[&str], rules: &[Rule], lasts: &[f64]) -> HeatMap {
     let means = swept.iter().map(|cell| mean(&cell.errors));
     let (least, most) = means.fold((f64::INFINITY, 0f64), |(least, most), error| (least.min(error), most.max(error)));
     let rows: Vec<(&str, Rule)> = archs.iter().flat_map(|&arch| rules.iter().map(move |&rule| (arch, rule))).collect();
@@ -162,7 +163,7 @@ fn heat_map(swept: &[Swept], archs: &[&str], rules: &[Rule], lasts: &[f64]) -> C
         (1, _) => rule.name().to_string(),
         _ => format!("{arch} {}", rule.name()),
     };
-    Cells {
+    HeatMap {
         title: "mean test error (%)".into(),
         columns: "p_L".into(),
         rows: String::new(),
@@ -179,7 +180,7 @@ fn csv(swept: &[Swept]) -> String {
         for run in &of.net.runs {
             if let Some(summary) = &run.summary {
                 let error = 100.0 * (1.0 - summary.test.accuracy);
-                let (name, arch, last) = (cell(&of.net.name), of.arch, of.last);
+                let (name, arch, last) = (csv_cell(&of.net.name), of.arch, of.last);
                 let _ = writeln!(text, "{name},{arch},{rule},{last},{},{error:.4}", run.seed());
             }
         }

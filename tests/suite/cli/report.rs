@@ -41,6 +41,29 @@ fn commands_leave_the_report_that_the_command_writes() {
     assert!(workspace.text("two/report.html").contains("2 runs of 2 nets"));
 }
 
+/// A run of an older version, which did not write them, gets the same page.
+#[test]
+fn runs_write_the_facts_that_are_told_of_older_ones() {
+    let workspace = Workspace::with_tiny();
+    let sweep = "sweep --arch resnet8 --data tiny --device cpu --batch-size 8 --steps 3 --survival-last .5,.8 --jobs 2";
+    workspace.sdgpu(&format!("{sweep} --out s --quiet"));
+    let page = workspace.text("s/report.html");
+    for expected in ["Several runs were made at once", "FLOP saved, promised"] {
+        assert!(page.contains(expected), "expected: {expected}\n{page}");
+    }
+    for run in ["s/resnet8-linear-0.5-seed0", "s/resnet8-linear-0.8-seed0"] {
+        let file = format!("{run}/config.toml");
+        let config = workspace.text(&file);
+        let (older, facts) = config.split_once("\n[facts]\n").expect("facts at the end");
+        for expected in ["jobs = 2\n", "[\"--survival-last\", \".5,.8\"]", "training-images = ", "always = "] {
+            assert!(facts.contains(expected), "expected: {expected}\n{facts}");
+        }
+        fs::write(workspace.path(&file), format!("{older}\n")).unwrap();
+    }
+    workspace.sdgpu("report s");
+    assert_eq!(workspace.text("s/report.html"), page);
+}
+
 #[test]
 fn a_report_can_be_declined() {
     let workspace = Workspace::with_tiny();

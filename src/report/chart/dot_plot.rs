@@ -6,7 +6,7 @@ use super::{MUTED, series_class};
 
 /// How a mark looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum Marker {
     /// What was measured.
     Dot,
     /// What was promised.
@@ -15,7 +15,7 @@ pub enum Shape {
     Tick,
 }
 
-/// A mark on a strip.
+/// A mark on a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     /// Where.
@@ -23,33 +23,33 @@ pub struct Mark {
     /// From where to where, if there is an interval.
     pub interval: Option<(f64, f64)>,
     /// How it looks.
-    pub shape: Shape,
+    pub marker: Marker,
     /// In which colour.
     pub series: usize,
 }
 
-/// Strips above one axis.
+/// DotPlot above one axis.
 #[derive(Clone, Debug)]
-pub struct Strips {
+pub struct DotPlot {
     /// Above them; may be empty.
     pub title: String,
-    /// Of all strips.
+    /// Of all rows.
     pub x: Axis,
     /// Name and marks of each.
-    pub strips: Vec<(String, Vec<Mark>)>,
+    pub rows: Vec<(String, Vec<Mark>)>,
 }
 
 const HEAD: f64 = 24.0;
 const FOOT: f64 = 40.0;
-/// Of a strip, its name included.
-const STRIP: f64 = 38.0;
+/// Height of a row, its name included.
+const ROW: f64 = 38.0;
 /// Space on both sides.
 const SIDE: f64 = 16.0;
 
-impl Strips {
+impl DotPlot {
     /// Height at any width.
     pub fn height(&self) -> f64 {
-        HEAD + FOOT + STRIP * self.strips.len() as f64
+        HEAD + FOOT + ROW * self.rows.len() as f64
     }
 
     /// Draws them `width` wide.
@@ -61,14 +61,14 @@ impl Strips {
             let (low, high) = mark.interval.unwrap_or((mark.at, mark.at));
             [low, mark.at, high]
         };
-        let values = self.strips.iter().flat_map(|(_, marks)| marks.iter().flat_map(ends));
+        let values = self.rows.iter().flat_map(|(_, marks)| marks.iter().flat_map(ends));
         let Some(axis) = self.x.fit(values, if width > 400.0 { 7 } else { 4 }) else {
             svg.text((0.0, HEAD + 14.0), Anchor::Start, MUTED, "nothing to show");
             return;
         };
         let (left, right) = (SIDE, width - SIDE);
         let across = |value: f64| axis.share(value).map(|share| left + share * (right - left));
-        let bottom = HEAD + STRIP * self.strips.len() as f64;
+        let bottom = HEAD + ROW * self.rows.len() as f64;
         for (value, name) in &axis.ticks {
             let Some(x) = across(*value) else { continue };
             svg.line("grid", &[(x, HEAD), (x, bottom)]);
@@ -76,8 +76,8 @@ impl Strips {
         }
         svg.line("axis", &[(left, bottom), (right, bottom)]);
         svg.text((right, bottom + 34.0), Anchor::End, MUTED, &self.x.label);
-        for (index, (name, marks)) in self.strips.iter().enumerate() {
-            let top = HEAD + STRIP * index as f64;
+        for (index, (name, marks)) in self.rows.iter().enumerate() {
+            let top = HEAD + ROW * index as f64;
             let y = top + 26.0;
             svg.text((left, top + 13.0), Anchor::Start, "halo", name);
             svg.line("grid", &[(left, y), (right, y)]);
@@ -88,10 +88,10 @@ impl Strips {
                     svg.line(&format!("whisker {class}"), &[(low, y), (high, y)]);
                 }
                 let Some(x) = across(mark.at) else { continue };
-                match mark.shape {
-                    Shape::Dot => svg.circle(&format!("dot {class}"), (x, y), 4.5),
-                    Shape::Ring => svg.circle(&format!("ring {class}"), (x, y), 4.5),
-                    Shape::Tick => svg.line(&format!("tick {class}"), &[(x, y - 7.0), (x, y + 7.0)]),
+                match mark.marker {
+                    Marker::Dot => svg.circle(&format!("dot {class}"), (x, y), 4.5),
+                    Marker::Ring => svg.circle(&format!("ring {class}"), (x, y), 4.5),
+                    Marker::Tick => svg.line(&format!("tick {class}"), &[(x, y - 7.0), (x, y + 7.0)]),
                 }
             }
         }

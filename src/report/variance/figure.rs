@@ -1,16 +1,16 @@
-//! The variance of the accuracy over the run, and the notebook's two claims about it.
+//! The figure: the variance of the accuracy over the run, and what it says of the notebook's two claims.
 
 use std::fmt::Write;
 
-use super::{Drawn, Figure, cell, legend};
+use super::findings::{Basis, NetPairFindings, SeedFindings};
+use super::judged_pair::JudgedPair;
+use super::windows::{Variance, Window};
 use crate::report::chart::{Axis, Drawing, Key, Layer, Panel, Plot, Sign, Stroke};
-use crate::report::claims::{self, Basis, Claims, PairFindings};
 use crate::report::curves::{Spread, layers, spread};
-use crate::report::runs::{Evaluation, Run};
-use crate::report::statistics::variance::{Sample, Variance, Window};
-use crate::report::study::{Net, Pair, Study};
+use crate::report::figures::{Drawn, Figure, csv_cell, legend};
+use crate::report::nets::NetRuns;
+use crate::report::study::Study;
 use crate::report::text::typeset;
-use crate::train::EvaluateOn;
 
 /// Pairs of nets that are looked at.
 const PAIRS: usize = 3;
@@ -22,7 +22,7 @@ pub fn draw(study: &Study) -> Drawn {
     let pairs = study.pairs();
     let (mut judged, mut text, mut unjudged) = (Vec::new(), Vec::new(), Vec::new());
     for pair in pairs.iter().take(PAIRS) {
-        match Judged::of(pair) {
+        match JudgedPair::of(pair) {
             Ok(found) => judged.push(found),
             Err(reason) => unjudged.push(format!("{} against {}: {reason}", pair.candidate.name, pair.baseline.name)),
         }
@@ -31,8 +31,8 @@ pub fn draw(study: &Study) -> Drawn {
         let reason = unjudged.first().map_or("no two nets can be compared", String::as_str);
         return Err(format!("Variance of the accuracy: {reason}."));
     }
-    let all = judged.iter_mut().flat_map(|judged| std::iter::once(&mut judged.claims).chain(&mut judged.whole));
-    Claims::correct_together(all);
+    let all = judged.iter_mut().flat_map(|judged| std::iter::once(&mut judged.findings).chain(&mut judged.whole));
+    NetPairFindings::correct_together(all);
 
     let nets = nets(study, &judged);
     let is_of_draws = nets.iter().flat_map(|net| &net.found).any(|found| found.findings.is_of_draws());
@@ -48,14 +48,14 @@ pub fn draw(study: &Study) -> Drawn {
         method += " Bands reach from the lowest run to the highest.";
     }
     text.push(method);
-    for Judged { claims, whole, .. } in &judged {
+    for JudgedPair { findings, whole, .. } in &judged {
         text.extend(
-            claims.answers().map(|answer| typeset(&format!("{} {}", answer.question, answer.sentences.join(" ")))),
+            findings.answers().map(|answer| typeset(&format!("{} {}", answer.question, answer.sentences.join(" ")))),
         );
         if let Some(whole) = whole {
             let answers = whole.answers().map(|answer| answer.sentences.join(" "));
-            text.push(typeset(&format!("Tested on all test images instead: {}", answers.join(" "))));
-        } else if claims.pairs.iter().any(|pair| pair.findings.is_of_draws()) {
+            text.push(typeset(&format!("TestedOn on all test images instead: {}", answers.join(" "))));
+        } else if findings.pairs.iter().any(|pair| pair.findings.is_of_draws()) {
             text.push("There are too few tests on all test images (--test-every) to ask them the same.".into());
         }
     }
@@ -63,7 +63,7 @@ pub fn draw(study: &Study) -> Drawn {
     if pairs.len() > PAIRS {
         text.push(format!("Of {} pairs of nets, only the first {PAIRS} are looked at.", pairs.len()));
     }
-    let mut accuracies: Vec<&str> = judged.iter().map(|judged| judged.claims.accuracy.as_str()).collect();
+    let mut accuracies: Vec<&str> = judged.iter().map(|judged| judged.findings.accuracy.as_str()).collect();
     accuracies.dedup();
     let accuracy = if let [one] = accuracies.as_slice() { one } else { "accuracy" };
     Ok(Figure {
@@ -76,38 +76,14 @@ pub fn draw(study: &Study) -> Drawn {
     })
 }
 
-/// What is said of a pair of nets.
-struct Judged<'a> {
-    pair: &'a Pair<'a>,
-    /// By the evaluations on the way, or else by the tests on all test images.
-    claims: Claims,
-    /// By the tests on all test images, where that is something else.
-    whole: Option<Claims>,
-}
-
-impl<'a> Judged<'a> {
-    fn of(pair: &'a Pair<'a>) -> Result<Self, String> {
-        let tested = match pair.baseline.first().config.settings.evaluate_on {
-            EvaluateOn::TestBatch => Tested::TestBatches,
-            EvaluateOn::Validation => Tested::ValidationImages,
-        };
-        let whole = judge(pair, Tested::AllTestImages).ok();
-        match (judge(pair, tested), whole) {
-            (Ok(claims), whole) => Ok(Self { pair, claims, whole }),
-            (Err(_), Some(claims)) => Ok(Self { pair, claims, whole: None }),
-            (Err(reason), None) => Err(reason),
-        }
-    }
-}
-
 /// A net of the judged pairs.
 struct DrawnNet<'a> {
     series: usize,
-    net: &'a Net,
+    net: &'a NetRuns,
     /// Whether it is the candidate of its pair.
     side: usize,
     /// Its pair's, seed by seed.
-    found: Vec<&'a PairFindings>,
+    found: Vec<&'a SeedFindings>,
 }
 
 impl DrawnNet<'_> {
@@ -127,11 +103,11 @@ impl DrawnNet<'_> {
 }
 
 /// Each net of the pairs once, by the pair with the most seeds.
-fn nets<'a>(study: &'a Study, judged: &'a [Judged<'a>]) -> Vec<DrawnNet<'a>> {
-    let of_net = |(series, net): (usize, &'a Net)| {
-        let pairs = judged.iter().filter_map(|Judged { pair, claims, .. }| {
+fn nets<'a>(study: &'a Study, judged: &'a [JudgedPair<'a>]) -> Vec<DrawnNet<'a>> {
+    let of_net = |(series, net): (usize, &'a NetRuns)| {
+        let pairs = judged.iter().filter_map(|JudgedPair { pair, findings, .. }| {
             let side = [pair.baseline, pair.candidate].iter().position(|other| std::ptr::eq(*other, net))?;
-            Some(DrawnNet { series, net, side, found: claims.pairs.iter().collect() })
+            Some(DrawnNet { series, net, side, found: findings.pairs.iter().collect() })
         });
         // Of equals the first.
         pairs.collect::<Vec<_>>().into_iter().rev().max_by_key(|drawn| drawn.found.len())
@@ -175,64 +151,10 @@ fn csv(nets: &[DrawnNet]) -> String {
             let Basis::Tests { seed, .. } = found.findings.basis else { continue };
             for Window { first, last, accuracy, variance } in &found.windows[*side] {
                 let Variance { in_all, sampling } = variance;
-                let name = cell(&net.name);
+                let name = csv_cell(&net.name);
                 let _ = writeln!(csv, "{name},{seed},{first},{last},{accuracy:.6},{in_all:e},{sampling:e}");
             }
         }
     }
     csv
-}
-
-/// What the runs' accuracy was tested on.
-#[derive(Clone, Copy, PartialEq)]
-enum Tested {
-    TestBatches,
-    ValidationImages,
-    AllTestImages,
-}
-
-impl Tested {
-    fn accuracy(self) -> &'static str {
-        if self == Self::ValidationImages { "validation accuracy" } else { "test accuracy" }
-    }
-
-    fn of(self, run: &Run) -> &[Evaluation] {
-        match self {
-            Self::TestBatches => &run.test_batches,
-            Self::ValidationImages => &run.validation,
-            Self::AllTestImages => &run.tests,
-        }
-    }
-}
-
-/// The claims by the tests of the runs of `pair`.
-fn judge(pair: &Pair, tested: Tested) -> Result<Claims, String> {
-    let has_ended = |run: &Run| run.summary.is_some();
-    let ended: Vec<(&Run, &Run)> =
-        pair.runs().filter(|(baseline, candidate)| has_ended(baseline) && has_ended(candidate)).collect();
-    let (first, other) = ended.first().ok_or("no seed has ended in both nets")?;
-    let settings = &first.config.settings;
-    if settings.steps != other.config.settings.steps {
-        return Err("the runs of the two nets are not equally long".into());
-    }
-    let test_images = first.summary.as_ref().map_or(0, |summary| summary.test.images);
-    let sample = match tested {
-        Tested::TestBatches => Sample { images: settings.eval_batch as usize, population: test_images },
-        Tested::ValidationImages => Sample { images: settings.validation, population: settings.validation },
-        Tested::AllTestImages => Sample { images: test_images, population: test_images },
-    };
-    let tests = |(baseline, candidate): &(&Run, &Run)| {
-        let mut others = tested.of(candidate).iter().peekable();
-        let mut tests = Vec::new();
-        for test in tested.of(baseline) {
-            while others.next_if(|other| other.step < test.step).is_some() {}
-            if let Some(other) = others.next_if(|other| other.step == test.step) {
-                tests.push((test.step, [test.accuracy, other.accuracy]));
-            }
-        }
-        claims::Pair { seed: baseline.seed(), tests }
-    };
-    let pairs: Vec<claims::Pair> = ended.iter().map(tests).collect();
-    let nets = [pair.baseline, pair.candidate].map(|net| net.name.as_str());
-    Claims::of(tested.accuracy(), nets, &pairs, sample).map_err(|error| error.to_string())
 }

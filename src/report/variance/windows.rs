@@ -1,7 +1,9 @@
 //! How much a net's accuracy varies from test to test, and how much of that is the tests' own doing.
+//!
+//! Accuracies are shares in [0, 1], and so variances are shares squared; only sentences speak of points (hundredths).
 
-use super::estimate::Estimate;
-use super::line::{Line, slope};
+use crate::report::statistics::estimate::Estimate;
+use crate::report::statistics::line::{Line, slope};
 
 /// Windows into which a run is cut, if that gives each [`GOOD_WINDOW`] tests; fewer otherwise.
 pub const WINDOWS: usize = 10;

@@ -1,50 +1,16 @@
-//! The runs that a report is about: their directories, found, read and checked.
+//! A run as its directory tells it, read and checked.
 
-use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
-use crate::plan::Gates;
+use super::data_sets::DataSets;
+use super::error::ReportError;
 use crate::run_dir::{
-    ConfigError, PREDICTIONS, RunConfig, RunError, Summary, read_predictions, read_timing, stream_metrics,
+    ConfigError, EvalRecord, EvalSplit, Event, Gates, OptionError, PREDICTIONS, Prediction, RunConfig, RunError,
+    RunFacts, StepRecord, Summary, WhichWeights, read_predictions, read_timing, stream_metrics,
 };
-use crate::train::{EvalRecord, EvalSplit, Event, OptionError, Prediction, StepRecord, WhichWeights};
 
 /// Steps whose gates are kept one by one; of the others, only how often each block ran.
 pub const GATES_KEPT: usize = 300;
-
-/// Why there can be no report.
-#[derive(Debug, Error)]
-pub enum ReportError {
-    /// A folder without a run.
-    #[error("{0} holds no run; give run directories, each with a config.toml, or a folder of them")]
-    NoRun(PathBuf),
-    /// Not a folder.
-    #[error("{0} is no folder; give run directories, or a folder of them")]
-    NoFolder(PathBuf),
-    /// Runs that have only begun.
-    #[error("no run has done a step yet: {0}")]
-    NoSteps(String),
-    /// A file of a run is not what sdgpu writes, or can't be read.
-    #[error(transparent)]
-    Run(#[from] RunError),
-    /// The report can't be written.
-    #[error("can't write {path}: {error}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        error: std::io::Error,
-    },
-}
-
-impl From<ConfigError> for ReportError {
-    fn from(error: ConfigError) -> Self {
-        Self::Run(error.into())
-    }
-}
 
 /// What happened in a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,6 +56,8 @@ pub struct Run {
     pub path: PathBuf,
     /// Its settings.
     pub config: RunConfig,
+    /// What else it knew of itself, as far as that can be told.
+    pub facts: RunFacts,
     /// What came of it, if it has ended well.
     pub summary: Option<Summary>,
     /// Every step in order; there is at least one.
@@ -107,11 +75,13 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads the run in `path`; errors if a file is not what sdgpu writes.
-    pub fn read(path: &Path) -> Result<Self, ReportError> {
+    /// Reads the run in `path`, and its data set into `data`; errors if a file is not what sdgpu writes.
+    pub fn read(path: &Path, data: &mut DataSets) -> Result<Self, ReportError> {
+        let config = RunConfig::read(path)?;
         let mut run = Self {
             path: path.to_path_buf(),
-            config: RunConfig::read(path)?,
+            facts: config.facts_with(data.load(&config)),
+            config,
             summary: Summary::read(path)?,
             steps: Vec::new(),
             validation: Vec::new(),
@@ -122,7 +92,14 @@ impl Run {
         };
         let unknown =
             |error: OptionError| ConfigError::Parse { path: path.join(RunConfig::FILE), message: error.to_string() };
-        run.gates.ran = vec![0; run.config.settings.blocks().map_err(unknown)?];
+        let blocks = run.config.settings.blocks().map_err(unknown)?;
+        if let Some(counted) = run.facts.flop.as_ref().map(|flop| flop.blocks.len())
+            && counted != blocks
+        {
+            let message = format!("the FLOP of {counted} blocks, where the net has {blocks}");
+            return Err(ConfigError::Parse { path: path.join(RunConfig::FILE), message }.into());
+        }
+        run.gates.ran = vec![0; blocks];
         stream_metrics(path, |event| run.take(event))?;
         run.read_clock()?;
         run.check_outcome()?;
@@ -221,9 +198,9 @@ impl Run {
         self.config.settings.seed
     }
 
-    /// Name and checksum of its data set.
-    pub fn data(&self) -> (String, String) {
-        (self.config.settings.data.clone(), self.config.data_sha256.clone())
+    /// Returns the command that began it, if it is known.
+    pub fn command(&self) -> Option<&str> {
+        self.config.command.as_deref()
     }
 
     /// The intended survival probability of each block.
@@ -273,65 +250,9 @@ impl GateCounts {
     }
 }
 
-/// The run directories that `paths` name: each is one, or holds some. In a folder, they are in the order of their
-/// names, numbers by their size; no directory comes twice.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReportError> {
-    let mut found = Vec::new();
-    let mut known = HashSet::new();
-    for path in paths {
-        if !path.is_dir() {
-            return Err(ReportError::NoFolder(path.clone()));
-        }
-        let is_run = |folder: &Path| folder.join(RunConfig::FILE).exists();
-        let runs = match is_run(path) {
-            true => vec![path.clone()],
-            false => {
-                let read = |error| RunError::Read { path: path.clone(), error };
-                let entries = fs::read_dir(path).map_err(read)?;
-                let mut runs: Vec<PathBuf> =
-                    entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|folder| is_run(folder)).collect();
-                runs.sort_by_cached_key(|run| natural(&run.file_name().unwrap_or_default().to_string_lossy()));
-                runs
-            }
-        };
-        if runs.is_empty() {
-            return Err(ReportError::NoRun(path.clone()));
-        }
-        found.extend(runs.into_iter().filter(|run| known.insert(run.canonicalize().unwrap_or_else(|_| run.clone()))));
-    }
-    Ok(found)
-}
-
-/// `name` in pieces, by which names are ordered as people order them.
-fn natural(name: &str) -> Vec<(u64, String)> {
-    let mut pieces: Vec<(u64, String)> = Vec::new();
-    let mut was_digit = true;
-    for letter in name.chars() {
-        let digit = letter.to_digit(10);
-        if pieces.is_empty() || (digit.is_some() && !was_digit) {
-            pieces.push((0, String::new()));
-        }
-        was_digit = digit.is_some();
-        if let Some((number, text)) = pieces.last_mut() {
-            match digit {
-                Some(digit) => *number = number.saturating_mul(10).saturating_add(digit.into()),
-                None => text.push(letter),
-            }
-        }
-    }
-    pieces
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_ordered_as_people_order_them() {
-        let mut names = ["seed10", "seed9", "resnet110-1", "resnet20-0.5", "resnet20-0.25", "a"];
-        names.sort_by_key(|name| natural(name));
-        assert_eq!(names, ["a", "resnet20-0.5", "resnet20-0.25", "resnet110-1", "seed9", "seed10"]);
-    }
 
     #[test]
     fn gates_are_counted() {

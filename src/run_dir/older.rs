@@ -1,0 +1,39 @@
+//! Facts about the runs of older versions of sdgpu, which did not write them: what such a run did then.
+
+use super::arguments::Arguments;
+use super::config::RunConfig;
+use super::facts::RunFacts;
+use crate::data::DataSet;
+use crate::dispatch::Limits;
+use crate::plan::{DataSizes, Plan, StepFlop};
+
+/// Limits that everything fits into: FLOP do not depend on them.
+const ROOMY: Limits = Limits { binding_words: usize::MAX >> 3, buffer_words: usize::MAX >> 3, total_words: usize::MAX };
+
+/// Returns what the settings and the command in `config` and the run's data set `data` tell of the run.
+pub(super) fn facts(config: &RunConfig, data: Option<&DataSet>) -> RunFacts {
+    let words = config.command.iter().flat_map(|command| command.split(' ').skip(1));
+    let arguments = Arguments::of(words.map(String::from));
+    RunFacts {
+        jobs: arguments.value("--jobs").and_then(|jobs| jobs.parse().ok()).unwrap_or(1),
+        arguments,
+        training_images: data.and_then(|data| data.train.len().checked_sub(config.settings.validation)),
+        flop: data.and_then(|data| flop(config, data)),
+    }
+}
+
+/// Returns the FLOP of a step by the plan that the run was made with; `None` if its settings do not fit
+/// `data`. Those of recording a gradient, one for each weight of the first convolution, are left out:
+/// reports about such runs never counted them.
+fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
+    let settings = &config.settings;
+    let net = settings.net(data.train.channels, data.classes).ok()?;
+    let sizes = DataSizes {
+        height: data.train.height,
+        width: data.train.width,
+        train: data.train.len(),
+        test: data.test.len(),
+    };
+    let options = settings.plan(&net, sizes, ROOMY, false).ok()?;
+    Some(Plan::new(&net, &options).ok()?.flop())
+}
