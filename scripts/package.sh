@@ -20,7 +20,7 @@ cp "$binary" README.md CHANGELOG.md SECURITY.md LICENSE-APACHE LICENSE-MIT "$fol
 case $target in
     *windows*)
         # wgpu finds DXC beside the binary; without it, it takes FXC, which spends seconds on each convolution.
-        dxc=$(scripts/find-dxc)
+        dxc=$(scripts/find-dxc.sh)
         cp "$dxc/dxcompiler.dll" "$folder"
         ;;
 esac

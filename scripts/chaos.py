@@ -2,9 +2,9 @@
 """Breaks training runs in every way that it knows, has them go on, and compares what they come to with a run that was
 left alone: the SHA-256 of metrics, trace and weights must be the same.
 
-    scripts/chaos                      some minutes: 100 kills on the CPU device, 20 on the GPU, all faults of the disk
-    scripts/chaos --kills 1000 0       another number of kills, on the CPU device and on the GPU
-    scripts/chaos --only kills         kills, errors, power, disk, or memory
+    scripts/chaos.py                      some minutes: 100 kills on the CPU device, 20 on the GPU, all faults of the disk
+    scripts/chaos.py --kills 1000 0       another number of kills, on the CPU device and on the GPU
+    scripts/chaos.py --only kills         kills, errors, power, disk, or memory
 
 System calls are made to fail, and recorded, by strace; full and read-only disks are file systems in memory: without
 strace, or without the right to mount, these parts say so and count as failed.

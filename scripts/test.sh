@@ -25,14 +25,14 @@ has_driver() {
 
 if [ "$(uname -s)" = Linux ] && ! has_vulkan; then
     if ! command -v apt-get >/dev/null; then
-        echo "scripts/test: no Vulkan driver found; install Mesa's software driver (on Fedora mesa-vulkan-drivers and" \
-            "vulkan-loader, on Arch vulkan-swrast and vulkan-icd-loader) and try again" >&2
+        echo "scripts/test.sh: no Vulkan driver found; install Mesa's software driver" \
+            "(on Fedora mesa-vulkan-drivers and vulkan-loader, on Arch vulkan-swrast and vulkan-icd-loader) and try again" >&2
         exit 1
     fi
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-    echo "scripts/test: no Vulkan driver found; installing Mesa's software driver" >&2
+    echo "scripts/test.sh: no Vulkan driver found; installing Mesa's software driver" >&2
     $sudo apt-get update
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y mesa-vulkan-drivers
 fi
 
-exec cargo test "$@"
+exec cargo test --locked "$@"

@@ -2,9 +2,9 @@
 # Makes the runs that docs/experiments/README.md speaks of: all, or those of the experiments named. What has ended is
 # not repeated, and what was stopped goes on, so that it can be called again and again. Some hours on two cores.
 #
-#     scripts/experiments FOLDER FASHION [NAME...]       FASHION: a folder with the four IDX files of Fashion-MNIST
-#     scripts/experiments --pack FOLDER [NAME...]        packs what has ended into docs/experiments
-#     scripts/experiments --unpack FOLDER [NAME...]      the other way round, so that another machine can go on
+#     scripts/experiments.sh FOLDER FASHION [NAME...]       FASHION: a folder with the four IDX files of Fashion-MNIST
+#     scripts/experiments.sh --pack FOLDER [NAME...]        packs what has ended into docs/experiments
+#     scripts/experiments.sh --unpack FOLDER [NAME...]      the other way round, so that another machine can go on
 #
 # sdgpu is taken from target/release, or from SDGPU; flags for all runs from SDGPU_FLAGS (default: --device cpu).
 set -euo pipefail
@@ -40,7 +40,7 @@ depth() {
     done
 }
 
-# The notebook's first steps, for scripts/replay-pytorch.
+# The notebook's first steps, for scripts/replay-pytorch.py.
 trace() {
     for model in resnet stochastic; do
         train "trace/$model" --preset seed --steps 20 --record trace --model "$model"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints the tables of docs/experiments/README.md from the runs that are packed there, or from runs as they were made.
 
-    scripts/experiment-tables                     all experiments that docs/experiments has
-    scripts/experiment-tables FOLDER gates sweep  those, from the folder that scripts/experiments made
+    scripts/experiment-tables.py                     all experiments that docs/experiments has
+    scripts/experiment-tables.py FOLDER gates sweep  those, from the folder that scripts/experiments.sh made
 
 Nets are compared seed by seed: intervals are Student's, 95 %, of the mean difference. Needs numpy.
 """

@@ -2,7 +2,7 @@
 # Checks every variant of every shader with the compilers and drivers of machines that are not here, and prints a table.
 # docs/portability.md says what each checker proves.
 #
-#     scripts/check-shaders [--install] [CHECKER...]
+#     scripts/check-shaders.sh [--install] [CHECKER...]
 #
 # Without names, the checkers run that this machine has; the others are listed with what they lack. A checker that is
 # named must run. --install gets what is missing: Debian's packages system-wide (asking sudo), the rest below target/.
@@ -228,7 +228,8 @@ check_dawn() {
 check_driver() {
     local driver=$1 log=$work/driver.log
     shift
-    with_driver "$driver" cargo test --test suite agrees_with_the_formula:: -- --nocapture "$@" >"$log" 2>&1 || true
+    with_driver "$driver" cargo test --locked --test suite agrees_with_the_formula:: -- --nocapture "$@" \
+        >"$log" 2>&1 || true
     awk '/^shaders run on/ { sub(/^shaders run on /, "# "); print }
         / shader  worst error / { print "run", $1, $5 }
         /^test shaders::agrees_with_the_formula::.* FAILED$/ { sub(/.*::/, "", $2); print "bad", $2, "see", file }
@@ -366,7 +367,7 @@ done
 rm -rf "$results"
 mkdir -p "$results"
 say "writing the texts of every variant (naga validates and translates them)"
-SDGPU_SHADER_TEXTS=$texts cargo test --quiet --test suite lints:: >"$work/naga.log" 2>&1 || {
+SDGPU_SHADER_TEXTS=$texts cargo test --locked --quiet --test suite lints:: >"$work/naga.log" 2>&1 || {
     cat "$work/naga.log" >&2
     exit 1
 }
@@ -374,7 +375,8 @@ SDGPU_SHADER_TEXTS=$texts cargo test --quiet --test suite lints:: >"$work/naga.l
 case " $checkers " in
     *" dawn "*)
         say "writing the rows of every table"
-        SDGPU_SHADER_ROWS=$rows cargo test --quiet --test suite shaders::export -- --ignored >"$work/rows.log" 2>&1 || {
+        SDGPU_SHADER_ROWS=$rows cargo test --locked --quiet --test suite shaders::export -- --ignored \
+            >"$work/rows.log" 2>&1 || {
             cat "$work/rows.log" >&2
             exit 1
         }

@@ -2,8 +2,8 @@
 """Times sdgpu and PyTorch in turn, each in processes of its own, and writes a Markdown table of ratios.
 
     cargo build --release
-    scripts/bench-pytorch --out docs/benchmarks/NAME.md          every row
-    scripts/bench-pytorch --rows plain,if --rounds 2 --steps 6   some rows, quickly, to stdout
+    scripts/bench-pytorch.py --out docs/benchmarks/NAME.md          every row
+    scripts/bench-pytorch.py --rows plain,if --rounds 2 --steps 6   some rows, quickly, to stdout
 
 A round of a row runs sdgpu, then every variant of PyTorch; then comes the next round, so that a machine whose speed
 drifts slows both programs. The file says below its tables what is timed and how the gates are replayed (NOTES, here).

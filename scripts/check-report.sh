@@ -9,14 +9,15 @@ cd "$(dirname "$0")/.."
 
 chromium=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 if [ -z "$chromium" ]; then
-    echo "scripts/check-report: no Chromium found; install it (on Debian apt-get install chromium), or set CHROMIUM" >&2
+    echo "scripts/check-report.sh: no Chromium found; install it (on Debian apt-get install chromium)," \
+        "or set CHROMIUM" >&2
     exit 1
 fi
 if [ -z "$page" ]; then
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' EXIT
-    cargo run --quiet --release -- compare --preset seed --arch resnet8 --device cpu --batch-size 16 --eval-batch 100 \
-        --steps 80 --test-every 20 --record gradients --seeds 2 --quiet --out "$folder/runs"
+    cargo run --locked --quiet --release -- compare --preset seed --arch resnet8 --device cpu \
+        --batch-size 16 --eval-batch 100 --steps 80 --test-every 20 --record gradients --seeds 2 --quiet --out "$folder/runs"
     page="$folder/runs/report.html"
 fi
 mkdir -p "$shots"
