@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""Prints the tables of docs/experiments/README.md from the runs that are packed there, or from runs as they were made.
+"""Prints the tables of docs/experiments/README.md from the raw files of the runs.
 
-    scripts/experiment-tables.py                     all experiments that docs/experiments has
-    scripts/experiment-tables.py FOLDER gates sweep  those, from the folder that scripts/experiments.sh made
+    scripts/experiment-tables.py                     all experiments, unpacked from the repository's history
+    scripts/experiment-tables.py FOLDER gates sweep  those, from a folder that experiments.sh made or unpacked
 
 Nets are compared seed by seed: intervals are Student's, 95 %, of the mean difference. Needs numpy.
 """
 
 import json
-import lzma
+import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
 import numpy as np
 
-PACKED = Path(__file__).resolve().parent.parent / "docs" / "experiments"
+EXPERIMENTS = Path(__file__).resolve().parent / "experiments.sh"
 # Student's 97.5 % quantile, by degrees of freedom.
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
@@ -52,9 +53,7 @@ class Run:
 
 
 def lines(path):
-    packed = path.with_name(path.name + ".xz")
-    text = lzma.open(packed).read() if packed.exists() else path.read_bytes()
-    return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def variance(steps, values):
@@ -225,15 +224,25 @@ TABLES = dict(depth=depth, thresholds=thresholds, statistics=statistics, gates=g
 TABLES |= dict(mnist=nets, fashion=nets, longer=nets)
 
 
-def main():
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else PACKED
-    names = sys.argv[2:] or [name for name in TABLES if (folder / name).is_dir()]
+def print_tables(folder, names):
     for name in names:
-        if name not in TABLES:
-            sys.exit(f"experiment-tables: there is no table of {name}; there are: {' '.join(TABLES)}")
         runs = [Run(path.parent) for path in sorted((folder / name).glob("*/summary.json"))]
         print(f"\n{name}, {len(runs)} runs\n")
         TABLES[name](runs)
+
+
+def main():
+    for name in sys.argv[2:]:
+        if name not in TABLES:
+            sys.exit(f"experiment-tables.py: there is no table of {name}; there are: {' '.join(TABLES)}")
+    if len(sys.argv) > 1:
+        folder = Path(sys.argv[1])
+        print_tables(folder, sys.argv[2:] or [name for name in TABLES if (folder / name).is_dir()])
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run([EXPERIMENTS, "--unpack", folder, *TABLES]).returncode != 0:
+            sys.exit("experiment-tables.py: without the raw runs there are no tables")
+        print_tables(Path(folder), TABLES)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,14 @@
 # Makes the runs that docs/experiments/README.md speaks of: all, or those of the experiments named. What has ended is
 # not repeated, and what was stopped goes on, so that it can be called again and again. Some hours on two cores.
 #
-#     scripts/experiments.sh FOLDER FASHION [NAME...]       FASHION: a folder with the four IDX files of Fashion-MNIST
-#     scripts/experiments.sh --pack FOLDER [NAME...]        packs what has ended into docs/experiments
-#     scripts/experiments.sh --unpack FOLDER [NAME...]      the other way round, so that another machine can go on
+#     scripts/experiments.sh FOLDER FASHION [NAME...]    FASHION: a folder with Fashion-MNIST's four IDX files
+#     scripts/experiments.sh --unpack [--from PACKED] FOLDER [NAME...]
+#                                                        puts the runs of docs/experiments where they were made
+#     scripts/experiments.sh --pack FOLDER [NAME...]     packs what is new into FOLDER/packed and docs/experiments
+#
+# docs/experiments holds the settings and the summary of each run, and the SHA-256 sums of its raw files: metrics,
+# times, predictions. The raw files themselves come from a folder that --pack has made, where --from names one, else
+# from the history of this repository; each is checked against its sum.
 #
 # sdgpu is taken from target/release, or from SDGPU; flags for all runs from SDGPU_FLAGS (default: --device cpu).
 set -euo pipefail
@@ -12,6 +17,16 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 sdgpu=$(realpath -m "${SDGPU:-$root/target/release/sdgpu}")
 flags=${SDGPU_FLAGS:---device cpu}
 all="depth trace thresholds statistics gates mnist fashion longer sweep notebook"
+kept=$root/docs/experiments
+sums=$kept/SHA256SUMS
+raw="metrics.jsonl timing.jsonl predictions.csv"
+# The last commit with the raw files of the runs of November 2026 in docs/experiments, each as FILE.xz.
+archive=36ff1b04489e4438a432c865f82efd0cf9c15a61
+
+fail() {
+    echo "experiments.sh: $*" >&2
+    exit "${status:-1}"
+}
 
 # A run in the folder $1, with the flags that follow.
 train() {
@@ -113,54 +128,98 @@ notebook() {
     done
 }
 
-# Copies those runs of the experiment $1 that have ended, without their weights, writes a report about them, and packs
-# what is long.
+# Prints the line that docs/experiments/SHA256SUMS has for the raw file $1, or nothing.
+listed() {
+    awk -v path="$1" '$2 == path' "$sums"
+}
+
+# Packs the runs of the experiment $1 that have ended and are not in docs/experiments as they are.
 pack() {
-    local run copy shown to=$root/docs/experiments/$1
-    for run in "$1"/*; do
-        if [ ! -e "$run/summary.json" ]; then continue; fi
-        copy=$to/${run##*/}
-        rm -rf "$copy"
-        mkdir -p "$copy"
-        cp "$run"/{summary.json,metrics.jsonl} "$copy"
+    local run name file new shown=
+    for run in "$1"/*/; do
+        name=$1/$(basename "$run")
+        if [ ! -e "$name/summary.json" ]; then continue; fi
+        rm -rf "packed/$name"
+        mkdir -p "packed/$name"
+        cp "$name/metrics.jsonl" "packed/$name"
         # Digits that say nothing fill most of a packed file: times to 10 microseconds, probabilities to 4 digits.
         sed -E 's/("seconds":[0-9]+\.[0-9]{5})[0-9]*/\1/; s/("images_per_second":[0-9]+)\.[0-9]*/\1/' \
-            "$run/timing.jsonl" >"$copy/timing.jsonl"
-        sed -E 's/(,[0-9]+\.[0-9]{4})[0-9]*$/\1/' "$run/predictions.csv" >"$copy/predictions.csv"
+            "$name/timing.jsonl" >"packed/$name/timing.jsonl"
+        sed -E 's/(,[0-9]+\.[0-9]{4})[0-9]*$/\1/' "$name/predictions.csv" >"packed/$name/predictions.csv"
+        new=no
+        for file in $raw; do
+            if [ "$(cd packed && sha256sum "$name/$file")" != "$(listed "$name/$file")" ]; then new=yes; fi
+        done
+        if [ $new = no ]; then
+            rm -r "packed/$name"
+            continue
+        fi
+        mkdir -p "$kept/$name"
+        cp "$name/summary.json" "$kept/$name"
         # Where the data lies on this machine is nobody's business.
-        sed "s#^data = \"$PWD/#data = \"#" "$run/config.toml" >"$copy/config.toml"
+        sed "s#^data = \"$PWD/#data = \"#" "$name/config.toml" >"$kept/$name/config.toml"
+        {
+            awk -v folder="$name/" 'index($2, folder) != 1' "$sums"
+            for file in $raw; do (cd packed && sha256sum "$name/$file"); done
+        } | LC_ALL=C sort -k 2 >packed/SHA256SUMS
+        mv packed/SHA256SUMS "$sums"
+        for file in $raw; do xz "packed/$name/$file"; done
+        echo "packed $name"
     done
-    if [ ! -e "$to" ]; then return; fi
-    # Runs that were packed before and are not in this folder stay.
-    find "$to" -name '*.xz' -exec xz -d {} +
-    "$sdgpu" report "$to"
-    # Of the figures, which the page holds as well, only those that the README shows stay.
+    rmdir "packed/$1" packed 2>/dev/null || true
+    # The figures that the README shows.
     case $1 in
         fashion) shown=accuracy ;;
         statistics) shown=variance ;;
         sweep) shown=survival ;;
-        *) shown= ;;
     esac
-    if [ -n "$shown" ]; then
-        mkdir -p "$root/docs/experiments/figures"
-        cp "$to/figures/$shown.svg" "$root/docs/experiments/figures/$1-$shown.svg"
+    if [ -n "$shown" ] && [ -d "$1" ]; then
+        "$sdgpu" report "$1" >/dev/null
+        cp "$1/figures/$shown.svg" "$kept/figures/$1-$shown.svg"
     fi
-    rm -rf "$to/figures"
-    find "$to" \( -name '*.jsonl' -o -name predictions.csv \) -exec xz {} +
+}
+
+# Prints the raw file $1 of a run.
+read_raw() {
+    if [ -n "$from" ] && [ -e "$from/$1.xz" ]; then
+        xz -dc "$from/$1.xz"
+    else
+        git -C "$root" show "$archive:docs/experiments/$1.xz" 2>/dev/null | xz -dc 2>/dev/null
+    fi
 }
 
 # Puts those runs of the experiment $1 that docs/experiments has where they would have been made.
 unpack() {
-    local run to from=$root/docs/experiments/$1
-    for run in "$from"/*/; do
-        to=$1/$(basename "$run")
-        if [ ! -e "$run/summary.json" ] || [ -e "$to" ]; then continue; fi
-        mkdir -p "$1"
-        cp -r "$run" "$to"
-        xz -d "$to"/*.xz
+    local run name file part
+    for run in "$kept/$1"/*/; do
+        name=$1/$(basename "$run")
+        if [ ! -e "$run/summary.json" ] || [ -e "$name" ]; then continue; fi
+        # A run that is not complete must not look like one.
+        part=$1/.unpacking
+        rm -rf "$part"
+        mkdir -p "$part"
+        cp "$run"/{config.toml,summary.json} "$part"
+        for file in $raw; do
+            if ! read_raw "$name/$file" >"$part/$file"; then
+                fail "there is no $name/$file, neither in commit $archive nor in ${from:-a folder given by --from}"
+            fi
+            if [ "$(sha256sum <"$part/$file" | cut -d' ' -f1)" != "$(listed "$name/$file" | cut -d' ' -f1)" ]; then
+                fail "$name/$file is not what docs/experiments/SHA256SUMS says"
+            fi
+        done
         # Series hold the settings of runs that have ended against their own, which name the data from the root.
-        sed -i "s#^data = \"fashion-mnist\"#data = \"$PWD/fashion-mnist\"#" "$to/config.toml"
+        sed -i "s#^data = \"fashion-mnist\"#data = \"$PWD/fashion-mnist\"#" "$part/config.toml"
+        mv "$part" "$name"
     done
+}
+
+# Ends the script where neither the history nor a folder can give the raw files.
+need_archive() {
+    if [ -n "$from" ] || git -C "$root" cat-file -e "$archive^{commit}" 2>/dev/null; then return; fi
+    if [ "$(git -C "$root" rev-parse --is-shallow-repository 2>/dev/null)" = true ]; then
+        fail "this clone is shallow and lacks the raw runs, which are in its history: git fetch --unshallow"
+    fi
+    fail "the raw runs are in commit $archive, which is not here; use a clone of the repository with its history"
 }
 
 job=make
@@ -170,6 +229,11 @@ case "${1:-}" in
         shift
         ;;
 esac
+from=
+if [ $job = unpack ] && [ "${1:-}" = --from ]; then
+    from=$(realpath -e "${2:?--from needs a folder}")
+    shift 2
+fi
 folder=${1:?a folder for the runs is needed}
 shift
 mkdir -p "$folder"
@@ -183,9 +247,10 @@ cd "$folder"
 for name in "${@:-}"; do
     case " $all " in
         *" ${name:-$all} "*) ;;
-        *) echo "experiments: no experiment is called $name; there are: $all" >&2; exit 2 ;;
+        *) status=2 fail "no experiment is called $name; there are: $all" ;;
     esac
 done
+if [ $job = unpack ]; then need_archive; fi
 # shellcheck disable=SC2086
 for name in ${@:-$all}; do
     if [ $job = make ]; then "$name"; else $job "$name"; fi
