@@ -20,7 +20,7 @@ all="depth trace thresholds statistics gates mnist fashion longer sweep notebook
 kept=$root/docs/experiments
 sums=$kept/SHA256SUMS
 raw="metrics.jsonl timing.jsonl predictions.csv"
-# The last commit with the raw files of the runs of November 2026 in docs/experiments, each as FILE.xz.
+# Its docs/experiments holds the raw files of the runs of November 2026, each as FILE.xz.
 archive=36ff1b04489e4438a432c865f82efd0cf9c15a61
 
 fail() {
