@@ -48,7 +48,7 @@ fn steps(metrics: &[Value]) -> Vec<&Value> {
 #[track_caller]
 fn assert_close(found: &Value, expected: f64) {
     let difference = (found.as_f64().unwrap() - expected).abs();
-    assert!(difference <= 1e-3 * expected, "{found}, where {expected} is expected");
+    assert!(difference <= 1e-4 * expected, "{found}, where {expected} is expected");
 }
 
 #[test]
