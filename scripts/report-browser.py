@@ -1,4 +1,4 @@
-"""Shows a report in Chromium, by the DevTools protocol over pipes, and takes screenshots; see scripts/check-report.
+"""Shows a report in Chromium, by the DevTools protocol over pipes, and takes screenshots, for check-report.sh.
 
 Usage: report-browser.py CHROMIUM report.html FOLDER
 """

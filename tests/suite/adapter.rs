@@ -17,7 +17,7 @@ pub fn open_with(request: &GpuRequest) -> GpuDevice {
     static ANNOUNCED: Once = Once::new();
     let device = GpuDevice::open(request).unwrap_or_else(|error| {
         panic!(
-            "{error}\nThe shader tests need an adapter, and never pass without one. scripts/test installs a software \
+            "{error}\nThe shader tests need an adapter, and never pass without one. scripts/test.sh installs a software \
              Vulkan driver; SDGPU_TEST_ADAPTER=NAME picks an adapter by a part of its name"
         )
     });

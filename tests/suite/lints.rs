@@ -374,7 +374,7 @@ fn variants() -> BTreeMap<String, (&'static Shader, Variant)> {
     written.chain(tables).map(|(shader, variant)| (name(shader, &variant), (shader, variant))).collect()
 }
 
-/// Also writes the texts that other compilers check (`scripts/check-shaders`) into the folder that
+/// Also writes the texts that other compilers check (`scripts/check-shaders.sh`) into the folder that
 /// `SDGPU_SHADER_TEXTS` names, if it does.
 #[test]
 fn every_variant_of_every_shader_keeps_every_rule() {

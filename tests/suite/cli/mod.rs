@@ -17,6 +17,7 @@ mod bench;
 mod devices_and_plan;
 mod eval;
 mod export;
+mod old_runs;
 mod profile;
 mod report;
 mod resume;

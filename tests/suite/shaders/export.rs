@@ -1,4 +1,5 @@
-//! The tables as files, for implementations of WebGPU that are not in Rust: `scripts/check-shaders` has Dawn run them.
+//! The tables as files, for implementations of WebGPU that are not in Rust; `scripts/check-shaders.sh` has Dawn
+//! run them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,7 @@ const LIMITS: [u32; 3] = [65_535, 7, 2];
 /// Writes two folders into the one that `SDGPU_SHADER_ROWS` names: `tables` has every row of every kernel, `seeded` has
 /// shaders with faults, each of which some row must find.
 #[test]
-#[ignore = "scripts/check-shaders wants its files, nobody else"]
+#[ignore = "scripts/check-shaders.sh wants its files, nobody else"]
 fn rows_are_written() {
     let folder = std::env::var_os("SDGPU_SHADER_ROWS").expect("SDGPU_SHADER_ROWS names the folder to write");
     let folder = Path::new(&folder);
