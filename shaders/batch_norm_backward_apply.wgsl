@@ -23,7 +23,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> dbeta: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_x: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -31,7 +31,7 @@ fn main(
 ) {
     let elements = p.pixels * p.channels;
     let share = 1.0 / f32(p.pixels);
-    for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < elements; i += workgroup_total(count) * WORKGROUP) {
         let c = i % p.channels;
         let norm = norm_of(c, p.channels);
         var g = p.scale * dy[i];

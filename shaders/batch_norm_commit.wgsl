@@ -20,14 +20,14 @@ struct Params {
 @group(0) @binding(4) var<storage, read> report: array<u32>;
 @group(0) @binding(5) var<storage, read_write> running: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    for (var i = workgroup_index(id, count) * 256u + lane; i < p.words; i += workgroup_total(count) * 256u) {
-        let mode = control[control_row(group_of[i / 64u])];
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < p.words; i += workgroup_total(count) * WORKGROUP) {
+        let mode = control[control_row(group_of[i / GRANULE]) + ROW_MODE];
         if mode == UPDATE_GRADIENT && report[REPORT_NOT_FINITE] == 0u {
             running[i] = fma(p.momentum, batch[i] - running[i], running[i]);
         }

@@ -4,11 +4,11 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, report, shader};
+use super::{element_workgroups, lanes, params, shader, update};
 use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{GRANULE, REPORT_NOT_FINITE, ROW_ROOT_FACTOR, ROW_STEP_SIZE};
 
-shader! { ADAM: "adam", reads: 4, writes: 3, params: Adam }
+shader! { ADAM: "adam", family: adam, reads: 4, writes: 3, params: Adam }
 
 params! {
     /// `gradients, group_of, control, report -> parameters, first_moment, second_moment`.
@@ -56,7 +56,7 @@ impl Kernel for Adam {
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
         let ([gradients, ..], [parameters, first_moment, second_moment]) = bindings.f32::<4, 3>();
-        if report[report::NOT_FINITE] != 0 {
+        if report[REPORT_NOT_FINITE] != 0 {
             return;
         }
         let task = lanes::task(GRANULE);
@@ -78,8 +78,8 @@ fn step(p: &Adam, control: &[u32], group_of: &[u32], gradients: &[f32], w: &mut 
         gradients.chunks(GRANULE).zip(w.chunks_mut(GRANULE)).zip(moments).zip(group_of)
     {
         let Some(gradient) = update::effective_gradient(control, group, gradient) else { continue };
-        let row = update::row(control, group);
-        let (a, b) = (f32::from_bits(row[1]), f32::from_bits(row[2]));
+        let a = update::coefficient(control, group, ROW_STEP_SIZE);
+        let b = update::coefficient(control, group, ROW_ROOT_FACTOR);
         let n = w.len();
         let (m, v) = (&mut m[..n], &mut v[..n]);
         for i in 0..n {

@@ -12,25 +12,25 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::relu::{relu, where_positive};
-use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, report, shader};
+use super::{element_workgroups, lanes, params, shader, update};
 use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{GRANULE, REDUCE_CHANNELS, REPORT_NOT_FINITE, UPDATE_GRADIENT};
 
-shader! { FINISH: "batch_norm_finish", reads: 3, writes: 3, params: Finish }
-shader! { RUNNING: "batch_norm_running", reads: 4, writes: 1, params: Running }
-shader! { APPLY: "batch_norm_apply", reads: 2, writes: 1, params: Apply }
-shader! { RESIDUAL: "batch_norm_residual", reads: 3, writes: 1, params: Residual }
-shader! { BACKWARD_REDUCE: "batch_norm_backward_reduce", reads: 4, writes: 1, params: BackwardReduce }
-shader! { BACKWARD_FINISH: "batch_norm_backward_finish", reads: 1, writes: 2, params: BackwardFinish }
-shader! { BACKWARD_APPLY: "batch_norm_backward_apply", reads: 6, writes: 1, params: BackwardApply }
-shader! { COMMIT: "batch_norm_commit", reads: 4, writes: 1, params: Commit }
+shader! { FINISH: "batch_norm_finish", family: batch_norm, reads: 3, writes: 3, params: Finish }
+shader! { RUNNING: "batch_norm_running", family: batch_norm, reads: 4, writes: 1, params: Running }
+shader! { APPLY: "batch_norm_apply", family: batch_norm, reads: 2, writes: 1, params: Apply }
+shader! { RESIDUAL: "batch_norm_residual", family: batch_norm, reads: 3, writes: 1, params: Residual }
+shader! { BACKWARD_REDUCE: "batch_norm_backward_reduce", family: batch_norm, reads: 4, writes: 1, params: BackwardReduce }
+shader! { BACKWARD_FINISH: "batch_norm_backward_finish", family: batch_norm, reads: 1, writes: 2, params: BackwardFinish }
+shader! { BACKWARD_APPLY: "batch_norm_backward_apply", family: batch_norm, reads: 6, writes: 1, params: BackwardApply }
+shader! { COMMIT: "batch_norm_commit", family: batch_norm, reads: 4, writes: 1, params: Commit }
 
 /// Pixels in a chunk of [`BackwardReduce`].
-pub const CHUNK_PIXELS: u32 = 512;
+pub const REDUCE_CHUNK_PIXELS: u32 = 512;
 
 /// Chunks that [`BackwardReduce`] makes of `pixels`.
 pub fn chunks(pixels: u32) -> u32 {
-    pixels.div_ceil(CHUNK_PIXELS)
+    pixels.div_ceil(REDUCE_CHUNK_PIXELS)
 }
 
 /// Words in the partial sums of `chunks` x `channels`: two per chunk and channel.
@@ -42,9 +42,6 @@ pub fn partial_words(chunks: u32, channels: u32) -> usize {
 pub fn norm_words(channels: u32) -> usize {
     4 * channels as usize
 }
-
-/// Channels that one workgroup of the chunked reductions covers.
-const CHANNEL_TILE: u32 = 16;
 
 /// Mean and sum of squared deviations of each channel of `x`, in two passes.
 #[multiversion(targets("x86_64+avx2+fma"))]
@@ -330,13 +327,13 @@ params! {
 impl BackwardReduce {
     /// On tensors `[pixels, channels]`.
     pub fn new(pixels: u32, channels: u32, scale: f32) -> Self {
-        Self { pixels, channels, chunk_pixels: CHUNK_PIXELS, scale }
+        Self { pixels, channels, chunk_pixels: REDUCE_CHUNK_PIXELS, scale }
     }
 }
 
 impl Kernel for BackwardReduce {
     fn workgroups(&self) -> u32 {
-        self.pixels.div_ceil(self.chunk_pixels) * self.channels.div_ceil(CHANNEL_TILE)
+        self.pixels.div_ceil(self.chunk_pixels) * self.channels.div_ceil(REDUCE_CHANNELS)
     }
     fn cost(&self) -> Cost {
         let elements = f64::from(self.pixels) * f64::from(self.channels);
@@ -547,11 +544,11 @@ impl Kernel for Commit {
         let [batch, group_of, control, report] = bindings.reads else { unreachable!("checked by the plan's tests") };
         let batch: &[f32] = bytemuck::cast_slice(batch);
         let running: &mut [f32] = bytemuck::cast_slice_mut(bindings.writes[0]);
-        if report[report::NOT_FINITE] != 0 {
+        if report[REPORT_NOT_FINITE] != 0 {
             return;
         }
         for ((batch, running), &group) in batch.chunks(GRANULE).zip(running.chunks_mut(GRANULE)).zip(group_of.iter()) {
-            if update::mode(control, group) == update::GRADIENT {
+            if update::mode(control, group) == UPDATE_GRADIENT {
                 for (batch, running) in batch.iter().zip(running) {
                     *running += self.momentum * (batch - *running);
                 }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::{params, report, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, WORKGROUP};
+use super::{params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{REPORT_FIRST_GRADIENT, REPORT_INTEGERS, WORKGROUP};
 
-shader! { FIRST_GRADIENT: "first_gradient", reads: 1, writes: 1, params: FirstGradient }
+shader! { FIRST_GRADIENT: "first_gradient", family: first_gradient, reads: 1, writes: 1, params: FirstGradient }
 
 params! {
     /// `gradient -> report`: sets word 4 of the report to the mean of |gradient|, as f32 bits.
@@ -33,7 +34,7 @@ impl Kernel for FirstGradient {
         Cost { flop: words, terms: words, loads: words }
     }
     fn integers(&self, _: usize) -> Range<usize> {
-        report::INTEGERS
+        REPORT_INTEGERS
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([gradient], [report]) = bindings.f32();
@@ -47,6 +48,6 @@ impl Kernel for FirstGradient {
             sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += *other);
             half /= 2;
         }
-        report[report::FIRST_GRADIENT] = lanes[0] / self.words as f32;
+        report[REPORT_FIRST_GRADIENT] = lanes[0] / self.words as f32;
     }
 }

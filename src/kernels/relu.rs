@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { RELU: "relu", reads: 1, writes: 1, params: Relu }
+shader! { RELU: "relu", family: relu, reads: 1, writes: 1, params: Relu }
 
 params! {
     /// `x -> y`: max(x, 0), letting NaN through.

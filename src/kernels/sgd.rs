@@ -4,11 +4,11 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, report, shader};
+use super::{element_workgroups, lanes, params, shader, update};
 use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{GRANULE, REPORT_NOT_FINITE, ROW_STEP_SIZE};
 
-shader! { SGD: "sgd", reads: 4, writes: 2, params: Sgd }
+shader! { SGD: "sgd", family: sgd, reads: 4, writes: 2, params: Sgd }
 
 params! {
     /// `gradients, group_of, control, report -> parameters, momentum_buffer`.
@@ -45,7 +45,7 @@ impl Kernel for Sgd {
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
         let ([gradients, ..], [parameters, momentum_buffer]) = bindings.f32::<4, 2>();
-        if report[report::NOT_FINITE] != 0 {
+        if report[REPORT_NOT_FINITE] != 0 {
             return;
         }
         let task = lanes::task(GRANULE);
@@ -65,7 +65,7 @@ fn step(p: &Sgd, control: &[u32], group_of: &[u32], gradients: &[f32], w: &mut [
         gradients.chunks(GRANULE).zip(w.chunks_mut(GRANULE)).zip(buffer.chunks_mut(GRANULE)).zip(group_of)
     {
         let Some(gradient) = update::effective_gradient(control, group, gradient) else { continue };
-        let rate = f32::from_bits(update::row(control, group)[1]);
+        let rate = update::coefficient(control, group, ROW_STEP_SIZE);
         let n = w.len();
         let buffer = &mut buffer[..n];
         for i in 0..n {

@@ -10,12 +10,12 @@ use super::relu::where_positive;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { FORWARD: "shortcut_forward", reads: 1, writes: 1, params: Shape, kernel: Forward }
-shader! { BACKWARD: "shortcut_backward", reads: 2, writes: 1, params: Shape, kernel: Backward }
+shader! { FORWARD: "shortcut_forward", family: shortcut, reads: 1, writes: 1, params: ShortcutShape, kernel: Forward }
+shader! { BACKWARD: "shortcut_backward", family: shortcut, reads: 2, writes: 1, params: ShortcutShape, kernel: Backward }
 
 params! {
     /// The tensors at both ends of a shortcut.
-    pub struct Shape {
+    pub struct ShortcutShape {
         /// Images.
         batch: u32,
         /// Height of `x`.
@@ -29,7 +29,7 @@ params! {
     }
 }
 
-impl Shape {
+impl ShortcutShape {
     fn out_height(&self) -> u32 {
         self.height.div_ceil(2)
     }
@@ -45,12 +45,12 @@ impl Shape {
 
 /// `x -> y`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Forward(Shape);
+pub struct Forward(ShortcutShape);
 
 impl Forward {
     /// From `[batch, height, width, in_channels]` to `[batch, ceil(height / 2), ceil(width / 2), out_channels]`.
     pub fn new(batch: u32, height: u32, width: u32, in_channels: u32, out_channels: u32) -> Self {
-        Self(Shape { batch, height, width, in_channels, out_channels })
+        Self(ShortcutShape { batch, height, width, in_channels, out_channels })
     }
 }
 
@@ -78,7 +78,7 @@ impl Kernel for Forward {
 
 /// A row of `y` from the one or two rows of `x` that begin with `row`.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn forward_row(shape: &Shape, x: &[f32], row: usize, y: &mut [f32]) {
+fn forward_row(shape: &ShortcutShape, x: &[f32], row: usize, y: &mut [f32]) {
     let (width, channels) = (shape.width as usize, shape.in_channels as usize);
     y.fill(0.0);
     for x in x.chunks(width * channels) {
@@ -99,12 +99,12 @@ fn forward_row(shape: &Shape, x: &[f32], row: usize, y: &mut [f32]) {
 
 /// `dy, mask -> dx`, where `mask` is the output of the ReLU behind.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backward(Shape);
+pub struct Backward(ShortcutShape);
 
 impl Backward {
     /// Of the [`Forward`] with the same numbers.
     pub fn new(batch: u32, height: u32, width: u32, in_channels: u32, out_channels: u32) -> Self {
-        Self(Shape { batch, height, width, in_channels, out_channels })
+        Self(ShortcutShape { batch, height, width, in_channels, out_channels })
     }
 }
 
@@ -132,7 +132,7 @@ impl Kernel for Backward {
 
 /// The row number `row` of `dx` from the row of `dy` that it went into.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn backward_row(shape: &Shape, dy: &[f32], mask: &[f32], row: usize, dx: &mut [f32]) {
+fn backward_row(shape: &ShortcutShape, dy: &[f32], mask: &[f32], row: usize, dx: &mut [f32]) {
     let channels = shape.in_channels as usize;
     for (column, dx) in dx.chunks_mut(channels).enumerate() {
         let share = 1.0 / shape.window(row, column);

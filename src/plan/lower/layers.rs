@@ -2,10 +2,11 @@
 
 use super::{Builder, push};
 use crate::dispatch::ValueId;
-use crate::kernels::conv::{Epilogue, Load, Store};
+use crate::kernels::conv::{ForwardEpilogue, InputGradientEpilogue, Load};
 use crate::kernels::{batch_norm, conv};
 use crate::model::resnet::Conv;
 use crate::plan::{Operand, PlanError, Template};
+use crate::protocol::CONV_CHUNK_PIXELS;
 
 /// An activation on its way through the net.
 #[derive(Clone, Copy)]
@@ -49,7 +50,7 @@ pub(super) enum Outgoing {
 pub(super) struct ConvNorm<'a> {
     pub conv: &'a Conv,
     pub prefix: String,
-    pub shape: conv::Shape,
+    pub shape: conv::ConvShape,
     pub input: Activation,
     /// The convolution's output.
     pub output: ValueId,
@@ -75,13 +76,13 @@ impl ConvNorm<'_> {
 
 impl Builder<'_> {
     /// The shape of a convolution of `input`; refuses sizes that kernels can't have.
-    fn conv_shape(&self, label: &str, conv: &Conv, input: Activation) -> Result<conv::Shape, PlanError> {
+    fn conv_shape(&self, label: &str, conv: &Conv, input: Activation) -> Result<conv::ConvShape, PlanError> {
         if input.height.min(input.width) + 2 * conv.padding < conv.kernel {
             return Err(self.too_small(label));
         }
         let (height, width) = (conv.output(input.height), conv.output(input.width));
         self.check_size(&format!("{label} output"), height, width, conv.out_channels)?;
-        Ok(conv::Shape {
+        Ok(conv::ConvShape {
             batch: self.batch,
             height: input.height,
             width: input.width,
@@ -123,13 +124,13 @@ impl Builder<'_> {
         let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
         let affine = [".weight", ".bias"].map(|name| self.parameter(&norm_label, name));
         let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm_label, name));
-        let finish = batch_norm::Finish::new(pixels, channels, conv::CHUNK_PIXELS, self.net.norm.epsilon);
+        let finish = batch_norm::Finish::new(pixels, channels, CONV_CHUNK_PIXELS, self.net.norm.epsilon);
         let reads = [statistics, affine[0], affine[1]];
         push(list, format!("{norm_label} finish"), finish, reads, [norm, batch[0], batch[1]]);
         Ok(ConvNorm { conv, prefix: prefix.to_string(), shape, input, output, norm, height, width, pixels })
     }
 
-    /// Convolution behind its norm, by the running statistics, and what `store` adds: the end of a residual block adds
+    /// Convolution behind its norm, by the running statistics, and what `epilogue` adds: the end of a residual block adds
     /// `shortcut`. The output is called `name`.
     pub(super) fn inference_conv(
         &mut self,
@@ -137,7 +138,7 @@ impl Builder<'_> {
         prefix: &str,
         conv: &Conv,
         input: Activation,
-        (store, shortcut): (Store, Option<Operand>),
+        (epilogue, shortcut): (ForwardEpilogue, Option<Operand>),
         name: &str,
     ) -> Result<Activation, PlanError> {
         let (label, norm_label) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
@@ -150,12 +151,12 @@ impl Builder<'_> {
         push(list, format!("{norm_label} running"), running, reads, [norm]);
 
         let output = self.pooled(format!("{name} output"), self.words(height, width, channels));
-        let non_negative = store != Store::Normalized;
+        let non_negative = epilogue.is_non_negative();
         self.values[output.index()].non_negative = non_negative;
         let unwritten = self.pooled(format!("{label} statistics"), 1);
         let weight = self.parameter(&label, ".weight");
         let reads = [input.operand, weight.into(), norm.into(), shortcut.unwrap_or(weight.into())];
-        push(list, format!("{label} forward"), conv::Forward::inference(&shape, store), reads, [output, unwritten]);
+        push(list, format!("{label} forward"), conv::Forward::inference(&shape, epilogue), reads, [output, unwritten]);
         Ok(Activation { operand: output.into(), height, width, channels, non_negative, norm: None })
     }
 
@@ -220,9 +221,9 @@ impl Builder<'_> {
     ) {
         let unused = Operand::from(dy);
         let (epilogue, target, addend, mask) = match outgoing {
-            Outgoing::Alone(target) => (Epilogue::Store, target, unused, unused),
-            Outgoing::Plus(target, addend) => (Epilogue::Add, target, addend, unused),
-            Outgoing::PlusMasked(target, addend, mask) => (Epilogue::AddMasked, target, addend, mask),
+            Outgoing::Alone(target) => (InputGradientEpilogue::Plain, target, unused, unused),
+            Outgoing::Plus(target, addend) => (InputGradientEpilogue::Add, target, addend, unused),
+            Outgoing::PlusMasked(target, addend, mask) => (InputGradientEpilogue::AddMasked, target, addend, mask),
         };
         let unwritten = self.pooled(format!("{}{} input gradient sums", layer.prefix, layer.conv.name), 1);
         let reads = [addend, mask, unused, unused];
@@ -244,7 +245,7 @@ impl Builder<'_> {
         let partials = self.pooled(format!("{label} input gradient sums"), words);
         let unused = Operand::from(dy);
         let reads = [unused, unused, before.output.into(), before.norm.into()];
-        self.push_input_gradient(list, layer, dy, Epilogue::Rectify, reads, [dx.into(), partials.into()]);
+        self.push_input_gradient(list, layer, dy, InputGradientEpilogue::Rectify, reads, [dx.into(), partials.into()]);
         Incoming::Summed { dy: dx, partials, chunks }
     }
 
@@ -253,7 +254,7 @@ impl Builder<'_> {
         list: &mut Vec<Template>,
         layer: &ConvNorm<'_>,
         dy: ValueId,
-        epilogue: Epilogue,
+        epilogue: InputGradientEpilogue,
         others: [Operand; 4],
         writes: [Operand; 2],
     ) {

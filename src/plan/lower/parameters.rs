@@ -2,10 +2,10 @@
 
 use super::{Builder, limit_words, push};
 use crate::dispatch::ValueId;
-use crate::kernels::update::GRANULE;
 use crate::kernels::{adam, batch_norm, finite, first_gradient, sgd};
 use crate::model::parameters::Parameter;
 use crate::plan::{Interface, Optimizer, ParameterValue, Place, Template};
+use crate::protocol::GRANULE;
 
 /// The granules of a parameter, in words.
 fn words(parameter: &Parameter) -> usize {

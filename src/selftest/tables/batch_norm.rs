@@ -2,12 +2,12 @@
 
 use super::inputs::{Draw, SUBNORMAL, control};
 use crate::kernels::batch_norm::*;
-use crate::kernels::update::{GRADIENT, SKIP, ZERO};
+use crate::protocol::{CONV_CHUNK_PIXELS, UPDATE_GRADIENT, UPDATE_SKIP, UPDATE_ZERO};
 use crate::selftest::row::{Row, Sum, Word};
 
 const EPSILON: f32 = 1e-5;
 /// Chunks of the statistics, which convolutions make.
-const CHUNK: usize = crate::kernels::conv::CHUNK_PIXELS as usize;
+const CHUNK: usize = CONV_CHUNK_PIXELS as usize;
 
 /// Channel `c` of each pixel of `x`.
 fn channel(x: &[f64], channels: usize, c: usize) -> impl Iterator<Item = f64> {
@@ -88,7 +88,7 @@ pub fn gradient_sums(g: &[f64], x: &[f64], norm: &[f64]) -> Vec<Sum> {
 
 /// Those of each chunk.
 fn backward_reduce(g: &[f64], x: &[f64], norm: &[f64]) -> Vec<Sum> {
-    let chunk = CHUNK_PIXELS as usize * norm.len() / 4;
+    let chunk = REDUCE_CHUNK_PIXELS as usize * norm.len() / 4;
     g.chunks(chunk).zip(x.chunks(chunk)).flat_map(|(g, x)| gradient_sums(g, x, norm)).collect()
 }
 
@@ -284,11 +284,11 @@ fn backward_apply_row(why: &'static str, draw: &mut Draw, pixels: usize, channel
 
 fn commit_row(why: &'static str, draw: &mut Draw, words: usize, stop: u32) -> Row {
     let (batch, running) = (draw.signed(words), draw.signed(words));
-    let modes = [GRADIENT, ZERO, SKIP, GRADIENT];
+    let modes = [UPDATE_GRADIENT, UPDATE_ZERO, UPDATE_SKIP, UPDATE_GRADIENT];
     let group_of = draw.below(modes.len() as u32, words.div_ceil(64));
     let control = control(&modes.map(|mode| (mode, 0.0, 0.0)));
     let expected =
-        commit(&running, &batch, 0.1f32.into(), |granule| stop == 0 && modes[group_of[granule] as usize] == GRADIENT);
+        commit(&running, &batch, 0.1f32.into(), |granule| stop == 0 && modes[group_of[granule] as usize] == UPDATE_GRADIENT);
     let row = Row::new(why, Commit::new(words as u32, 0.1)).read(&batch).read(&group_of).read(&control);
     row.read(&vec![0, 0, 0, stop]).update(&running, expected)
 }

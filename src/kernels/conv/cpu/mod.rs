@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use self::chunks::Chunks;
 pub(super) use self::epilogue::Epilogue;
 use self::layout::{Frame, Sizes};
-use super::Shape;
+use super::ConvShape;
 use crate::kernels::batch_norm::Norm;
 use crate::kernels::lanes;
 
@@ -80,7 +80,7 @@ fn images_per_task(sizes: &Sizes, pixels: usize) -> usize {
 
 /// The input is read through the norm `load`, if there is one, and a ReLU.
 pub(super) fn forward(
-    shape: &Shape,
+    shape: &ConvShape,
     x: &[f32],
     w: &[f32],
     load: Option<&Norm>,
@@ -111,7 +111,7 @@ pub(super) fn forward(
 
 /// `partials` are written by [`Epilogue::Rectify`] alone.
 pub(super) fn input_gradient(
-    shape: &Shape,
+    shape: &ConvShape,
     dy: &[f32],
     w: &[f32],
     epilogue: Epilogue<'_>,
@@ -145,7 +145,7 @@ pub(super) fn input_gradient(
 }
 
 pub(super) fn weight_gradient(
-    shape: &Shape,
+    shape: &ConvShape,
     images: usize,
     x: &[f32],
     norm: Option<&Norm>,
