@@ -1,6 +1,6 @@
 // batch_norm_apply: y = gamma * (x - mean) * rstd + beta, then ReLU if p.relu != 0
 // x, y: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta)
-// Grid: one thread per element. Twin: kernels/batch_norm.rs
+// Grid: one thread per element. Twin: kernels/batch_norm/forward.rs
 //!import words_single
 //!import grid
 //!import norm

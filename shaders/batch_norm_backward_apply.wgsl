@@ -2,7 +2,7 @@
 // batch_norm_backward_reduce (Ioffe and Szegedy 2015, section 3, simplified).
 // dy, mask, x, grad_x: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); dgamma, dbeta: [channels]
 // p.masked: 1, or 0 where dy came through the ReLU already; then the mask is not read.
-// Grid: one thread per element. Twin: kernels/batch_norm.rs
+// Grid: one thread per element. Twin: kernels/batch_norm/backward.rs
 //!import words_single
 //!import grid
 //!import norm

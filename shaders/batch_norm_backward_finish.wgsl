@@ -1,6 +1,6 @@
 // batch_norm_backward_finish: sums the chunks of batch_norm_backward_reduce, or of conv_input_gradient.
 // partials: [chunks, 2, channels]; dgamma, dbeta: [channels]
-// Grid: one workgroup per channel. Twin: kernels/batch_norm.rs
+// Grid: one workgroup per channel. Twin: kernels/batch_norm/backward.rs
 //!import grid
 
 struct Params {

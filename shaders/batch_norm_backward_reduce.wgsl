@@ -2,7 +2,7 @@
 // where g = scale * dy where the ReLU behind let its input through (mask > 0), and xhat = (x - mean) * rstd.
 // dy, mask, x: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); partials: [chunks, 2, channels]
 // Grid: one workgroup per chunk and 16 channels: 16 threads along channels, 16 along pixels.
-// Twin: kernels/batch_norm.rs
+// Twin: kernels/batch_norm/backward.rs
 //!import words_single
 //!import grid
 //!import norm

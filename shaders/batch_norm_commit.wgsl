@@ -2,7 +2,7 @@
 // batch, running: [words], means and variances alike; group_of: [words / 64], parameter group of each granule
 // control: header and one row per group (shared/update); report: [5], word 3 nonzero once a value was not finite
 // A dropped block's statistics stay as they are; so do all after a value that is not finite.
-// Grid: one thread per word. Twin: kernels/batch_norm.rs
+// Grid: one thread per word. Twin: kernels/batch_norm/commit.rs
 //!import grid
 //!import control
 //!import update

@@ -2,7 +2,7 @@
 // partials: [chunks, 2, channels] (mean, m2); gamma, beta: [channels]
 // norm: [4, channels] (mean, 1 / sqrt(biased variance + epsilon), gamma, beta)
 // batch_mean, batch_var: [channels], the variance unbiased, for batch_norm_commit
-// Grid: one workgroup per channel. Twin: kernels/batch_norm.rs
+// Grid: one workgroup per channel. Twin: kernels/batch_norm/norm.rs
 //!import grid
 //!import moments
 

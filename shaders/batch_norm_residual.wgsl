@@ -1,7 +1,7 @@
 // batch_norm_residual: the end of a residual block, y = ReLU(scale * (gamma * (x - mean) * rstd + beta) + shortcut)
 // x, shortcut, y: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta)
 // scale: 1, or the survival probability p in inference, or 1 / p in training, by the rule in use.
-// Grid: one thread per element. Twin: kernels/batch_norm.rs
+// Grid: one thread per element. Twin: kernels/batch_norm/forward.rs
 //!import words_single
 //!import grid
 //!import norm

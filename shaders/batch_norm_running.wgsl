@@ -1,7 +1,7 @@
 // batch_norm_running: the norm of inference, from the running statistics.
 // running_mean, running_var, gamma, beta: [channels]
 // norm: [4, channels] (mean, 1 / sqrt(variance + epsilon), gamma, beta)
-// Grid: one thread per channel. Twin: kernels/batch_norm.rs
+// Grid: one thread per channel. Twin: kernels/batch_norm/norm.rs
 //!import grid
 
 struct Params {

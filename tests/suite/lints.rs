@@ -37,7 +37,7 @@ const LINTS: &[Lint] = &[
     Lint {
         rule: "the file opens with its contract",
         violations: contract,
-        faults: &[("// good: ", "// bad: "), ("// Grid: ", "// "), ("batch_norm.rs", "batch_nrom.rs")],
+        faults: &[("// good: ", "// bad: "), ("// Grid: ", "// "), ("relu.rs", "rleu.rs")],
     },
     Lint {
         rule: "the entry point is `main`, with at most 256 invocations",
@@ -154,7 +154,7 @@ const LINTS: &[Lint] = &[
 const GOOD: &str = "\
 // good: b = a halved sum of a, and everything that the lints must accept
 // a, b: [n]
-// Grid: any. Twin: kernels/batch_norm.rs
+// Grid: any. Twin: kernels/relu.rs
 struct Params {
     n: u32,
     scale: f32,

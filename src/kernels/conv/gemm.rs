@@ -81,7 +81,7 @@ impl GemmTile {
     }
 }
 
-/// Matrix gemms `[rows, depth] x [depth, columns]` that a shader works on in tiles.
+/// Matrix products `[rows, depth] x [depth, columns]` that a shader computes in tiles.
 pub(super) struct Gemm {
     /// How many there are.
     pub copies: u32,
@@ -106,10 +106,10 @@ impl Gemm {
     }
 }
 
-/// All gemms of a dispatch, which have equal columns.
-pub(super) struct Gemms(pub Vec<Gemm>);
+/// All matrix products of a dispatch, which have equal columns.
+pub(super) struct GemmBatch(pub Vec<Gemm>);
 
-impl Gemms {
+impl GemmBatch {
     fn columns(&self) -> u32 {
         self.0[0].columns
     }
@@ -118,8 +118,8 @@ impl Gemms {
         self.0.iter().map(|gemm| gemm.tiles(tile)).sum()
     }
 
-    /// Parts of a workgroup that share the depth of its tile. They depend on the gemms alone, never on the tile, as
-    /// the sums' bits depend on them.
+    /// Returns the split-K factor: the parts of a workgroup that share the depth of its tile. It depends on the
+    /// products alone, never on the tile, as the sums' bits depend on it.
     pub fn split_k(&self) -> u32 {
         let tile = self.0[0].unshared_tile();
         if self.tiles(tile) * CONV_ROW_THREADS * tile.threads < BUSY_THREADS { SPLIT_K } else { 1 }
@@ -144,8 +144,8 @@ impl Gemms {
 }
 
 impl ConvShape {
-    /// A variant for each candidate tile of `gemms`.
-    pub(super) fn variants(&self, gemms: &Gemms, split_k: u32) -> Vec<Variant> {
+    /// Returns a variant for each candidate tile of `gemms`.
+    pub(super) fn variants(&self, gemms: &GemmBatch, split_k: u32) -> Vec<Variant> {
         // Words of four channels need multiples of them. The few layers that have none, stems mostly, are not worth
         // a choice.
         let vector = self.in_channels.is_multiple_of(4) && self.out_channels.is_multiple_of(4);

@@ -13,7 +13,7 @@ use super::batch_norm::Norm;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Family, Kernel, Shader, Variant};
 use crate::protocol::CONV_CHUNK_PIXELS;
-use gemm::{Gemm, Gemms};
+use gemm::{Gemm, GemmBatch};
 
 mod cpu;
 mod epilogue;
@@ -237,10 +237,10 @@ impl Forward {
         ForwardEpilogue::decode(self.epilogue, self.scale)
     }
 
-    fn gemms(&self) -> Gemms {
+    fn gemms(&self) -> GemmBatch {
         let shape = self.shape();
         let (rows, depth, columns) = (shape.out_pixels(), shape.window(), shape.out_channels);
-        Gemms(vec![Gemm { copies: 1, rows, depth, columns }])
+        GemmBatch(vec![Gemm { copies: 1, rows, depth, columns }])
     }
 }
 
@@ -292,7 +292,7 @@ impl InputGradient {
 
     /// The matrix products of the phases, of which there are stride²; [`ConvShape::flop`] counts no more multiplications than
     /// they have. Phases are padded to the size of the largest.
-    fn gemms(&self) -> Gemms {
+    fn gemms(&self) -> GemmBatch {
         let Self { stride, padding, in_channels, .. } = *self;
         let rows = self.shape().phase_pixels();
         let taps = move |kernel: u32, phase: u32| kernel.saturating_sub((phase + padding) % stride).div_ceil(stride);
@@ -301,7 +301,7 @@ impl InputGradient {
             let depth = taps(height, phase / stride) * taps(width, phase % stride) * out_channels;
             Gemm { copies: 1, rows, depth, columns: in_channels }
         };
-        Gemms((0..stride * stride).map(gemm).collect())
+        GemmBatch((0..stride * stride).map(gemm).collect())
     }
 }
 
@@ -346,10 +346,10 @@ impl WeightGradient {
         Self { split_k: kernel.gemms().split_k(), ..kernel }
     }
 
-    fn gemms(&self) -> Gemms {
+    fn gemms(&self) -> GemmBatch {
         let shape = self.shape();
         let depth = self.images_per_split * shape.out_height() * shape.out_width();
-        Gemms(vec![Gemm { copies: shape.splits(), rows: shape.window(), depth, columns: shape.out_channels }])
+        GemmBatch(vec![Gemm { copies: shape.splits(), rows: shape.window(), depth, columns: shape.out_channels }])
     }
 }
 

@@ -22,8 +22,12 @@ fn adam([w, m, v]: [f64; 3], g: f64, weight_decay: f64, a: f64, b: f64) -> [Sum;
 }
 
 /// Mode and coefficients of each group.
-const GROUPS: [(u32, f32, f32); 4] =
-    [(UPDATE_GRADIENT, 1e-3, 1.5), (UPDATE_ZERO, 2e-3, 1.25), (UPDATE_SKIP, 3e-3, 1.125), (UPDATE_GRADIENT, 4e-3, 31.6)];
+const GROUPS: [(u32, f32, f32); 4] = [
+    (UPDATE_GRADIENT, 1e-3, 1.5),
+    (UPDATE_ZERO, 2e-3, 1.25),
+    (UPDATE_SKIP, 3e-3, 1.125),
+    (UPDATE_GRADIENT, 4e-3, 31.6),
+];
 
 /// Rows of the family.
 pub fn rows() -> Vec<Row> {

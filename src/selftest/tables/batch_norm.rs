@@ -287,8 +287,9 @@ fn commit_row(why: &'static str, draw: &mut Draw, words: usize, stop: u32) -> Ro
     let modes = [UPDATE_GRADIENT, UPDATE_ZERO, UPDATE_SKIP, UPDATE_GRADIENT];
     let group_of = draw.below(modes.len() as u32, words.div_ceil(64));
     let control = control(&modes.map(|mode| (mode, 0.0, 0.0)));
-    let expected =
-        commit(&running, &batch, 0.1f32.into(), |granule| stop == 0 && modes[group_of[granule] as usize] == UPDATE_GRADIENT);
+    let expected = commit(&running, &batch, 0.1f32.into(), |granule| {
+        stop == 0 && modes[group_of[granule] as usize] == UPDATE_GRADIENT
+    });
     let row = Row::new(why, Commit::new(words as u32, 0.1)).read(&batch).read(&group_of).read(&control);
     row.read(&vec![0, 0, 0, stop]).update(&running, expected)
 }

@@ -114,7 +114,14 @@ fn weight_gradient_sum(partials: &[f64], words: usize) -> Vec<Sum> {
     (0..words).map(|i| Sum::of(partials.iter().skip(i).step_by(words).copied())).collect()
 }
 
-const fn shape(batch: u32, image: [u32; 2], channels: [u32; 2], kernel: [u32; 2], stride: u32, padding: u32) -> ConvShape {
+const fn shape(
+    batch: u32,
+    image: [u32; 2],
+    channels: [u32; 2],
+    kernel: [u32; 2],
+    stride: u32,
+    padding: u32,
+) -> ConvShape {
     let ([height, width], [in_channels, out_channels], [kernel_height, kernel_width]) = (image, channels, kernel);
     ConvShape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
 }
@@ -180,7 +187,11 @@ pub fn rows() -> Vec<Row> {
         rows.push(forward_row(why, shape, parts(0), &x, &w));
         rows.push(normalized_forward_row(why, shape, parts(1), &x, &w, &norm));
         rows.push(inference_row(why, &mut draw, shape, forward_epilogue, parts(1), &x, &w));
-        for (row, epilogue) in [InputGradientEpilogue::Plain, InputGradientEpilogue::Add, InputGradientEpilogue::AddMasked].into_iter().enumerate() {
+        for (row, epilogue) in
+            [InputGradientEpilogue::Plain, InputGradientEpilogue::Add, InputGradientEpilogue::AddMasked]
+                .into_iter()
+                .enumerate()
+        {
             rows.push(input_gradient_row(why, &mut draw, shape, epilogue, parts(row), &dy, &w));
         }
         rows.push(rectified_input_gradient_row(why, shape, parts(1), &dy, &w, &x, &norm));

@@ -14,7 +14,8 @@ fn sgd([w, buffer]: [f64; 2], g: f64, momentum: f64, nesterov: bool, weight_deca
 }
 
 /// Mode and rate of each group.
-const GROUPS: [(u32, f32, f32); 4] = [(UPDATE_GRADIENT, 0.1, 0.0), (UPDATE_ZERO, 0.2, 0.0), (UPDATE_SKIP, 0.3, 0.0), (UPDATE_GRADIENT, 0.4, 0.0)];
+const GROUPS: [(u32, f32, f32); 4] =
+    [(UPDATE_GRADIENT, 0.1, 0.0), (UPDATE_ZERO, 0.2, 0.0), (UPDATE_SKIP, 0.3, 0.0), (UPDATE_GRADIENT, 0.4, 0.0)];
 
 /// Rows of the family.
 pub fn rows() -> Vec<Row> {
