@@ -19,13 +19,6 @@ params! {
     }
 }
 
-impl Finite {
-    /// On `words` values.
-    pub fn new(words: u32) -> Self {
-        Self { words }
-    }
-}
-
 impl Kernel for Finite {
     fn workgroups(&self) -> u32 {
         element_workgroups(self.words)

@@ -18,13 +18,6 @@ params! {
     }
 }
 
-impl FirstGradient {
-    /// Of a gradient of `words` words.
-    pub fn new(words: u32) -> Self {
-        Self { words }
-    }
-}
-
 impl Kernel for FirstGradient {
     fn workgroups(&self) -> u32 {
         1

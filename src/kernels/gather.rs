@@ -22,13 +22,6 @@ params! {
     }
 }
 
-impl Gather {
-    /// Of `batch` images `[pixels, channels]`.
-    pub fn new(batch: u32, pixels: u32, channels: u32) -> Self {
-        Self { batch, pixels, channels }
-    }
-}
-
 impl Kernel for Gather {
     fn workgroups(&self) -> u32 {
         element_workgroups(self.batch * self.pixels * self.channels)

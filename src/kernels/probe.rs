@@ -31,13 +31,6 @@ params! {
     }
 }
 
-impl MultiplyAdd {
-    /// `rounds` rounds on each of `elements` elements.
-    pub fn new(elements: u32, rounds: u32, factor: f32, addend: f32) -> Self {
-        Self { elements, rounds, factor, addend }
-    }
-}
-
 impl Kernel for MultiplyAdd {
     fn workgroups(&self) -> u32 {
         element_workgroups(self.elements)
@@ -103,13 +96,6 @@ params! {
         elements: u32,
         /// Factor of `z`.
         factor: f32,
-    }
-}
-
-impl Triad {
-    /// On `elements` elements.
-    pub fn new(elements: u32, factor: f32) -> Self {
-        Self { elements, factor }
     }
 }
 

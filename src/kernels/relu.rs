@@ -16,13 +16,6 @@ params! {
     }
 }
 
-impl Relu {
-    /// On `elements` elements.
-    pub fn new(elements: u32) -> Self {
-        Self { elements }
-    }
-}
-
 impl Kernel for Relu {
     fn workgroups(&self) -> u32 {
         element_workgroups(self.elements)

@@ -29,11 +29,6 @@ params! {
 }
 
 impl SoftmaxCrossEntropy {
-    /// Of logits `[batch, classes]`.
-    pub fn new(batch: u32, classes: u32, label_smoothing: f32) -> Self {
-        Self { batch, classes, label_smoothing }
-    }
-
     /// The loss of a row, NaN if a logit is not finite, and whether it is classified right; writes its gradient.
     fn row(&self, logits: &[f32], label: usize, share: f32, dlogits: &mut [f32]) -> (f32, bool) {
         let mut best = 0;

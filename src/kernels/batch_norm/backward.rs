@@ -112,13 +112,6 @@ params! {
     }
 }
 
-impl BackwardFinish {
-    /// Of partials `[chunks, 2, channels]`.
-    pub fn new(chunks: u32, channels: u32) -> Self {
-        Self { chunks, channels }
-    }
-}
-
 impl Kernel for BackwardFinish {
     fn workgroups(&self) -> u32 {
         self.channels

@@ -17,13 +17,6 @@ params! {
     }
 }
 
-impl Commit {
-    /// On `words` words of statistics.
-    pub fn new(words: u32, momentum: f32) -> Self {
-        Self { words, momentum }
-    }
-}
-
 impl Kernel for Commit {
     fn workgroups(&self) -> u32 {
         element_workgroups(self.words)

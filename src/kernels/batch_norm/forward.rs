@@ -75,13 +75,6 @@ params! {
     }
 }
 
-impl Residual {
-    /// On tensors `[pixels, channels]`.
-    pub fn new(pixels: u32, channels: u32, scale: f32) -> Self {
-        Self { pixels, channels, scale }
-    }
-}
-
 impl Kernel for Residual {
     fn workgroups(&self) -> u32 {
         element_workgroups(self.pixels * self.channels)

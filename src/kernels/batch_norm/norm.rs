@@ -49,13 +49,6 @@ params! {
     }
 }
 
-impl Finish {
-    /// Of the statistics of `[pixels, channels]` in chunks of so many pixels.
-    pub fn new(pixels: u32, channels: u32, chunk_pixels: u32, epsilon: f32) -> Self {
-        Self { pixels, channels, chunk_pixels, epsilon }
-    }
-}
-
 impl Kernel for Finish {
     fn workgroups(&self) -> u32 {
         self.channels
@@ -92,13 +85,6 @@ params! {
         channels: u32,
         /// Added to the variance.
         epsilon: f32,
-    }
-}
-
-impl Running {
-    /// For `channels` channels.
-    pub fn new(channels: u32, epsilon: f32) -> Self {
-        Self { channels, epsilon }
     }
 }
 

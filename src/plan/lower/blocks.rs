@@ -129,7 +129,7 @@ impl<'a> Builder<'a> {
         let channels = last.conv.out_channels;
         let output = self.pooled(format!("{name} output"), self.words(last.height, last.width, channels));
         self.values[output.index()].non_negative = true;
-        let kernel = batch_norm::Residual::new(last.pixels, channels, self.scale(index));
+        let kernel = batch_norm::Residual { pixels: last.pixels, channels, scale: self.scale(index) };
         let reads = [last.output.into(), last.norm.into(), shortcut.operand];
         push(list, format!("{name} sum"), kernel, reads, [output]);
         output
@@ -206,13 +206,7 @@ impl<'a> Builder<'a> {
             (false, Operand::Trunk(_)) => unreachable!("the trunk is never negative: every block ends in a ReLU"),
             (false, operand) => {
                 let elements = last.pixels * last.conv.out_channels;
-                push(
-                    &mut bypass_segment.forward,
-                    format!("{name} relu"),
-                    relu::Relu::new(elements),
-                    [operand],
-                    [output],
-                );
+                push(&mut bypass_segment.forward, format!("{name} relu"), relu::Relu { elements }, [operand], [output]);
                 DroppedOutput::Rectified
             }
         };

@@ -124,7 +124,8 @@ impl Builder<'_> {
         let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
         let affine = [".weight", ".bias"].map(|name| self.parameter(&norm_label, name));
         let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm_label, name));
-        let finish = batch_norm::Finish::new(pixels, channels, CONV_CHUNK_PIXELS, self.net.norm.epsilon);
+        let finish =
+            batch_norm::Finish { pixels, channels, chunk_pixels: CONV_CHUNK_PIXELS, epsilon: self.net.norm.epsilon };
         let reads = [statistics, affine[0], affine[1]];
         push(list, format!("{norm_label} finish"), finish, reads, [norm, batch[0], batch[1]]);
         Ok(ConvNorm { conv, prefix: prefix.to_string(), shape, input, output, norm, height, width, pixels })
@@ -147,7 +148,7 @@ impl Builder<'_> {
         let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
         let statistics = [".running_mean", ".running_var", ".weight", ".bias"];
         let reads = statistics.map(|name| self.parameter(&norm_label, name));
-        let running = batch_norm::Running::new(channels, self.net.norm.epsilon);
+        let running = batch_norm::Running { channels, epsilon: self.net.norm.epsilon };
         push(list, format!("{norm_label} running"), running, reads, [norm]);
 
         let output = self.pooled(format!("{name} output"), self.words(height, width, channels));
@@ -193,7 +194,7 @@ impl Builder<'_> {
             Incoming::Summed { dy, partials, chunks } => (dy.into(), None, 1.0, partials, chunks),
         };
         let (dgamma, dbeta) = (self.gradient(&norm_label, ".weight"), self.gradient(&norm_label, ".bias"));
-        let finish = batch_norm::BackwardFinish::new(chunks, channels);
+        let finish = batch_norm::BackwardFinish { chunks, channels };
         push(list, format!("{norm_label} backward finish"), finish, [partials], [dgamma, dbeta]);
         let gradient = self.pooled(format!("{label} output gradient"), self.words(layer.height, layer.width, channels));
         let apply = batch_norm::BackwardApply::new(pixels, channels, scale, mask.is_some());

@@ -204,7 +204,8 @@ fn finish_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize
     let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
     let [stats, mean, var] = finish(&partials, pixels, channels);
     let stats = stats.into_iter().map(Word::from).collect();
-    let kernel = Finish::new(pixels as u32, channels as u32, CHUNK as u32, EPSILON);
+    let kernel =
+        Finish { pixels: pixels as u32, channels: channels as u32, chunk_pixels: CHUNK as u32, epsilon: EPSILON };
     let row = Row::new(why, kernel).read(&partials).read(&gamma).read(&beta);
     row.write([stats, exactly(&gamma), exactly(&beta)].concat()).write(mean).write(var)
 }
@@ -216,7 +217,9 @@ fn constant_row(why: &'static str) -> Row {
     let [stats, mean, var] = finish(&partials, 40, 3);
     let (gamma, beta) = ([1.0, 0.5, below], [0.25, below, 1.0]);
     let stats = stats.into_iter().map(Word::from).collect();
-    let row = Row::new(why, Finish::new(40, 3, CHUNK as u32, EPSILON)).read(&partials[..]).read(&gamma[..]);
+    let row = Row::new(why, Finish { pixels: 40, channels: 3, chunk_pixels: CHUNK as u32, epsilon: EPSILON })
+        .read(&partials[..])
+        .read(&gamma[..]);
     let as_given = |numbers: [f64; 3]| numbers.map(|number| Word::from(Sum::of([number]))).to_vec();
     row.read(&beta[..]).write([stats, as_given(gamma), as_given(beta)].concat()).write(mean).write(var)
 }
@@ -226,7 +229,7 @@ fn running_row(why: &'static str, draw: &mut Draw, channels: usize) -> Row {
     let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
     let rstd = var.iter().map(|&var| reciprocal_deviation(Sum::of([var])).into()).collect();
     let expected = [exactly(&mean), rstd, exactly(&gamma), exactly(&beta)].concat();
-    let row = Row::new(why, Running::new(channels as u32, EPSILON));
+    let row = Row::new(why, Running { channels: channels as u32, epsilon: EPSILON });
     row.read(&mean).read(&var).read(&gamma).read(&beta).write(expected)
 }
 
@@ -246,7 +249,7 @@ fn residual_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize
         y.add(shortcut);
         *y = y.relu();
     }
-    let kernel = Residual::new((x.len() / channels) as u32, channels as u32, scale);
+    let kernel = Residual { pixels: (x.len() / channels) as u32, channels: channels as u32, scale };
     Row::new(why, kernel).read(&x).read(&norm).read(&shortcut).write(y)
 }
 
@@ -262,7 +265,7 @@ fn backward_reduce_row(why: &'static str, draw: &mut Draw, pixels: usize, channe
 fn backward_finish_row(why: &'static str, draw: &mut Draw, chunks: usize, channels: usize) -> Row {
     let partials = draw.signed(partial_words(chunks as u32, channels as u32));
     let [dgamma, dbeta] = backward_finish(&partials, channels);
-    let kernel = BackwardFinish::new(chunks as u32, channels as u32);
+    let kernel = BackwardFinish { chunks: chunks as u32, channels: channels as u32 };
     Row::new(why, kernel).read(&partials).write(dgamma).write(dbeta)
 }
 
@@ -290,7 +293,7 @@ fn commit_row(why: &'static str, draw: &mut Draw, words: usize, stop: u32) -> Ro
     let expected = commit(&running, &batch, 0.1f32.into(), |granule| {
         stop == 0 && modes[group_of[granule] as usize] == UPDATE_GRADIENT
     });
-    let row = Row::new(why, Commit::new(words as u32, 0.1)).read(&batch).read(&group_of).read(&control);
+    let row = Row::new(why, Commit { words: words as u32, momentum: 0.1 }).read(&batch).read(&group_of).read(&control);
     row.read(&vec![0, 0, 0, stop]).update(&running, expected)
 }
 

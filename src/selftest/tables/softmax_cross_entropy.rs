@@ -115,7 +115,7 @@ fn row(why: &'static str, draw: &mut Draw, case: &Case, logits: Vec<f64>) -> Row
         true => [losses.into(), correct.into(), (valid as u32).into(), reported.into(), 7.into()],
         false => [Word::Nan, Word::Any, (valid as u32).into(), 1.into(), 7.into()],
     };
-    let kernel = SoftmaxCrossEntropy::new(batch as u32, classes as u32, smoothing);
+    let kernel = SoftmaxCrossEntropy { batch: batch as u32, classes: classes as u32, label_smoothing: smoothing };
     let row = Row::new(why, kernel).read(&logits).read(&labels).read(&indices).read(&vec![valid as u32, 0, 0, 0]);
     row.write(dlogits).update(&vec![7, 7, 7, reported, 7], report.to_vec())
 }

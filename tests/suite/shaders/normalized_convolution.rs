@@ -49,7 +49,7 @@ fn fused_and_unfused_give_the_same_bits() {
             for epilogue in [ForwardEpilogue::Normalize, ForwardEpilogue::NormalizeRectify, residual] {
                 let unfused = match epilogue {
                     ForwardEpilogue::Residual { scale } => {
-                        Row::new(why, Residual::new(pixels, channels, scale)).read(&y).read(&out_norm).read(&dy)
+                        Row::new(why, Residual { pixels, channels, scale }).read(&y).read(&out_norm).read(&dy)
                     }
                     _ => {
                         let apply = Apply::new(pixels, channels, epilogue.is_non_negative());
