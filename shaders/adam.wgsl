@@ -1,17 +1,17 @@
 // adam: one step of Adam (Kingma and Ba 2015) in PyTorch's form, for all parameters of a net at once
 //   g = gradient + weight_decay * w;  m += (1 - beta1) * (g - m);  v = beta2 * v + (1 - beta2) * g^2
 //   w -= a * m / (sqrt(v) * b + epsilon)
-// gradients, parameters, first_moment, second_moment: [words]; group_of: [words / 64], group of each granule
+// gradients, parameters, first_moment, second_moment: [elements]; group_of: [elements / 64], group of each granule
 // control: header and one row per group (shared/update), with a = rate / (1 - beta1^t), b = 1 / sqrt(1 - beta2^t)
 // report: [5], word 3 nonzero once a value was not finite: then nothing changes
-// Grid: one thread per word. Twin: kernels/adam.rs
+// Grid: one thread per element. Twin: kernels/adam.rs
 //!import grid
 //!import control
 //!import update
 //!import report
 
 struct Params {
-    words: u32,
+    elements: u32,
     beta1_complement: f32,
     beta2: f32,
     beta2_complement: f32,
@@ -37,7 +37,7 @@ fn main(
     if report[REPORT_NOT_FINITE] != 0u {
         return;
     }
-    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < p.words; i += workgroup_total(count) * WORKGROUP) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < p.elements; i += workgroup_total(count) * WORKGROUP) {
         let row = control_row(group_of[i / GRANULE]);
         let mode = control[row + ROW_MODE];
         if mode == UPDATE_SKIP {

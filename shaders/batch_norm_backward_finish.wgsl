@@ -15,9 +15,9 @@ struct Params {
 
 const LANES = 64u;
 
-var<workgroup> lanes: array<vec2<f32>, 64>;
+var<workgroup> lanes: array<vec2<f32>, LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

@@ -23,9 +23,9 @@ struct Params {
 
 const LANES = 64u;
 
-var<workgroup> lanes: array<Moments, 64>;
+var<workgroup> lanes: array<Moments, LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

@@ -1,12 +1,12 @@
 // first_gradient: report[REPORT_FIRST_GRADIENT] = the mean of |gradient|, f32 bits
-// gradient: [words], of the first convolution's weights; report: [5]
+// gradient: [elements], of the first convolution's weights; report: [5]
 // Lane i sums the words i, i + WORKGROUP, ..., in ascending order, then a tree sums the lanes.
 // Grid: one workgroup. Twin: kernels/first_gradient.rs
 //!import grid
 //!import report
 
 struct Params {
-    words: u32,
+    elements: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -25,7 +25,7 @@ fn main(
         return;
     }
     var sum = 0.0;
-    for (var i = lane; i < p.words; i += WORKGROUP) {
+    for (var i = lane; i < p.elements; i += WORKGROUP) {
         sum += abs(gradient[i]);
     }
     lanes[lane] = sum;
@@ -37,6 +37,6 @@ fn main(
         workgroupBarrier();
     }
     if lane == 0u {
-        report[REPORT_FIRST_GRADIENT] = bitcast<u32>(lanes[0] / f32(p.words));
+        report[REPORT_FIRST_GRADIENT] = bitcast<u32>(lanes[0] / f32(p.elements));
     }
 }

@@ -1,17 +1,17 @@
 // sgd: one step of stochastic gradient descent with momentum in PyTorch's form, for all parameters of a net at once
 //   g = gradient + weight_decay * w;  buffer = momentum * buffer + g
 //   w -= rate * (g + momentum * buffer if nesterov, else buffer)
-// gradients, parameters, momentum_buffer: [words]; group_of: [words / 64], parameter group of each granule
+// gradients, parameters, momentum_buffer: [elements]; group_of: [elements / 64], parameter group of each granule
 // control: header and one row per group (shared/update), with the rate as first coefficient
 // report: [5], word 3 nonzero once a value was not finite: then nothing changes
-// Grid: one thread per word. Twin: kernels/sgd.rs
+// Grid: one thread per element. Twin: kernels/sgd.rs
 //!import grid
 //!import control
 //!import update
 //!import report
 
 struct Params {
-    words: u32,
+    elements: u32,
     momentum: f32,
     nesterov: u32,
     weight_decay: f32,
@@ -34,7 +34,7 @@ fn main(
     if report[REPORT_NOT_FINITE] != 0u {
         return;
     }
-    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < p.words; i += workgroup_total(count) * WORKGROUP) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < p.elements; i += workgroup_total(count) * WORKGROUP) {
         let row = control_row(group_of[i / GRANULE]);
         let mode = control[row + ROW_MODE];
         if mode == UPDATE_SKIP {

@@ -15,16 +15,16 @@ params! {
     /// `values -> report`: sets word 3 of the report to 1 if any value is NaN or infinite.
     pub struct Finite {
         /// Number of values.
-        words: u32,
+        elements: u32,
     }
 }
 
 impl Kernel for Finite {
     fn workgroups(&self) -> u32 {
-        element_workgroups(self.words)
+        element_workgroups(self.elements)
     }
     fn cost(&self) -> Cost {
-        Cost { flop: 0.0, terms: 1.0, loads: f64::from(self.words) }
+        Cost { flop: 0.0, terms: 1.0, loads: f64::from(self.elements) }
     }
     fn integers(&self, _: usize) -> Range<usize> {
         REPORT_INTEGERS

@@ -14,7 +14,7 @@ params! {
     /// Against the step, it is the figure on vanishing gradients of Huang et al. 2016.
     pub struct FirstGradient {
         /// Number of weights.
-        words: u32,
+        elements: u32,
     }
 }
 
@@ -23,8 +23,8 @@ impl Kernel for FirstGradient {
         1
     }
     fn cost(&self) -> Cost {
-        let words = f64::from(self.words);
-        Cost { flop: words, terms: words, loads: words }
+        let elements = f64::from(self.elements);
+        Cost { flop: elements, terms: elements, loads: elements }
     }
     fn integers(&self, _: usize) -> Range<usize> {
         REPORT_INTEGERS
@@ -41,6 +41,6 @@ impl Kernel for FirstGradient {
             sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += *other);
             half /= 2;
         }
-        report[REPORT_FIRST_GRADIENT] = lanes[0] / self.words as f32;
+        report[REPORT_FIRST_GRADIENT] = lanes[0] / self.elements as f32;
     }
 }

@@ -98,13 +98,15 @@ impl Kernel for MaxForward {
         let ([x], [y, argmax]) = bindings.f32();
         let argmax: &mut [u32] = bytemuck::cast_slice_mut(argmax);
         let shape = self.0;
-        let image_words = (shape.height * shape.width * shape.channels) as usize;
-        let row_words = (shape.out_width * shape.channels) as usize;
+        let image_elements = (shape.height * shape.width * shape.channels) as usize;
+        let row_elements = (shape.out_width * shape.channels) as usize;
         let out_height = shape.out_height as usize;
-        y.par_chunks_mut(row_words).zip(argmax.par_chunks_mut(row_words)).enumerate().for_each(|(row, (y, argmax))| {
-            let x = &x[row / out_height * image_words..][..image_words];
-            max_forward_row(&shape, x, row % out_height, y, argmax);
-        });
+        y.par_chunks_mut(row_elements).zip(argmax.par_chunks_mut(row_elements)).enumerate().for_each(
+            |(row, (y, argmax))| {
+                let x = &x[row / out_height * image_elements..][..image_elements];
+                max_forward_row(&shape, x, row % out_height, y, argmax);
+            },
+        );
     }
 }
 
@@ -155,11 +157,11 @@ impl Kernel for MaxBackward {
         let argmax = bindings.reads[1];
         let ([dy, _], [dx]) = bindings.f32();
         let shape = self.0;
-        let image_words = (shape.out_height * shape.out_width * shape.channels) as usize;
+        let image_elements = (shape.out_height * shape.out_width * shape.channels) as usize;
         let height = shape.height as usize;
         dx.par_chunks_mut((shape.width * shape.channels) as usize).enumerate().for_each(|(row, dx)| {
-            let first = row / height * image_words;
-            let (dy, argmax) = (&dy[first..][..image_words], &argmax[first..][..image_words]);
+            let first = row / height * image_elements;
+            let (dy, argmax) = (&dy[first..][..image_elements], &argmax[first..][..image_elements]);
             max_backward_row(&shape, dy, argmax, row % height, dx);
         });
     }

@@ -16,8 +16,8 @@ params! {
     /// The first coefficient of a group's row in `control` is the learning rate. A buffer of zeros starts as PyTorch's
     /// does, with the first gradient undamped.
     pub struct Sgd {
-        /// Words of parameters.
-        words: u32,
+        /// Parameters.
+        elements: u32,
         /// Decay of the buffer.
         momentum: f32,
         /// 1: Nesterov's momentum, which looks one step ahead; 0: the plain one.
@@ -28,19 +28,19 @@ params! {
 }
 
 impl Sgd {
-    /// On `words` words of parameters.
-    pub fn new(words: u32, momentum: f64, nesterov: bool, weight_decay: f64) -> Self {
-        Self { words, momentum: momentum as f32, nesterov: nesterov.into(), weight_decay: weight_decay as f32 }
+    /// On `elements` parameters.
+    pub fn new(elements: u32, momentum: f64, nesterov: bool, weight_decay: f64) -> Self {
+        Self { elements, momentum: momentum as f32, nesterov: nesterov.into(), weight_decay: weight_decay as f32 }
     }
 }
 
 impl Kernel for Sgd {
     fn workgroups(&self) -> u32 {
-        element_workgroups(self.words)
+        element_workgroups(self.elements)
     }
     fn cost(&self) -> Cost {
-        let words = f64::from(self.words);
-        Cost { flop: 8.0 * words, terms: 4.0, loads: 6.0 * words }
+        let elements = f64::from(self.elements);
+        Cost { flop: 8.0 * elements, terms: 4.0, loads: 6.0 * elements }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);

@@ -67,11 +67,11 @@ impl Kernel for Forward {
         let ([x], [y]) = bindings.f32();
         let shape = self.0;
         let (height, out_height) = (shape.height as usize, shape.out_height() as usize);
-        let row_words = shape.width as usize * shape.in_channels as usize;
+        let row_elements = shape.width as usize * shape.in_channels as usize;
         y.par_chunks_mut(shape.out_width() as usize * shape.out_channels as usize).enumerate().for_each(|(row, y)| {
             let (image, row) = (row / out_height, row % out_height * 2);
             let rows = row..(row + 2).min(height);
-            forward_row(&shape, &x[(image * height + row) * row_words..][..rows.len() * row_words], row, y);
+            forward_row(&shape, &x[(image * height + row) * row_elements..][..rows.len() * row_elements], row, y);
         });
     }
 }
@@ -121,11 +121,11 @@ impl Kernel for Backward {
         let ([dy, mask], [dx]) = bindings.f32();
         let shape = self.0;
         let (height, out_height) = (shape.height as usize, shape.out_height() as usize);
-        let row_words = shape.out_width() as usize * shape.out_channels as usize;
+        let row_elements = shape.out_width() as usize * shape.out_channels as usize;
         dx.par_chunks_mut(shape.width as usize * shape.in_channels as usize).enumerate().for_each(|(row, dx)| {
             let (image, row) = (row / height, row % height);
-            let first = (image * out_height + row / 2) * row_words;
-            backward_row(&shape, &dy[first..][..row_words], &mask[first..][..row_words], row, dx);
+            let first = (image * out_height + row / 2) * row_elements;
+            backward_row(&shape, &dy[first..][..row_elements], &mask[first..][..row_elements], row, dx);
         });
     }
 }

@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::{Norm, partial_words};
+use super::{Norm, partial_elements};
 use crate::dispatch::{Bindings, Cost, Kernel};
 use crate::kernels::relu::where_positive;
 use crate::kernels::{element_workgroups, lanes, params, shader};
@@ -117,7 +117,7 @@ impl Kernel for BackwardFinish {
         self.channels
     }
     fn cost(&self) -> Cost {
-        let partials = partial_words(self.chunks, self.channels) as f64;
+        let partials = partial_elements(self.chunks, self.channels) as f64;
         Cost { flop: partials, terms: f64::from(self.chunks), loads: partials }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
@@ -198,13 +198,13 @@ fn backward_apply(
     dx: &mut [f32],
 ) {
     let width = norm.width();
-    for (place, (dx, x)) in dx.chunks_mut(width).zip(x.chunks(width)).enumerate() {
+    for (row, (dx, x)) in dx.chunks_mut(width).zip(x.chunks(width)).enumerate() {
         let n = x.len();
-        let (dy, mean, rstd) = (&dy[place * width..][..n], &norm.mean[..n], &norm.rstd[..n]);
+        let (dy, mean, rstd) = (&dy[row * width..][..n], &norm.mean[..n], &norm.rstd[..n]);
         let (gain, slope, offset) = (&slopes.gain[..n], &slopes.slope[..n], &slopes.offset[..n]);
         match mask {
             Some(mask) => {
-                let mask = &mask[place * width..][..n];
+                let mask = &mask[row * width..][..n];
                 for i in 0..n {
                     let g = where_positive(mask[i], scale * dy[i]);
                     dx[i] = gain[i] * (g - offset[i] - (x[i] - mean[i]) * rstd[i] * slope[i]);

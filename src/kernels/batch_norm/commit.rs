@@ -10,8 +10,8 @@ params! {
     /// `batch, group_of, control, report -> running`: moves the running statistics of every batch norm whose block
     /// ran towards the batch's.
     pub struct Commit {
-        /// Words of statistics.
-        words: u32,
+        /// Elements of the statistics.
+        elements: u32,
         /// Weight of the new batch.
         momentum: f32,
     }
@@ -19,11 +19,11 @@ params! {
 
 impl Kernel for Commit {
     fn workgroups(&self) -> u32 {
-        element_workgroups(self.words)
+        element_workgroups(self.elements)
     }
     fn cost(&self) -> Cost {
-        let words = f64::from(self.words);
-        Cost { flop: 3.0 * words, terms: 2.0, loads: 2.0 * words }
+        let elements = f64::from(self.elements);
+        Cost { flop: 3.0 * elements, terms: 2.0, loads: 2.0 * elements }
     }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         let [batch, group_of, control, report] = bindings.reads else { unreachable!("checked by the plan's tests") };

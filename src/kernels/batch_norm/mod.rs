@@ -24,12 +24,12 @@ pub(super) use moments::{chunk_moments, merge_moments};
 pub(super) use norm::{FINISH, Norm, RUNNING};
 pub use norm::{Finish, Running};
 
-/// Words in the partial sums of `chunks` x `channels`: two per chunk and channel.
-pub fn partial_words(chunks: u32, channels: u32) -> usize {
+/// Elements of the partial sums of `chunks` x `channels`: two per chunk and channel.
+pub fn partial_elements(chunks: u32, channels: u32) -> usize {
     2 * chunks as usize * channels as usize
 }
 
-/// Words of a norm over `channels`.
-pub fn norm_words(channels: u32) -> usize {
+/// Elements of a norm over `channels`.
+pub fn norm_elements(channels: u32) -> usize {
     4 * channels as usize
 }

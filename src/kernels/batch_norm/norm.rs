@@ -1,6 +1,6 @@
 //! What a batch norm does to its input, from the statistics of the batch or the running ones.
 
-use super::{merge_moments, partial_words};
+use super::{merge_moments, partial_elements};
 use crate::dispatch::{Bindings, Cost, Kernel};
 use crate::kernels::{element_workgroups, lanes, params, shader};
 
@@ -54,7 +54,7 @@ impl Kernel for Finish {
         self.channels
     }
     fn cost(&self) -> Cost {
-        let partials = partial_words(self.pixels.div_ceil(self.chunk_pixels), self.channels) as f64;
+        let partials = partial_elements(self.pixels.div_ceil(self.chunk_pixels), self.channels) as f64;
         Cost { flop: 5.0 * partials, terms: f64::from(self.pixels), loads: partials }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {

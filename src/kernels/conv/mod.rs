@@ -62,8 +62,8 @@ pub struct ConvShape {
 const SPLIT_WORKGROUPS: u32 = 256;
 /// Fewest and most output pixels of a split, up to a whole image: few make many partial sums, many a long sum.
 const SPLIT_PIXELS: (u32, u32) = (128, 1024);
-/// Words that the splits' partial sums have together at most, if there is more than one split.
-const PARTIAL_WORDS: usize = 4 << 20;
+/// Elements that the splits' partial sums have together at most, if there is more than one split.
+const PARTIAL_ELEMENTS: usize = 4 << 20;
 
 impl ConvShape {
     /// Height of the output.
@@ -101,8 +101,8 @@ impl ConvShape {
         self.batch * self.height.div_ceil(self.stride) * self.width.div_ceil(self.stride)
     }
 
-    /// Words of the weights.
-    pub fn weight_words(&self) -> usize {
+    /// Elements of the weights.
+    pub fn weight_elements(&self) -> usize {
         self.window() as usize * self.out_channels as usize
     }
 
@@ -111,9 +111,9 @@ impl ConvShape {
         self.batch.div_ceil(self.images_per_split())
     }
 
-    /// Words of the splits' partial sums.
-    pub fn partial_words(&self) -> usize {
-        self.splits() as usize * self.weight_words()
+    /// Elements of the splits' partial sums.
+    pub fn partial_elements(&self) -> usize {
+        self.splits() as usize * self.weight_elements()
     }
 
     /// Images in each split but for the last, which may have fewer.
@@ -123,7 +123,7 @@ impl ConvShape {
         let workgroups = gemm.unshared_workgroups();
         let pixels = (self.out_pixels() / SPLIT_WORKGROUPS.div_ceil(workgroups)).clamp(fewest, most);
         let images = pixels.div_ceil(self.out_height() * self.out_width());
-        let splits = (PARTIAL_WORDS / self.weight_words()).max(1) as u32;
+        let splits = (PARTIAL_ELEMENTS / self.weight_elements()).max(1) as u32;
         images.max(self.batch.div_ceil(splits)).min(self.batch)
     }
 
@@ -374,8 +374,8 @@ impl Kernel for WeightGradient {
 params! {
     /// `partials -> dw`: the sum over the splits.
     pub struct WeightGradientSum {
-        /// Words of the weights.
-        words: u32,
+        /// Elements of the weights.
+        elements: u32,
         /// Number of splits.
         splits: u32,
     }
@@ -384,16 +384,16 @@ params! {
 impl WeightGradientSum {
     /// Returns the sum over the splits of a convolution's weight gradient.
     pub fn new(shape: &ConvShape) -> Self {
-        Self { words: shape.weight_words() as u32, splits: shape.splits() }
+        Self { elements: shape.weight_elements() as u32, splits: shape.splits() }
     }
 }
 
 impl Kernel for WeightGradientSum {
     fn workgroups(&self) -> u32 {
-        element_workgroups(self.words)
+        element_workgroups(self.elements)
     }
     fn cost(&self) -> Cost {
-        let partials = f64::from(self.words) * f64::from(self.splits);
+        let partials = f64::from(self.elements) * f64::from(self.splits);
         Cost { flop: partials, terms: f64::from(self.splits), loads: partials }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {

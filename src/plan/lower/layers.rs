@@ -112,7 +112,7 @@ impl Builder<'_> {
             return Err(PlanError::SingleValue { arch, batch: self.batch, layer });
         }
         let output = self.pooled(format!("{label} output"), self.words(height, width, channels));
-        let words = batch_norm::partial_words(shape.output_chunks(), channels);
+        let words = batch_norm::partial_elements(shape.output_chunks(), channels);
         let statistics = self.pooled(format!("{label} statistics"), words);
         let weight = self.parameter(&label, ".weight");
         // Every binding needs a value, though not every kernel reads or writes it.
@@ -121,7 +121,7 @@ impl Builder<'_> {
         let forward = conv::Forward::training(&shape, input.load());
         push(list, format!("{label} forward"), forward, reads, [output, statistics]);
 
-        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
+        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_elements(channels));
         let affine = [".weight", ".bias"].map(|name| self.parameter(&norm_label, name));
         let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm_label, name));
         let finish =
@@ -145,7 +145,7 @@ impl Builder<'_> {
         let (label, norm_label) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
         let shape = self.conv_shape(&label, conv, input)?;
         let (height, width, channels) = (shape.out_height(), shape.out_width(), conv.out_channels);
-        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
+        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_elements(channels));
         let statistics = [".running_mean", ".running_var", ".weight", ".bias"];
         let reads = statistics.map(|name| self.parameter(&norm_label, name));
         let running = batch_norm::Running { channels, epsilon: self.net.norm.epsilon };
@@ -185,7 +185,7 @@ impl Builder<'_> {
         let (dy, mask, scale, partials, chunks) = match incoming {
             Incoming::BehindRelu { dy, mask, scale } => {
                 let chunks = batch_norm::chunks(pixels);
-                let words = batch_norm::partial_words(chunks, channels);
+                let words = batch_norm::partial_elements(chunks, channels);
                 let partials = self.pooled(format!("{norm_label} gradient sums"), words);
                 let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);
                 push(list, format!("{norm_label} backward reduce"), reduce, [dy, mask, output, norm], [partials]);
@@ -201,7 +201,7 @@ impl Builder<'_> {
         let reads = [dy, mask.unwrap_or(dy), output, norm, dgamma.into(), dbeta.into()];
         push(list, format!("{norm_label} backward apply"), apply, reads, [gradient]);
 
-        let partials = self.pooled(format!("{label} weight gradient partials"), layer.shape.partial_words());
+        let partials = self.pooled(format!("{label} weight gradient partials"), layer.shape.partial_elements());
         let kernel = conv::WeightGradient::new(&layer.shape, layer.input.load());
         let input_norm = layer.input.norm.unwrap_or(gradient);
         let reads = [layer.input.operand, gradient.into(), input_norm.into()];
@@ -242,7 +242,7 @@ impl Builder<'_> {
         let (label, channels) = (format!("{}{}", layer.prefix, layer.conv.name), before.conv.out_channels);
         let dx = self.pooled(format!("{label} input gradient"), self.words(before.height, before.width, channels));
         let chunks = layer.shape.input_chunks();
-        let words = batch_norm::partial_words(chunks, channels);
+        let words = batch_norm::partial_elements(chunks, channels);
         let partials = self.pooled(format!("{label} input gradient sums"), words);
         let unused = Operand::from(dy);
         let reads = [unused, unused, before.output.into(), before.norm.into()];

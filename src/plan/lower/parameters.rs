@@ -61,7 +61,7 @@ impl Builder<'_> {
     fn record_gradients(&mut self, interface: &Interface) {
         if self.options.training.as_ref().is_some_and(|training| training.record_gradients) {
             let gradient = self.gradient(&self.net.stem.name, ".weight");
-            let kernel = first_gradient::FirstGradient { words: self.values[gradient.index()].words as u32 };
+            let kernel = first_gradient::FirstGradient { elements: self.values[gradient.index()].words as u32 };
             push(&mut self.update, "first gradient", kernel, [gradient], [interface.report]);
         }
     }
@@ -118,11 +118,11 @@ impl Builder<'_> {
         let name = self.values[values.index()].name.clone();
         let table = self.value(format!("groups of the {name}"), groups.len(), Place::Own);
         self.group_tables.push((table, groups));
-        let check = finite::Finite { words: words as u32 };
+        let check = finite::Finite { elements: words as u32 };
         push(checks, format!("finite {}", self.values[gradients.index()].name), check, [gradients], [interface.report]);
         let reads = [gradients, table, interface.control, interface.report];
         if !trained {
-            let commit = batch_norm::Commit { words: words as u32, momentum: self.net.norm.momentum };
+            let commit = batch_norm::Commit { elements: words as u32, momentum: self.net.norm.momentum };
             push(updates, format!("commit {name}"), commit, reads, [values]);
             return;
         }

@@ -263,7 +263,7 @@ fn backward_reduce_row(why: &'static str, draw: &mut Draw, pixels: usize, channe
 }
 
 fn backward_finish_row(why: &'static str, draw: &mut Draw, chunks: usize, channels: usize) -> Row {
-    let partials = draw.signed(partial_words(chunks as u32, channels as u32));
+    let partials = draw.signed(partial_elements(chunks as u32, channels as u32));
     let [dgamma, dbeta] = backward_finish(&partials, channels);
     let kernel = BackwardFinish { chunks: chunks as u32, channels: channels as u32 };
     Row::new(why, kernel).read(&partials).write(dgamma).write(dbeta)
@@ -293,7 +293,8 @@ fn commit_row(why: &'static str, draw: &mut Draw, words: usize, stop: u32) -> Ro
     let expected = commit(&running, &batch, 0.1f32.into(), |granule| {
         stop == 0 && modes[group_of[granule] as usize] == UPDATE_GRADIENT
     });
-    let row = Row::new(why, Commit { words: words as u32, momentum: 0.1 }).read(&batch).read(&group_of).read(&control);
+    let row =
+        Row::new(why, Commit { elements: words as u32, momentum: 0.1 }).read(&batch).read(&group_of).read(&control);
     row.read(&vec![0, 0, 0, stop]).update(&running, expected)
 }
 

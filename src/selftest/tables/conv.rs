@@ -88,7 +88,7 @@ fn input_gradient(shape: &ConvShape, dy: &[f64], w: &[f64]) -> Vec<Sum> {
 
 /// A gradient of w for every `images` images.
 fn weight_gradient(shape: &ConvShape, images: usize, x: &[Sum], dy: &[f64]) -> Vec<Sum> {
-    let words = shape.weight_words();
+    let words = shape.weight_elements();
     let mut dw = vec![Sum::default(); words * (shape.batch as usize).div_ceil(images)];
     for_each_product(shape, |n, yi, xi, wi| add_product(&mut dw[n / images * words + wi], x[xi], dy[yi]));
     dw
@@ -182,7 +182,8 @@ pub fn rows() -> Vec<Row> {
     for (index, ((shape, why), forward_epilogue)) in SHAPES.iter().zip(epilogues).enumerate() {
         // Small products share the depth, large ones don't; here each shape has both ways in some of its rows.
         let parts = |row: usize| [1, 4][(index + row) % 2];
-        let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
+        let (x, w, dy) =
+            (draw.signed(inputs(shape)), draw.signed(shape.weight_elements()), draw.signed(outputs(shape)));
         let norm = draw.norm(shape.in_channels as usize);
         rows.push(forward_row(why, shape, parts(0), &x, &w));
         rows.push(normalized_forward_row(why, shape, parts(1), &x, &w, &norm));
@@ -203,8 +204,8 @@ pub fn rows() -> Vec<Row> {
         };
         rows.push(row(Load::Plain, parts(0), &unused(norm.len()), &plain(&x), &x));
         rows.push(row(Load::Normalized, parts(1), &norm, &rectified(&x, &norm), &x));
-        let partials = draw.signed(shape.partial_words());
-        let dw = weight_gradient_sum(&partials, shape.weight_words());
+        let partials = draw.signed(shape.partial_elements());
+        let dw = weight_gradient_sum(&partials, shape.weight_elements());
         rows.push(Row::new(why, WeightGradientSum::new(shape)).read(&partials).write(dw));
     }
     let pointwise = |pixels: u32, channels: u32| shape(1, [1, pixels], [channels; 2], [1, 1], 1, 0);
@@ -220,7 +221,7 @@ pub fn rows() -> Vec<Row> {
     rows.push(inference_row(why, &mut draw, &pointwise(3, 1), ForwardEpilogue::NormalizeRectify, 1, &broken, &[1.0]));
     for &size in &[[5, 6], [12, 14]] {
         let shape = shape(2, size, [16, 16], [3, 3], 1, 1);
-        let (x, w) = (draw.signed(inputs(&shape)), draw.signed(shape.weight_words()));
+        let (x, w) = (draw.signed(inputs(&shape)), draw.signed(shape.weight_elements()));
         let (x, w) = (draw.among_subnormals(x), draw.among_subnormals(w));
         rows.push(inference_row(SUBNORMAL, &mut draw, &shape, ForwardEpilogue::Residual { scale: 0.7 }, 1, &x, &w));
         rows.push(input_gradient_row(SUBNORMAL, &mut draw, &shape, InputGradientEpilogue::Add, 4, &x, &w));
@@ -356,9 +357,9 @@ mod tests {
     #[test]
     fn gradients_are_those_of_forward() {
         let mut draw = Draw::new(2);
-        for (shape, _) in SHAPES.iter().filter(|(shape, _)| inputs(shape).max(shape.weight_words()) < 500) {
+        for (shape, _) in SHAPES.iter().filter(|(shape, _)| inputs(shape).max(shape.weight_elements()) < 500) {
             let (x, w, dy) =
-                (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
+                (draw.signed(inputs(shape)), draw.signed(shape.weight_elements()), draw.signed(outputs(shape)));
             let loss =
                 |x: &[f64], w: &[f64]| forward(shape, &plain(x), w).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum();
             assert_gradient(&x, &Sum::values(&input_gradient(shape, &dy, &w)), |x| loss(x, &w));

@@ -14,7 +14,7 @@ pub fn rows() -> Vec<Row> {
         let report = |found: u32| vec![11, 12, 13, found, 15];
         let found = at.is_some_and(|(_, bits)| !f32::from_bits(bits).is_finite());
         let expected = report(if found { 1 } else { before });
-        rows.push(Row::new(why, Finite { words: words as u32 }).read(&values).update(&report(before), expected));
+        rows.push(Row::new(why, Finite { elements: words as u32 }).read(&values).update(&report(before), expected));
     };
     row("one finite word", None, 1, 0);
     row("many finite words", None, 88_065, 0);

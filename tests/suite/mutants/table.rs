@@ -329,7 +329,7 @@ pub const MUTANTS: &[Mutant] = &[
         "first_row",
     ),
     mutant("conv_weight_gradient_sum", "the last split is left out", "split < p.splits", "split + 1u < p.splits"),
-    mutant("conv_weight_gradient_sum", "splits within words", "split * p.words + i", "i * p.splits + split"),
+    mutant("conv_weight_gradient_sum", "splits within words", "split * p.elements + i", "i * p.splits + split"),
     mutant("linear_forward", "no bias", "var sum = b[column];", "var sum = 0.0;"),
     mutant("linear_forward", "the last feature is left out", "k < p.in_features", "k + 1u < p.in_features"),
     mutant(
@@ -377,8 +377,8 @@ pub const MUTANTS: &[Mutant] = &[
         "if i == 0u { atomicStore(&report[REPORT_NOT_FINITE], 0u); } if !is_finite(values[i]) {",
     ),
     mutant("first_gradient", "the mean of the gradient, not of its magnitude", "abs(gradient[i])", "gradient[i]"),
-    mutant("first_gradient", "the sum, not the mean", "lanes[0] / f32(p.words)", "lanes[0]"),
-    mutant("first_gradient", "only as many words as lanes", "i < p.words", "i < min(p.words, WORKGROUP)"),
+    mutant("first_gradient", "the sum, not the mean", "lanes[0] / f32(p.elements)", "lanes[0]"),
+    mutant("first_gradient", "only as many words as lanes", "i < p.elements", "i < min(p.elements, WORKGROUP)"),
     mutant("first_gradient", "the tree leaves out its last step", "half > 0u", "half > 1u"),
     mutant("gather", "bytes highest first", "8u * (at % 4u)", "8u * (3u - at % 4u)"),
     mutant(

@@ -27,7 +27,7 @@ fn fused_and_unfused_give_the_same_bits() {
     ] {
         let (inputs, outputs) = (shape.in_pixels() * shape.in_channels, shape.out_pixels() * shape.out_channels);
         let (x, dy) = (draw.signed(inputs as usize), draw.signed(outputs as usize));
-        let w = draw.signed(shape.weight_words());
+        let w = draw.signed(shape.weight_elements());
         let [norm, out_norm] = [shape.in_channels, shape.out_channels].map(|channels| draw.norm(channels as usize));
         let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
         for implementation in &mut Bench::lend().0 {
@@ -63,7 +63,7 @@ fn fused_and_unfused_give_the_same_bits() {
 
             let mut weights = |load, x: &dyn Words| {
                 let row = Row::new(why, WeightGradient::new(&shape, load)).read(x).read(&dy).read(&norm);
-                result(row.write(any(shape.partial_words())))
+                result(row.write(any(shape.partial_elements())))
             };
             assert!(weights(Load::Plain, &rectified) == weights(Load::Normalized, &x), "weight gradient, {why}");
 

@@ -65,8 +65,8 @@ pub(super) fn weight_gradient(
     let windows = Windows::of_output(sizes, &frame, images);
     let depth = sizes.kernel_height * sizes.kernel_width * sizes.in_channels;
     let rows = depth.div_ceil(tasks).next_multiple_of(LANES);
-    let x = x.par_chunks(images * sizes.in_words());
-    let dy = dy.par_chunks(images * sizes.out_words());
+    let x = x.par_chunks(images * sizes.in_elements());
+    let dy = dy.par_chunks(images * sizes.out_elements());
     let partials = partials.par_chunks_mut(depth * sizes.out_channels);
     x.zip(dy).zip(partials).for_each(|((x, dy), partial)| {
         partial.par_chunks_mut(rows * sizes.out_channels).enumerate().for_each(|(task, dw)| {

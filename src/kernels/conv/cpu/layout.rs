@@ -84,13 +84,13 @@ impl Sizes {
         self.out_height * self.out_width
     }
 
-    /// Words of one input image.
-    pub fn in_words(&self) -> usize {
+    /// Elements of one input image.
+    pub fn in_elements(&self) -> usize {
         self.in_pixels() * self.in_channels
     }
 
-    /// Words of one output image.
-    pub fn out_words(&self) -> usize {
+    /// Elements of one output image.
+    pub fn out_elements(&self) -> usize {
         self.out_pixels() * self.out_channels
     }
 }

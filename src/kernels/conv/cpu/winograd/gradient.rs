@@ -40,8 +40,8 @@ pub fn weight_gradient(
     }
     tasks.into_par_iter().for_each(|(split, channels, mut dw)| {
         let images = split * images..sizes.batch.min((split + 1) * images);
-        let x = &x[images.start * sizes.in_words()..images.end * sizes.in_words()];
-        let dy = &dy[images.start * sizes.out_words()..images.end * sizes.out_words()];
+        let x = &x[images.start * sizes.in_elements()..images.end * sizes.in_elements()];
+        let dy = &dy[images.start * sizes.out_elements()..images.end * sizes.out_elements()];
         frame.around(x, norm, |x| correlate(x, &tiles, dy, channels, &mut dw));
     });
 }

@@ -105,8 +105,8 @@ struct ImageTiles {
     tiles: Vec<ImageTile>,
     /// ImageTiles of one image.
     per_image: usize,
-    /// Words of one output image.
-    out_words: usize,
+    /// Elements of one output image.
+    out_elements: usize,
     out_width: usize,
     /// Words between rows of the framed images.
     pitch: usize,
@@ -141,7 +141,7 @@ impl ImageTiles {
         Self {
             tiles,
             per_image: sizes.out_height.div_ceil(OUT) * sizes.out_width.div_ceil(OUT),
-            out_words: sizes.out_words(),
+            out_elements: sizes.out_elements(),
             out_width: sizes.out_width,
             pitch: frame.index(0, 1, 0),
             in_channels: sizes.in_channels,
@@ -151,7 +151,7 @@ impl ImageTiles {
 
     /// Those of as many images as have so many words of output, in blocks.
     fn blocks(&self, words: usize) -> impl Iterator<Item = &[ImageTile]> {
-        self.tiles[..words / self.out_words * self.per_image].chunks(BLOCK)
+        self.tiles[..words / self.out_elements * self.per_image].chunks(BLOCK)
     }
 }
 
