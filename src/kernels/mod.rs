@@ -2,8 +2,7 @@
 //!
 //! A kernel is a parameter struct that implements [`Kernel`](crate::dispatch::Kernel): it names its shader in
 //! `shaders/`, says how large the grid is and what it costs, and holds the same computation in Rust, its
-//! *twin*. A family's shaders begin with the family's name: `batch_norm_apply.wgsl` belongs to
-//! `batch_norm.rs`.
+//! *twin*. A family's shaders begin with the family's name: `pool_max_forward.wgsl` belongs to `pool.rs`.
 //!
 //! Activations are NHWC, flattened to `[pixels, channels]` wherever the image's shape does not matter, with
 //! `pixels = batch * height * width`; convolution weights are `[kernel_height, kernel_width, in_channels,

@@ -139,7 +139,7 @@ fn max_forward_row(shape: &MaxShape, x: &[f32], oy: usize, y: &mut [f32], argmax
 pub struct MaxBackward(MaxShape);
 
 impl MaxBackward {
-    /// Of the [`MaxForward`] with the same numbers.
+    /// Returns the gradient of the [`MaxForward`] with the same numbers.
     pub fn new(batch: u32, height: u32, width: u32, channels: u32, kernel: u32, stride: u32, padding: u32) -> Self {
         Self(MaxShape::new(batch, height, width, channels, kernel, stride, padding))
     }
@@ -245,7 +245,7 @@ fn mean(x: &[f32], y: &mut [f32]) {
 pub struct GlobalBackward(GlobalShape);
 
 impl GlobalBackward {
-    /// Of the [`GlobalForward`] with the same numbers.
+    /// Returns the gradient of the [`GlobalForward`] with the same numbers.
     pub fn new(batch: u32, pixels: u32, channels: u32) -> Self {
         Self(GlobalShape { batch, pixels, channels })
     }

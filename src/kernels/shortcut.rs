@@ -102,7 +102,7 @@ fn forward_row(shape: &ShortcutShape, x: &[f32], row: usize, y: &mut [f32]) {
 pub struct Backward(ShortcutShape);
 
 impl Backward {
-    /// Of the [`Forward`] with the same numbers.
+    /// Returns the gradient of the [`Forward`] with the same numbers.
     pub fn new(batch: u32, height: u32, width: u32, in_channels: u32, out_channels: u32) -> Self {
         Self(ShortcutShape { batch, height, width, in_channels, out_channels })
     }
