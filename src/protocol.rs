@@ -1,13 +1,13 @@
 //! What the host and the shaders agree on by number.
 //!
-//! Each constant between `shared! {` and `}` stands in WGSL under the same name; a lint of the tests
-//! parses every shader and compares the two.
+//! Each constant between `shared! {` and `}` stands in WGSL under the same name; a lint of the
+//! tests parses every shader and compares the two.
 //!
 //! **Control.** Parameters, gradients, moments and running statistics lie in flat buffers. Every
-//! parameter begins on a *granule* of [`GRANULE`] words, and a table gives each granule's *group*: 0
-//! outside the residual blocks, `b + 1` in block `b`. The `control` value, uploaded in each step, has a
-//! header and a row per group that says what becomes of the group in this step. So a whole net is
-//! updated in one dispatch, whatever the gates.
+//! parameter begins on a *granule* of [`GRANULE`] words, and a table gives each granule's *group*:
+//! 0 outside the residual blocks, `b + 1` in block `b`. The `control` value, uploaded in each step,
+//! has a header and a row per group that says what becomes of the group in this step. So a whole
+//! net is updated in one dispatch, whatever the gates.
 //!
 //! **Report.** The `report` value is what a step or an evaluation batch tells the host.
 
@@ -28,7 +28,8 @@ macro_rules! shared {
 shared! {
     /// Invocations in one workgroup of every element-wise shader.
     WORKGROUP: u32 = 256;
-    /// Words in a granule. 64 words are 256 bytes, the coarsest alignment that WebGPU asks of a binding.
+    /// Words in a granule. 64 words are 256 bytes, the coarsest alignment that WebGPU asks of a
+    /// binding.
     GRANULE: usize = 64;
 
     /// Word of `control` with the number of images in the batch that count.
@@ -62,10 +63,11 @@ shared! {
     REPORT_CORRECT: usize = 1;
     /// Word with the number of images.
     REPORT_IMAGES: usize = 2;
-    /// Word that is nonzero once a value was not finite. It stops all updates until the host clears it.
+    /// Word that is nonzero once a value was not finite. It stops all updates until the host clears
+    /// it.
     REPORT_NOT_FINITE: usize = 3;
-    /// Word with the mean of |gradient| of the first convolution's weights, f32 bits; 0 where it is not
-    /// recorded.
+    /// Word with the mean of |gradient| of the first convolution's weights, f32 bits; 0 where it is
+    /// not recorded.
     REPORT_FIRST_GRADIENT: usize = 4;
 
     /// Convolution input: as it is.
@@ -91,11 +93,13 @@ shared! {
     /// Input gradient's epilogue: back through the ReLU behind a norm, with the norm's sums.
     INPUT_GRADIENT_RECTIFY: u32 = 3;
 
-    /// Pixels in a chunk of the sums that convolutions make for batch norms: rows of the smallest tile.
+    /// Pixels in a chunk of the sums that convolutions make for batch norms: rows of the smallest
+    /// tile.
     CONV_CHUNK_PIXELS: u32 = 64;
     /// Threads along the rows of a convolution's tile.
     CONV_ROW_THREADS: u32 = 16;
-    /// Channels, and rows of threads, in a workgroup of the reduction of `batch_norm_backward_reduce`.
+    /// Channels, and rows of threads, in a workgroup of the reduction of
+    /// `batch_norm_backward_reduce`.
     REDUCE_CHANNELS: u32 = 16;
 
     /// Stream of the random numbers of dropout.
@@ -112,7 +116,8 @@ pub fn control_words(groups: usize) -> usize {
     CONTROL_HEADER + CONTROL_ROW * groups
 }
 
-/// Returns the words of `control` for a batch of which `images` images count, with the groups' `rows`.
+/// Returns the words of `control` for a batch of which `images` images count, with the groups'
+/// `rows`.
 pub fn control(images: u32, step: u32, seed: u64, rows: &[u32]) -> Vec<u32> {
     let mut words = vec![0; CONTROL_HEADER];
     words[CONTROL_IMAGES] = images;

@@ -6,7 +6,10 @@ use super::{params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 use crate::protocol::{REPORT_FIRST_GRADIENT, REPORT_INTEGERS, WORKGROUP};
 
-shader! { FIRST_GRADIENT: "first_gradient", family: first_gradient, reads: 1, writes: 1, params: FirstGradient }
+shader! {
+    FIRST_GRADIENT: "first_gradient", family: first_gradient,
+    reads: 1, writes: 1, params: FirstGradient
+}
 
 params! {
     /// `gradient -> report`: sets word 4 of the report to the mean of |gradient|, as f32 bits.

@@ -40,7 +40,10 @@ macro_rules! families {
     ($use:ident) => {
         $use! {
             adam: [ADAM],
-            batch_norm: [FINISH, RUNNING, APPLY, RESIDUAL, BACKWARD_REDUCE, BACKWARD_FINISH, BACKWARD_APPLY, COMMIT],
+            batch_norm: [
+                FINISH, RUNNING, APPLY, RESIDUAL, BACKWARD_REDUCE, BACKWARD_FINISH, BACKWARD_APPLY,
+                COMMIT
+            ],
             conv: [FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, WEIGHT_GRADIENT_SUM],
             dropout: [DROPOUT],
             finite: [FINITE],

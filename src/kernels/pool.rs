@@ -8,10 +8,22 @@ use rayon::prelude::*;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { MAX_FORWARD: "pool_max_forward", family: pool, reads: 1, writes: 2, params: MaxShape, kernel: MaxForward }
-shader! { MAX_BACKWARD: "pool_max_backward", family: pool, reads: 2, writes: 1, params: MaxShape, kernel: MaxBackward }
-shader! { GLOBAL_FORWARD: "pool_global_forward", family: pool, reads: 1, writes: 1, params: GlobalShape, kernel: GlobalForward }
-shader! { GLOBAL_BACKWARD: "pool_global_backward", family: pool, reads: 1, writes: 1, params: GlobalShape, kernel: GlobalBackward }
+shader! {
+    MAX_FORWARD: "pool_max_forward", family: pool,
+    reads: 1, writes: 2, params: MaxShape, kernel: MaxForward
+}
+shader! {
+    MAX_BACKWARD: "pool_max_backward", family: pool,
+    reads: 2, writes: 1, params: MaxShape, kernel: MaxBackward
+}
+shader! {
+    GLOBAL_FORWARD: "pool_global_forward", family: pool,
+    reads: 1, writes: 1, params: GlobalShape, kernel: GlobalForward
+}
+shader! {
+    GLOBAL_BACKWARD: "pool_global_backward", family: pool,
+    reads: 1, writes: 1, params: GlobalShape, kernel: GlobalBackward
+}
 
 params! {
     /// The windows of a max pool and the tensors at both ends.

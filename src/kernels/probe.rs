@@ -8,7 +8,10 @@ use rayon::prelude::*;
 use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { MULTIPLY_ADD: "probe_multiply_add", family: probe, reads: 1, writes: 1, params: MultiplyAdd }
+shader! {
+    MULTIPLY_ADD: "probe_multiply_add", family: probe,
+    reads: 1, writes: 1, params: MultiplyAdd
+}
 shader! { TRIAD: "probe_triad", family: probe, reads: 2, writes: 1, params: Triad }
 
 /// Chains of multiply-adds that each thread keeps going at once, so that none waits for the one before.

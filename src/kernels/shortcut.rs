@@ -10,8 +10,14 @@ use super::relu::where_positive;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { FORWARD: "shortcut_forward", family: shortcut, reads: 1, writes: 1, params: ShortcutShape, kernel: Forward }
-shader! { BACKWARD: "shortcut_backward", family: shortcut, reads: 2, writes: 1, params: ShortcutShape, kernel: Backward }
+shader! {
+    FORWARD: "shortcut_forward", family: shortcut,
+    reads: 1, writes: 1, params: ShortcutShape, kernel: Forward
+}
+shader! {
+    BACKWARD: "shortcut_backward", family: shortcut,
+    reads: 2, writes: 1, params: ShortcutShape, kernel: Backward
+}
 
 params! {
     /// The tensors at both ends of a shortcut.

@@ -8,7 +8,10 @@ use super::{params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 use crate::protocol::{CONTROL_IMAGES, REPORT_CORRECT, REPORT_IMAGES, REPORT_INTEGERS, REPORT_LOSS, REPORT_NOT_FINITE};
 
-shader! { SOFTMAX_CROSS_ENTROPY: "softmax_cross_entropy", family: softmax_cross_entropy, reads: 4, writes: 2, params: SoftmaxCrossEntropy }
+shader! {
+    SOFTMAX_CROSS_ENTROPY: "softmax_cross_entropy", family: softmax_cross_entropy,
+    reads: 4, writes: 2, params: SoftmaxCrossEntropy
+}
 
 params! {
     /// `logits, labels, indices, control -> dlogits, report`: gradient of the mean loss over the valid rows, with

@@ -9,9 +9,18 @@ use crate::kernels::relu::where_positive;
 use crate::kernels::{element_workgroups, lanes, params, shader};
 use crate::protocol::REDUCE_CHANNELS;
 
-shader! { BACKWARD_REDUCE: "batch_norm_backward_reduce", family: batch_norm, reads: 4, writes: 1, params: BackwardReduce }
-shader! { BACKWARD_FINISH: "batch_norm_backward_finish", family: batch_norm, reads: 1, writes: 2, params: BackwardFinish }
-shader! { BACKWARD_APPLY: "batch_norm_backward_apply", family: batch_norm, reads: 6, writes: 1, params: BackwardApply }
+shader! {
+    BACKWARD_REDUCE: "batch_norm_backward_reduce", family: batch_norm,
+    reads: 4, writes: 1, params: BackwardReduce
+}
+shader! {
+    BACKWARD_FINISH: "batch_norm_backward_finish", family: batch_norm,
+    reads: 1, writes: 2, params: BackwardFinish
+}
+shader! {
+    BACKWARD_APPLY: "batch_norm_backward_apply", family: batch_norm,
+    reads: 6, writes: 1, params: BackwardApply
+}
 
 /// Pixels in a chunk of [`BackwardReduce`].
 pub const REDUCE_CHUNK_PIXELS: u32 = 512;

@@ -9,7 +9,10 @@ use crate::kernels::relu::relu;
 use crate::kernels::{element_workgroups, lanes, params, shader};
 
 shader! { APPLY: "batch_norm_apply", family: batch_norm, reads: 2, writes: 1, params: Apply }
-shader! { RESIDUAL: "batch_norm_residual", family: batch_norm, reads: 3, writes: 1, params: Residual }
+shader! {
+    RESIDUAL: "batch_norm_residual", family: batch_norm,
+    reads: 3, writes: 1, params: Residual
+}
 
 params! {
     /// `x, norm -> y`: normalise, scale and shift, then ReLU if asked.

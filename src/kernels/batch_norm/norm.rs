@@ -36,7 +36,8 @@ impl Norm {
 }
 
 params! {
-    /// `partials, gamma, beta -> norm, batch_mean, batch_var`, from the statistics that a convolution made.
+    /// `partials, gamma, beta -> norm, batch_mean, batch_var`, from the statistics that a
+    /// convolution made.
     pub struct Finish {
         /// batch x height x width, at least 2.
         pixels: u32,

@@ -1,5 +1,6 @@
-//! What convolutions do to their input as they load it, and to their output as they store it: the same
-//! types for the plan, for the parameters (by the numbers of [`crate::protocol`]) and for the twins.
+//! What convolutions do to their input as they load it, and to their output as they store it: the
+//! same types for the plan, for the parameters (by the numbers of [`crate::protocol`]) and for the
+//! twins.
 
 use super::cpu;
 use crate::kernels::batch_norm::Norm;
@@ -127,11 +128,12 @@ pub enum InputGradientEpilogue {
     Plain,
     /// `addend` is added.
     Add,
-    /// `addend` is added where `mask` is positive: the gradient through a ReLU whose output is `mask`.
+    /// `addend` is added where `mask` is positive: the gradient through a ReLU whose output is
+    /// `mask`.
     AddMasked,
-    /// It passes back through the ReLU behind the norm `norm` of `x`, by which the input was read; its
-    /// sums, and those of its products with the normalised `x`, over each chunk of pixels are the partials
-    /// `[chunks, 2, in_channels]`.
+    /// It passes back through the ReLU behind the norm `norm` of `x`, by which the input was read;
+    /// its sums, and those of its products with the normalised `x`, over each chunk of pixels are
+    /// the partials `[chunks, 2, in_channels]`.
     Rectify,
 }
 

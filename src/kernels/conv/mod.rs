@@ -25,9 +25,18 @@ pub use epilogue::{ForwardEpilogue, InputGradientEpilogue, Load};
 pub const FAMILY: Family = FORWARD.family;
 
 shader! { FORWARD: "conv_forward", family: conv, reads: 4, writes: 2, params: Forward }
-shader! { INPUT_GRADIENT: "conv_input_gradient", family: conv, reads: 6, writes: 2, params: InputGradient }
-shader! { WEIGHT_GRADIENT: "conv_weight_gradient", family: conv, reads: 3, writes: 1, params: WeightGradient }
-shader! { WEIGHT_GRADIENT_SUM: "conv_weight_gradient_sum", family: conv, reads: 1, writes: 1, params: WeightGradientSum }
+shader! {
+    INPUT_GRADIENT: "conv_input_gradient", family: conv,
+    reads: 6, writes: 2, params: InputGradient
+}
+shader! {
+    WEIGHT_GRADIENT: "conv_weight_gradient", family: conv,
+    reads: 3, writes: 1, params: WeightGradient
+}
+shader! {
+    WEIGHT_GRADIENT_SUM: "conv_weight_gradient_sum", family: conv,
+    reads: 1, writes: 1, params: WeightGradientSum
+}
 
 /// Returns whether `shader` makes a convolution, forward or backward: all of the family do but the sum of
 /// the weight gradient's splits.

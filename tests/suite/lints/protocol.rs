@@ -1,5 +1,5 @@
-//! What the host and the shaders agree on by number: every constant of a shader that `src/protocol.rs` knows
-//! has its value there, and no shader writes such a number out.
+//! What the host and the shaders agree on by number: every constant of a shader that
+//! `src/protocol.rs` knows has its value there, and no shader writes such a number out.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use sdgpu::protocol::{CONV_CHUNK_PIXELS, GRANULE, SHARED, WORKGROUP};
 
 use super::Compiled;
 
-/// Values by which the host and the shaders talk: none is indexed by a number, or compared with one.
+/// Values by which the host and the shaders talk: none is indexed by a number, or compared with
+/// one.
 const NUMBERED: [&str; 6] = ["control", "report", "mode", "load", "p.load", "p.epilogue"];
 
 /// Constants that differ from the protocol's, or pretend to belong to it, and numbers written out.
