@@ -13,7 +13,7 @@
 //
 // The shader that imports this brings
 //   Tile: what the threads of a workgroup share; `depth` is the number of steps
-//   Cursor: a place in the depth, with cursor_at(tile, step) and cursor_after(tile, cursor, steps)
+//   Cursor: an index in the depth, with cursor_at(tile, step) and cursor_after(tile, cursor, steps)
 //   left_quad(tile, group, cursor), right_quad(tile, group, cursor): a group at four steps; zeros beyond the end of the
 //     depth, of the rows, and of the columns
 //   row_of(group, member): row of the tile

@@ -10,7 +10,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows = vec![];
     let mut row = |why, at: Option<(usize, u32)>, words: usize, before: u32| {
         let mut values = draw.signed(words).words();
-        at.into_iter().for_each(|(place, bits)| values[place] = bits);
+        at.into_iter().for_each(|(index, bits)| values[index] = bits);
         let report = |found: u32| vec![11, 12, 13, found, 15];
         let found = at.is_some_and(|(_, bits)| !f32::from_bits(bits).is_finite());
         let expected = report(if found { 1 } else { before });

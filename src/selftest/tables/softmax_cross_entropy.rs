@@ -70,9 +70,9 @@ pub fn rows() -> Vec<Row> {
     let case = Case { batch: 6, valid: 5, classes: 5, smoothing: 0.0, reported: 0 };
     let ties: Vec<f64> = draw.below(2, 30).into_iter().map(f64::from).collect();
     rows.push(row("ties: the first largest counts", &mut draw, &case, ties));
-    let mut broken = |place: usize, number: f64| {
+    let mut broken = |index: usize, number: f64| {
         let mut logits = draw.signed(30);
-        logits[place] = number;
+        logits[index] = number;
         logits
     };
     let (first, middle) = (broken(0, f64::NAN), broken(12, f64::NAN));

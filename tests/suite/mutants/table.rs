@@ -484,7 +484,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant("softmax_cross_entropy", "the last of equals counts", "if logit > logits", "if logit >= logits"),
     mutant("softmax_cross_entropy", "rows behind the last image count", "row < valid", "row < p.batch"),
-    mutant("softmax_cross_entropy", "labels by place in the batch", "labels[indices[row]]", "labels[row]"),
+    mutant("softmax_cross_entropy", "labels by index in the batch", "labels[indices[row]]", "labels[row]"),
     mutant(
         "softmax_cross_entropy",
         "NaN is not reported",
