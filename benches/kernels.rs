@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             continue;
         }
         let mut group = criterion.benchmark_group(row.shader);
-        let work = if row.is_convolution() { row.cost.flop as u64 } else { row.bytes / 4 };
+        let work = if row.is_convolution { row.cost.flop as u64 } else { row.bytes / 4 };
         group.throughput(Throughput::Elements(work)).sample_size(20);
         group.bench_function(&row.label, |bencher| {
             bencher.iter_custom(|times| {
@@ -109,6 +109,6 @@ fn fill(device: &mut dyn Device, plan: &Plan) -> Result<(), Box<dyn Error>> {
     let rows = [1, 1e-6f32.to_bits(), 1f32.to_bits(), 0].repeat(plan.blocks.len() + 1);
     let indices: Vec<u32> = (0..plan.data.train as u32).collect();
     device.write(interface.indices, &indices)?;
-    device.write(interface.control, &sdgpu::kernels::update::control(indices.len() as u32, 0, 0, &rows))?;
+    device.write(interface.control, &sdgpu::protocol::control(indices.len() as u32, 0, 0, &rows))?;
     Ok(())
 }

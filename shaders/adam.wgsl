@@ -1,17 +1,17 @@
 // adam: one step of Adam (Kingma and Ba 2015) in PyTorch's form, for all parameters of a net at once
 //   g = gradient + weight_decay * w;  m += (1 - beta1) * (g - m);  v = beta2 * v + (1 - beta2) * g^2
 //   w -= a * m / (sqrt(v) * b + epsilon)
-// gradients, parameters, first_moment, second_moment: [words]; group_of: [words / 64], group of each granule
+// gradients, parameters, first_moment, second_moment: [elements]; group_of: [elements / 64], group of each granule
 // control: header and one row per group (shared/update), with a = rate / (1 - beta1^t), b = 1 / sqrt(1 - beta2^t)
 // report: [5], word 3 nonzero once a value was not finite: then nothing changes
-// Grid: one thread per word. Twin: kernels/adam.rs
+// Grid: one thread per element. Twin: kernels/adam.rs
 //!import grid
 //!import control
 //!import update
 //!import report
 
 struct Params {
-    words: u32,
+    elements: u32,
     beta1_complement: f32,
     beta2: f32,
     beta2_complement: f32,
@@ -28,7 +28,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> first_moment: array<f32>;
 @group(0) @binding(7) var<storage, read_write> second_moment: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -37,14 +37,14 @@ fn main(
     if report[REPORT_NOT_FINITE] != 0u {
         return;
     }
-    for (var i = workgroup_index(id, count) * 256u + lane; i < p.words; i += workgroup_total(count) * 256u) {
-        let row = control_row(group_of[i / 64u]);
-        let mode = control[row];
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < p.elements; i += workgroup_total(count) * WORKGROUP) {
+        let row = control_row(group_of[i / GRANULE]);
+        let mode = control[row + ROW_MODE];
         if mode == UPDATE_SKIP {
             continue;
         }
-        let a = bitcast<f32>(control[row + 1u]);
-        let b = bitcast<f32>(control[row + 2u]);
+        let a = bitcast<f32>(control[row + ROW_STEP_SIZE]);
+        let b = bitcast<f32>(control[row + ROW_ROOT_FACTOR]);
         let w = parameters[i];
         let g = fma(p.weight_decay, w, select(gradients[i], 0.0, mode == UPDATE_ZERO));
         let m = fma(p.beta1_complement, g - first_moment[i], first_moment[i]);

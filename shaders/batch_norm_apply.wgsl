@@ -1,6 +1,6 @@
 // batch_norm_apply: y = gamma * (x - mean) * rstd + beta, then ReLU if p.relu != 0
 // x, y: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta)
-// Grid: one thread per element. Twin: kernels/batch_norm.rs
+// Grid: one thread per element. Twin: kernels/batch_norm/forward.rs
 //!import words_single
 //!import grid
 //!import norm
@@ -17,14 +17,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read> norm: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let elements = p.pixels * p.channels;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < elements; i += workgroup_total(count) * WORKGROUP) {
         let value = normalized(x[i], norm_of(i % p.channels, p.channels));
         y[i] = select(value, relu(value), p.relu != 0u);
     }

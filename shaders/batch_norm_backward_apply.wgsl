@@ -2,7 +2,7 @@
 // batch_norm_backward_reduce (Ioffe and Szegedy 2015, section 3, simplified).
 // dy, mask, x, grad_x: [pixels, channels]; norm: [4, channels] (mean, rstd, gamma, beta); dgamma, dbeta: [channels]
 // p.masked: 1, or 0 where dy came through the ReLU already; then the mask is not read.
-// Grid: one thread per element. Twin: kernels/batch_norm.rs
+// Grid: one thread per element. Twin: kernels/batch_norm/backward.rs
 //!import words_single
 //!import grid
 //!import norm
@@ -23,7 +23,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> dbeta: array<f32>;
 @group(0) @binding(7) var<storage, read_write> grad_x: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -31,7 +31,7 @@ fn main(
 ) {
     let elements = p.pixels * p.channels;
     let share = 1.0 / f32(p.pixels);
-    for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < elements; i += workgroup_total(count) * WORKGROUP) {
         let c = i % p.channels;
         let norm = norm_of(c, p.channels);
         var g = p.scale * dy[i];

@@ -1,6 +1,6 @@
 // batch_norm_backward_finish: sums the chunks of batch_norm_backward_reduce, or of conv_input_gradient.
 // partials: [chunks, 2, channels]; dgamma, dbeta: [channels]
-// Grid: one workgroup per channel. Twin: kernels/batch_norm.rs
+// Grid: one workgroup per channel. Twin: kernels/batch_norm/backward.rs
 //!import grid
 
 struct Params {
@@ -15,9 +15,9 @@ struct Params {
 
 const LANES = 64u;
 
-var<workgroup> lanes: array<vec2<f32>, 64>;
+var<workgroup> lanes: array<vec2<f32>, LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

@@ -2,7 +2,7 @@
 // partials: [chunks, 2, channels] (mean, m2); gamma, beta: [channels]
 // norm: [4, channels] (mean, 1 / sqrt(biased variance + epsilon), gamma, beta)
 // batch_mean, batch_var: [channels], the variance unbiased, for batch_norm_commit
-// Grid: one workgroup per channel. Twin: kernels/batch_norm.rs
+// Grid: one workgroup per channel. Twin: kernels/batch_norm/norm.rs
 //!import grid
 //!import moments
 
@@ -23,9 +23,9 @@ struct Params {
 
 const LANES = 64u;
 
-var<workgroup> lanes: array<Moments, 64>;
+var<workgroup> lanes: array<Moments, LANES>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

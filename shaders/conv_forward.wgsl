@@ -2,9 +2,11 @@
 // the taps and, in each, the input channels, columns are output channels.
 // x: [batch, height, width, in_channels]; w: [kernel_height, kernel_width, in_channels, out_channels];
 // y, shortcut: [batch, out_height, out_width, out_channels]
-// p.load: 1 x is read through the norm before it, norm: [4, in_channels] (mean, rstd, gamma, beta), and a ReLU
-// p.store: 0 partials: [chunks, 2, out_channels] are mean and squared deviations of each 64 output pixels;
-// 1 y passes through the norm behind it, norm: [4, out_channels]; 2 and a ReLU; 3 y = ReLU(scale * norm + shortcut)
+// p.load: LOAD_NORMALIZED x is read through the norm before it, norm: [4, in_channels] (mean, rstd, gamma,
+// beta), and a ReLU
+// p.epilogue: FORWARD_STATISTICS partials: [chunks, 2, out_channels] are mean and squared deviations of each
+// CONV_CHUNK_PIXELS output pixels; FORWARD_NORMALIZE y passes through the norm behind it, norm: [4, out_channels];
+// FORWARD_NORMALIZE_RECTIFY and a ReLU; FORWARD_RESIDUAL y = ReLU(scale * norm + shortcut)
 // Grid: one workgroup per tile of the product. Twin: kernels/conv/cpu/mod.rs
 //!import grid
 //!import words_single | words_vector
@@ -12,7 +14,7 @@
 //!import taps
 //!import norm
 //!import relu
-//!import taken
+//!import input
 
 // A 1x1 kernel with stride 1 and no padding: rows of x are rows of the matrix.
 override POINTWISE: bool = false;
@@ -28,9 +30,9 @@ struct Params {
     stride: u32,
     padding: u32,
     load: u32,
-    store: u32,
+    epilogue: u32,
     scale: f32,
-    depth_parts: u32,
+    split_k: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -41,9 +43,11 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<Word>;
 @group(0) @binding(6) var<storage, read_write> partials: array<f32>;
 
-const STATISTICS = 0u;
-const RECTIFIED = 2u;
-const RESIDUAL = 3u;
+// What becomes of y before it is stored.
+const FORWARD_STATISTICS = 0u;
+const FORWARD_NORMALIZE = 1u;
+const FORWARD_NORMALIZE_RECTIFY = 2u;
+const FORWARD_RESIDUAL = 3u;
 
 // Of each row of the tile: y and x of its window's first tap, and the image. Rows beyond the last lie far outside.
 var<workgroup> windows: array<vec3<i32>, TILE_ROWS>;
@@ -79,7 +83,7 @@ fn cursor_after(tile: Tile, cursor: Cursor, steps: u32) -> Cursor {
 }
 
 // Where x has what lies under a tap of the window of a row of the tile; nowhere in the padding, or beyond the last tap.
-fn place_of(tile: Tile, row: u32, cursor: Cursor) -> Place {
+fn input_word_of(tile: Tile, row: u32, cursor: Cursor) -> InputWord {
     var pixel = tile.first_row + row;
     var inside = (pixel < tile.rows) & (cursor.tap.x == 0u);
     if !POINTWISE {
@@ -88,23 +92,23 @@ fn place_of(tile: Tile, row: u32, cursor: Cursor) -> Place {
         pixel = (u32(window.z) * p.height + at.x) * p.width + at.y;
         inside = (at.x < p.height) & (at.y < p.width) & (cursor.tap.x < p.kernel_height);
     }
-    return place(pixel * p.in_channels + cursor.channel, inside);
+    return input_word(pixel * p.in_channels + cursor.channel, inside);
 }
 
-// A thread's rows lie 16 apart.
+// A thread's rows lie CONV_ROW_THREADS apart.
 fn row_of(group: u32, member: u32) -> u32 {
-    return group / 16u * 64u + group % 16u + 16u * member;
+    return group / CONV_ROW_THREADS * CONV_CHUNK_PIXELS + group % CONV_ROW_THREADS + CONV_ROW_THREADS * member;
 }
 
 // A group of rows at the steps of a word; steps that single words do not reach are 0.
 fn x_rows(tile: Tile, group: u32, cursor: Cursor) -> Quad {
     let rows = x_words(
-        place_of(tile, row_of(group, 0u), cursor),
-        place_of(tile, row_of(group, 1u), cursor),
-        place_of(tile, row_of(group, 2u), cursor),
-        place_of(tile, row_of(group, 3u), cursor),
+        input_word_of(tile, row_of(group, 0u), cursor),
+        input_word_of(tile, row_of(group, 1u), cursor),
+        input_word_of(tile, row_of(group, 2u), cursor),
+        input_word_of(tile, row_of(group, 3u), cursor),
         cursor.channel,
-        p.load != 0u,
+        p.load,
     );
     return transpose(rows);
 }
@@ -151,14 +155,14 @@ fn right_quad(tile: Tile, group: u32, cursor: Cursor) -> Quad {
 
 // A word of y, the first channel of which is `channel`, as it is stored there.
 fn finished(word: Word, channel: u32, at: u32) -> Word {
-    if p.store == STATISTICS {
+    if p.epilogue == FORWARD_STATISTICS {
         return word;
     }
     var value = normalized(word, norm_of(channel, p.out_channels));
-    if p.store == RESIDUAL {
+    if p.epilogue == FORWARD_RESIDUAL {
         value = fma(Word(p.scale), value, shortcut[at]);
     }
-    return select(value, relu(value), p.store >= RECTIFIED);
+    return select(value, relu(value), p.epilogue != FORWARD_NORMALIZE);
 }
 
 fn store(tile: Tile, row: u32, column: u32, word: Word) {
@@ -169,23 +173,23 @@ fn store(tile: Tile, row: u32, column: u32, word: Word) {
     }
 }
 
-// Mean and squared deviations of each column of the tile over 64 rows, the first or the second, a chunk.
+// Mean and squared deviations of each column of the tile over a chunk of rows, the first or the second.
 fn store_statistics(tile: Tile, second: u32, column_group: u32, sums: Block, local: vec3<u32>) {
-    let first_row = tile.first_row + 64u * second;
+    let first_row = tile.first_row + CONV_CHUNK_PIXELS * second;
     if first_row >= tile.rows {
         return;
     }
     let row = first_row + local.y;
     var sum = inside(tile, row, sums[0]);
-    sum += inside(tile, row + 16u, sums[1]);
-    sum += inside(tile, row + 32u, sums[2]);
-    sum += inside(tile, row + 48u, sums[3]);
-    let mean = sum_rows(sum, local) / f32(min(64u, tile.rows - first_row));
+    sum += inside(tile, row + CONV_ROW_THREADS, sums[1]);
+    sum += inside(tile, row + 2u * CONV_ROW_THREADS, sums[2]);
+    sum += inside(tile, row + 3u * CONV_ROW_THREADS, sums[3]);
+    let mean = sum_rows(sum, local) / f32(min(CONV_CHUNK_PIXELS, tile.rows - first_row));
     let deviations = Block(
         inside(tile, row, sums[0] - mean),
-        inside(tile, row + 16u, sums[1] - mean),
-        inside(tile, row + 32u, sums[2] - mean),
-        inside(tile, row + 48u, sums[3] - mean),
+        inside(tile, row + CONV_ROW_THREADS, sums[1] - mean),
+        inside(tile, row + 2u * CONV_ROW_THREADS, sums[2] - mean),
+        inside(tile, row + 3u * CONV_ROW_THREADS, sums[3] - mean),
     );
     var m2 = deviations[0] * deviations[0];
     m2 = fma(deviations[1], deviations[1], m2);
@@ -195,7 +199,7 @@ fn store_statistics(tile: Tile, second: u32, column_group: u32, sums: Block, loc
     for (var j = 0u; j < 4u; j++) {
         let channel = tile.first_column + column_of(column_group) + column_step() * j;
         if local.y == 0u && local.z == 0u && channel < p.out_channels {
-            let chunk = first_row / 64u;
+            let chunk = first_row / CONV_CHUNK_PIXELS;
             partials[2u * chunk * p.out_channels + channel] = mean[j];
             partials[(2u * chunk + 1u) * p.out_channels + channel] = m2[j];
         }
@@ -206,7 +210,7 @@ fn inside(tile: Tile, row: u32, values: vec4<f32>) -> vec4<f32> {
     return select(vec4(0.0), values, row < tile.rows);
 }
 
-@compute @workgroup_size(COLUMNS, 16, DEPTH_PARTS)
+@compute @workgroup_size(COLUMNS, CONV_ROW_THREADS, SPLIT_K)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -231,7 +235,7 @@ fn main(
         workgroupBarrier();
         let sums = sum_tile(tile, lane, local);
         store_sums(tile, sums, local);
-        if p.store == STATISTICS {
+        if p.epilogue == FORWARD_STATISTICS {
             store_statistics(tile, 0u, local.x, sums.top_left, local);
             if COLUMN_GROUPS == 2u {
                 store_statistics(tile, 0u, local.x + COLUMNS, sums.top_right, local);

@@ -4,9 +4,10 @@
 // channels, columns are input channels. Without taps the product is empty and zero.
 // dy: [batch, out_height, out_width, out_channels]; w: [kernel_height, kernel_width, in_channels, out_channels];
 // addend, mask, x, grad_x: [batch, height, width, in_channels]
-// p.epilogue: 0 none; 1 the addend is added; 2 where mask > 0; 3 grad_x passes back through the ReLU behind a norm of
-// x, norm: [4, in_channels] (mean, rstd, gamma, beta), and partials: [chunks, 2, in_channels] are the sums of grad_x
-// and of grad_x times the normalised x over each 64 rows of a phase.
+// p.epilogue: INPUT_GRADIENT_PLAIN none; _ADD the addend is added; _ADD_MASKED where mask > 0; _RECTIFY grad_x
+// passes back through the ReLU behind a norm of x, norm: [4, in_channels] (mean, rstd, gamma, beta), and
+// partials: [chunks, 2, in_channels] are the sums of grad_x and of grad_x times the normalised x over each
+// CONV_CHUNK_PIXELS rows of a phase.
 // Grid: one workgroup per phase and tile of its product. Twin: kernels/conv/cpu/mod.rs
 //!import grid
 //!import words_single | words_vector
@@ -28,7 +29,7 @@ struct Params {
     stride: u32,
     padding: u32,
     epilogue: u32,
-    depth_parts: u32,
+    split_k: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -41,9 +42,11 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> grad_x: array<Word>;
 @group(0) @binding(8) var<storage, read_write> partials: array<f32>;
 
-const ADD = 1u;
-const ADD_MASKED = 2u;
-const RECTIFY = 3u;
+// What becomes of grad_x before it is stored.
+const INPUT_GRADIENT_PLAIN = 0u;
+const INPUT_GRADIENT_ADD = 1u;
+const INPUT_GRADIENT_ADD_MASKED = 2u;
+const INPUT_GRADIENT_RECTIFY = 3u;
 
 struct Tile {
     first_row: u32,
@@ -100,9 +103,9 @@ fn dy_at(tile: Tile, row: u32, cursor: Cursor) -> Word {
     return select(Word(), dy[select(0u, pixel * p.out_channels + cursor.channel, inside) / WORD], inside);
 }
 
-// A thread's rows lie 16 apart.
+// A thread's rows lie CONV_ROW_THREADS apart.
 fn row_of(group: u32, member: u32) -> u32 {
-    return group / 16u * 64u + group % 16u + 16u * member;
+    return group / CONV_ROW_THREADS * CONV_CHUNK_PIXELS + group % CONV_ROW_THREADS + CONV_ROW_THREADS * member;
 }
 
 // A group of rows at the steps of a word; steps that single words do not reach are 0.
@@ -165,9 +168,9 @@ fn store(tile: Tile, row: u32, column: u32, word: Word) {
     if pixel >= 0 && tile.first_column + column < p.in_channels {
         let at = (u32(pixel) * p.in_channels + tile.first_column + column) / WORD;
         var value = word;
-        if p.epilogue == ADD {
+        if p.epilogue == INPUT_GRADIENT_ADD {
             value += addend[at];
-        } else if p.epilogue == ADD_MASKED {
+        } else if p.epilogue == INPUT_GRADIENT_ADD_MASKED {
             value = select(word, word + addend[at], mask[at] > Word());
         }
         grad_x[at] = value;
@@ -206,12 +209,12 @@ fn rectify_columns(tile: Tile, row: u32, column: u32, sums: vec4<f32>) -> Rectif
     return all;
 }
 
-// Stores 64 rows of the tile, the first or the second, back through the ReLU, and the sums of its columns as a chunk's.
+// Stores a chunk of rows of the tile, the first or the second, back through the ReLU, and the sums of its columns as a chunk's.
 fn store_rectified(tile: Tile, second: u32, column_group: u32, sums: Block, local: vec3<u32>) {
-    if tile.first_row + 64u * second >= tile.rows {
+    if tile.first_row + CONV_CHUNK_PIXELS * second >= tile.rows {
         return;
     }
-    let row_group = 16u * second + local.y;
+    let row_group = CONV_ROW_THREADS * second + local.y;
     let column = column_of(column_group);
     var all = Rectified();
     if local.z == 0u {
@@ -233,7 +236,7 @@ fn store_rectified(tile: Tile, second: u32, column_group: u32, sums: Block, loca
     }
 }
 
-@compute @workgroup_size(COLUMNS, 16, DEPTH_PARTS)
+@compute @workgroup_size(COLUMNS, CONV_ROW_THREADS, SPLIT_K)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -256,14 +259,14 @@ fn main(
         let met = (max(kernel, first_tap) - first_tap + p.stride - 1u) / p.stride;
         let taps = select(vec2(0u), met, all(met > vec2(0u)));
         let depth = taps.x * taps.y * p.out_channels;
-        let first_chunk = phase_index * ((rows + 63u) / 64u) + first_row / 64u;
+        let first_chunk = phase_index * ((rows + CONV_CHUNK_PIXELS - 1u) / CONV_CHUNK_PIXELS) + first_row / CONV_CHUNK_PIXELS;
         let tile = Tile(first_row, rows, first_column, depth, first_tap, taps, out_size, first_chunk);
         for (var row = lane; row < TILE_ROWS; row += THREADS) {
             sources[row] = source_of(first_row + row, rows, phase, first_tap);
         }
         workgroupBarrier();
         let sums = sum_tile(tile, lane, local);
-        if p.epilogue == RECTIFY {
+        if p.epilogue == INPUT_GRADIENT_RECTIFY {
             store_rectified(tile, 0u, local.x, sums.top_left, local);
             if COLUMN_GROUPS == 2u {
                 store_rectified(tile, 0u, local.x + COLUMNS, sums.top_right, local);

@@ -2,7 +2,7 @@
 // implicit matrix products: rows are taps and, in each, input channels, the depth runs over the split's output pixels,
 // columns are output channels.
 // x: [batch, height, width, in_channels]; dy: [batch, out_height, out_width, out_channels];
-// With p.normalized, x is read through a norm, [4, in_channels] (mean, rstd, gamma, beta), and a ReLU.
+// p.load: LOAD_NORMALIZED x is read through a norm, [4, in_channels] (mean, rstd, gamma, beta), and a ReLU.
 // partials: [splits, kernel_height * kernel_width * in_channels, out_channels]
 // Grid: one workgroup per split and tile of its product. Twin: kernels/conv/cpu/mod.rs
 //!import grid
@@ -10,7 +10,7 @@
 //!import gemm
 //!import norm
 //!import relu
-//!import taken
+//!import input
 
 // A 1x1 kernel with stride 1 and no padding: rows of x are columns of the left matrix.
 override POINTWISE: bool = false;
@@ -25,9 +25,9 @@ struct Params {
     kernel_width: u32,
     stride: u32,
     padding: u32,
-    normalized: u32,
+    load: u32,
     images_per_split: u32,
-    depth_parts: u32,
+    split_k: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -98,7 +98,7 @@ struct Pixels {
 
 // Where x has what lies under the tap of a row of the tile, for an output pixel; nowhere in the padding, beyond the
 // last row, and beyond the split.
-fn place_of(tile: Tile, row: u32, cursor: Cursor) -> Place {
+fn input_word_of(tile: Tile, row: u32, cursor: Cursor) -> InputWord {
     var pixel = tile.first_pixel + cursor.step;
     var channel = tile.first_row + row;
     var inside = (cursor.step < tile.depth) & (channel < p.in_channels);
@@ -109,7 +109,7 @@ fn place_of(tile: Tile, row: u32, cursor: Cursor) -> Place {
         channel = u32(tap.z);
         inside = (cursor.step < tile.depth) & (at.x < p.height) & (at.y < p.width);
     }
-    return place(pixel * p.in_channels + channel, inside);
+    return input_word(pixel * p.in_channels + channel, inside);
 }
 
 // The word that begins with a row, for each pixel.
@@ -121,12 +121,12 @@ fn x_row(tile: Tile, row: u32, pixels: Pixels) -> Quad {
         channel = u32(taps[row].z);
     }
     return x_words(
-        place_of(tile, row, pixels.first),
-        place_of(tile, row, pixels.second),
-        place_of(tile, row, pixels.third),
-        place_of(tile, row, pixels.fourth),
+        input_word_of(tile, row, pixels.first),
+        input_word_of(tile, row, pixels.second),
+        input_word_of(tile, row, pixels.third),
+        input_word_of(tile, row, pixels.fourth),
         channel,
-        p.normalized != 0u,
+        p.load,
     );
 }
 
@@ -185,7 +185,7 @@ fn store(tile: Tile, row: u32, column: u32, word: Word) {
     }
 }
 
-@compute @workgroup_size(COLUMNS, 16, DEPTH_PARTS)
+@compute @workgroup_size(COLUMNS, CONV_ROW_THREADS, SPLIT_K)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

@@ -1,23 +1,21 @@
 // first_gradient: report[REPORT_FIRST_GRADIENT] = the mean of |gradient|, f32 bits
-// gradient: [words], of the first convolution's weights; report: [5]
-// Each lane sums every 256th word in ascending order, then a tree sums the lanes.
+// gradient: [elements], of the first convolution's weights; report: [5]
+// Lane i sums the words i, i + WORKGROUP, ..., in ascending order, then a tree sums the lanes.
 // Grid: one workgroup. Twin: kernels/first_gradient.rs
 //!import grid
 //!import report
 
 struct Params {
-    words: u32,
+    elements: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> gradient: array<f32>;
 @group(0) @binding(2) var<storage, read_write> report: array<u32>;
 
-const LANES = 256u;
+var<workgroup> lanes: array<f32, WORKGROUP>;
 
-var<workgroup> lanes: array<f32, 256>;
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -27,18 +25,18 @@ fn main(
         return;
     }
     var sum = 0.0;
-    for (var i = lane; i < p.words; i += LANES) {
+    for (var i = lane; i < p.elements; i += WORKGROUP) {
         sum += abs(gradient[i]);
     }
     lanes[lane] = sum;
     workgroupBarrier();
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
         if lane < half {
             lanes[lane] += lanes[lane + half];
         }
         workgroupBarrier();
     }
     if lane == 0u {
-        report[REPORT_FIRST_GRADIENT] = bitcast<u32>(lanes[0] / f32(p.words));
+        report[REPORT_FIRST_GRADIENT] = bitcast<u32>(lanes[0] / f32(p.elements));
     }
 }

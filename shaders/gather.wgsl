@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> normalization: array<f32>;
 @group(0) @binding(4) var<storage, read_write> x: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -24,7 +24,7 @@ fn main(
 ) {
     let image_bytes = p.pixels * p.channels;
     let elements = p.batch * image_bytes;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < elements; i += workgroup_total(count) * WORKGROUP) {
         let at = indices[i / image_bytes] * image_bytes + i % image_bytes;
         let byte = (images[at / 4u] >> (8u * (at % 4u))) & 0xffu;
         let c = i % p.channels;

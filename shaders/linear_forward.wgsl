@@ -15,14 +15,14 @@ struct Params {
 @group(0) @binding(3) var<storage, read> b: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let outputs = p.batch * p.out_features;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < outputs; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < outputs; i += workgroup_total(count) * WORKGROUP) {
         let row = i / p.out_features;
         let column = i % p.out_features;
         var sum = b[column];

@@ -14,14 +14,14 @@ struct Params {
 @group(0) @binding(2) var<storage, read> w: array<f32>;
 @group(0) @binding(3) var<storage, read_write> grad_x: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let inputs = p.batch * p.in_features;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < inputs; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < inputs; i += workgroup_total(count) * WORKGROUP) {
         let row = i / p.in_features;
         let k = i % p.in_features;
         var sum = 0.0;

@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dw: array<f32>;
 @group(0) @binding(4) var<storage, read_write> db: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -23,7 +23,7 @@ fn main(
 ) {
     let weights = p.in_features * p.out_features;
     let outputs = weights + p.out_features;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < outputs; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < outputs; i += workgroup_total(count) * WORKGROUP) {
         let k = i / p.out_features;
         let column = i % p.out_features;
         var sum = 0.0;

@@ -13,14 +13,14 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read_write> grad_x: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let elements = p.batch * p.pixels * p.channels;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < elements; i += workgroup_total(count) * WORKGROUP) {
         let image = i / (p.pixels * p.channels);
         grad_x[i] = dy[image * p.channels + i % p.channels] / f32(p.pixels);
     }

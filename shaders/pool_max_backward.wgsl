@@ -30,14 +30,14 @@ fn end_window(position: u32, windows: u32) -> u32 {
     return min(position / p.stride + 1u, windows);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let elements = p.batch * p.height * p.width * p.channels;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < elements; i += workgroup_total(count) * WORKGROUP) {
         let c = i % p.channels;
         let pixel = i / p.channels;
         let left = pixel % p.width + p.padding;

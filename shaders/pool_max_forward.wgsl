@@ -31,14 +31,14 @@ fn end_tap(start: u32, size: u32) -> u32 {
     return min(p.kernel, p.padding + size - start);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let elements = p.batch * p.out_height * p.out_width * p.channels;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < elements; i += workgroup_total(count) * WORKGROUP) {
         let c = i % p.channels;
         let pixel = i / p.channels;
         let left = pixel % p.out_width * p.stride;

@@ -24,13 +24,13 @@ fn round(t: vec4<f32>) -> vec4<f32> {
     return step(step(step(step(step(step(step(step(t))))))));
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    for (var i = workgroup_index(id, count) * 256u + lane; i < p.elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < p.elements; i += workgroup_total(count) * WORKGROUP) {
         var low = x[i] + vec4(0.0, 1.0, 2.0, 3.0);
         var high = x[i] + vec4(4.0, 5.0, 6.0, 7.0);
         for (var done = 0u; done < p.rounds; done++) {

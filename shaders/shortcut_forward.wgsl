@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -25,7 +25,7 @@ fn main(
     let out_height = (p.height + 1u) / 2u;
     let out_width = (p.width + 1u) / 2u;
     let elements = p.batch * out_height * out_width * p.out_channels;
-    for (var i = workgroup_index(id, count) * 256u + lane; i < elements; i += workgroup_total(count) * 256u) {
+    for (var i = workgroup_index(id, count) * WORKGROUP + lane; i < elements; i += workgroup_total(count) * WORKGROUP) {
         let c = i % p.out_channels;
         let pixel = i / p.out_channels;
         let column = pixel % out_width * 2u;

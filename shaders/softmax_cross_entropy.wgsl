@@ -25,7 +25,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> dlogits: array<f32>;
 @group(0) @binding(6) var<storage, read_write> report: array<u32>;
 
-const LANES = 256u;
 const NAN = 0x7fc00000u;
 
 struct Tally {
@@ -34,7 +33,7 @@ struct Tally {
     broken: u32,  // rows with a logit that is not finite
 }
 
-var<workgroup> tallies: array<Tally, 256>;
+var<workgroup> tallies: array<Tally, WORKGROUP>;
 
 // Writes the gradient of one row, which begins at logit `first`.
 fn row_tally(first: u32, label: u32, share: f32) -> Tally {
@@ -67,7 +66,7 @@ fn row_tally(first: u32, label: u32, share: f32) -> Tally {
     return Tally(loss, u32(best == label), broken);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -79,7 +78,7 @@ fn main(
     let valid = control[CONTROL_IMAGES];
     let share = 1.0 / f32(valid);
     var sum = Tally(0.0, 0u, 0u);
-    for (var row = lane; row < p.batch; row += LANES) {
+    for (var row = lane; row < p.batch; row += WORKGROUP) {
         let first = row * p.classes;
         if row < valid {
             let tally = row_tally(first, labels[indices[row]], share);
@@ -92,7 +91,7 @@ fn main(
     }
     tallies[lane] = sum;
     workgroupBarrier();
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
         if lane < half {
             tallies[lane].losses += tallies[lane + half].losses;
             tallies[lane].correct += tallies[lane + half].correct;

@@ -8,9 +8,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Number of invocations in one workgroup of every element-wise shader.
-pub const WORKGROUP: u32 = 256;
-
 /// A named piece of device memory: an array of 4-byte words (f32 or u32).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub u32);
@@ -85,6 +82,10 @@ pub struct Field {
     pub scalar: Scalar,
 }
 
+/// A family of kernels: those of one file or folder of `kernels`, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Family(pub &'static str);
+
 /// A WGSL compute shader and what it declares.
 ///
 /// Binding 0 is the uniform `Params`; the values read follow (`read`), then the values written
@@ -93,6 +94,8 @@ pub struct Field {
 pub struct Shader {
     /// Stem of the file in `shaders/`.
     pub name: &'static str,
+    /// The family of its kernel.
+    pub family: Family,
     /// The file's text, with its imports still unresolved.
     pub source: &'static str,
     /// Number of values read.

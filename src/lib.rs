@@ -21,4 +21,5 @@ pub mod model;
 pub mod kernels;
 
 pub mod dispatch;
+pub mod protocol;
 pub mod rng;

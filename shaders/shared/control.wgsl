@@ -1,5 +1,5 @@
-// control: the header of what the host tells a step; rows for the parameter groups follow (shared/update). As in
-// kernels/update.rs.
+// control: the header of what the host tells a step (src/protocol.rs); rows for the parameter groups
+// follow (shared/update).
 
 const CONTROL_IMAGES = 0u;  // images in the batch that count
 const CONTROL_STEP = 1u;

@@ -1,20 +1,19 @@
 // gemm: one tile of an implicit matrix product, [rows, depth] x [depth, columns].
 //
-// A workgroup of COLUMNS x 16 x DEPTH_PARTS threads makes a tile of (64 * ROW_GROUPS) rows and (4 * COLUMNS *
+// A workgroup of COLUMNS x CONV_ROW_THREADS x SPLIT_K threads makes a tile of (CONV_CHUNK_PIXELS * ROW_GROUPS) rows and (4 * COLUMNS *
 // COLUMN_GROUPS) columns. Rows and columns come in groups of four, whose members the shader's `row_of` and `column_of`
-// below name. Thread (x, y, z) has the row groups y and, if there are two, 16 + y, and the column groups x and COLUMNS
+// below name. Thread (x, y, z) has the row groups y and, if there are two, CONV_ROW_THREADS + y, and the column groups x and COLUMNS
 // + x: its sums are one, two or four blocks of 4 x 4, in registers. TILE_DEPTH steps of the depth lie in workgroup
 // memory at a time; a vec4 there is a group at one step. The next steps' words are on their way from global memory
-// while the sums are made. With two BUFFERS, one barrier a turn is enough. With several DEPTH_PARTS, threads z take
-// every so many-th four steps, and the parts' sums are added at the end: where tiles are few, more threads are at
-// work.
+// while the sums are made. With two BUFFERS, one barrier a turn is enough. Where tiles are few, SPLIT_K parts of
+// the workgroup, threads z, share the depth: four steps each in turn. Their accumulators are added at the end.
 //
-// All variants of a product, which have equal DEPTH_PARTS, give the same bits: a part's sum is one chain of fma, in
+// All variants of a product, which have one SPLIT_K, give the same bits: a part's sum is one chain of fma, in
 // ascending order of the depth, and the parts are added in their order.
 //
 // The shader that imports this brings
 //   Tile: what the threads of a workgroup share; `depth` is the number of steps
-//   Cursor: a place in the depth, with cursor_at(tile, step) and cursor_after(tile, cursor, steps)
+//   Cursor: an index in the depth, with cursor_at(tile, step) and cursor_after(tile, cursor, steps)
 //   left_quad(tile, group, cursor), right_quad(tile, group, cursor): a group at four steps; zeros beyond the end of the
 //     depth, of the rows, and of the columns
 //   row_of(group, member): row of the tile
@@ -30,18 +29,23 @@ override COLUMN_GROUPS: u32 = 1u;
 override TILE_DEPTH: u32 = 16u;
 // Copies of the tiles in workgroup memory, 1 or 2.
 override BUFFERS: u32 = 1u;
-// Parts that share the depth, 1 or 4.
-override DEPTH_PARTS: u32 = 1u;
+// Split-K: parts of the workgroup that share the depth, 1 or 4.
+override SPLIT_K: u32 = 1u;
 
-override THREADS: u32 = 16u * COLUMNS * DEPTH_PARTS;
-override TILE_ROWS: u32 = 64u * ROW_GROUPS;
+// Threads along the rows.
+const CONV_ROW_THREADS = 16u;
+// Rows of the smallest tile: four for each thread. Sums over chunks of so many rows are the same in all tiles.
+const CONV_CHUNK_PIXELS = 64u;
+
+override THREADS: u32 = CONV_ROW_THREADS * COLUMNS * SPLIT_K;
+override TILE_ROWS: u32 = CONV_CHUNK_PIXELS * ROW_GROUPS;
 override TILE_COLUMNS: u32 = 4u * COLUMNS * COLUMN_GROUPS;
 // Quads of a tile's depth, and those of its sides: a thread loads up to two on the left and one on the right.
 override QUADS: u32 = TILE_DEPTH / 4u;
-override LEFT_QUADS: u32 = 16u * ROW_GROUPS * QUADS;
+override LEFT_QUADS: u32 = CONV_ROW_THREADS * ROW_GROUPS * QUADS;
 override RIGHT_QUADS: u32 = COLUMNS * COLUMN_GROUPS * QUADS;
 // One longer than needed, so that threads that store neighbouring steps meet different banks.
-override LEFT_STRIDE: u32 = 16u * ROW_GROUPS + 1u;
+override LEFT_STRIDE: u32 = CONV_ROW_THREADS * ROW_GROUPS + 1u;
 override RIGHT_STRIDE: u32 = COLUMNS * COLUMN_GROUPS + 1u;
 // Have names because naga 30 panics where an expression of overrides is an array's length.
 override LEFT_LENGTH: u32 = BUFFERS * TILE_DEPTH * LEFT_STRIDE;
@@ -134,8 +138,8 @@ fn add_product(sums: Block, rows: vec4<f32>, columns: vec4<f32>) -> Block {
 // The sums with the products of the part's steps in workgroup memory added, in ascending order of the depth.
 fn multiply_tiles(sums: Sums, buffer: u32, local: vec3<u32>) -> Sums {
     var result = sums;
-    for (var turn = 0u; turn < TILE_DEPTH / DEPTH_PARTS; turn++) {
-        let step = turn / 4u * 4u * DEPTH_PARTS + 4u * local.z + turn % 4u;
+    for (var turn = 0u; turn < TILE_DEPTH / SPLIT_K; turn++) {
+        let step = turn / 4u * 4u * SPLIT_K + 4u * local.z + turn % 4u;
         let row_at = (buffer * TILE_DEPTH + step) * LEFT_STRIDE + local.y;
         let column_at = (buffer * TILE_DEPTH + step) * RIGHT_STRIDE + local.x;
         let top = left[row_at];
@@ -145,7 +149,7 @@ fn multiply_tiles(sums: Sums, buffer: u32, local: vec3<u32>) -> Sums {
             result.top_right = add_product(result.top_right, top, right[column_at + COLUMNS]);
         }
         if ROW_GROUPS == 2u {
-            let bottom = left[row_at + 16u];
+            let bottom = left[row_at + CONV_ROW_THREADS];
             result.bottom_left = add_product(result.bottom_left, bottom, near);
             if COLUMN_GROUPS == 2u {
                 result.bottom_right = add_product(result.bottom_right, bottom, right[column_at + COLUMNS]);
@@ -158,7 +162,7 @@ fn multiply_tiles(sums: Sums, buffer: u32, local: vec3<u32>) -> Sums {
 // The thread's sums over the whole depth.
 fn sum_tile(tile: Tile, lane: u32, local: vec3<u32>) -> Sums {
     // Whatever TILE_DEPTH is, the same zeros are added at the end: they decide whether a sum of -0 stays one.
-    let whole = max(16u, 8u * DEPTH_PARTS);
+    let whole = max(16u, 8u * SPLIT_K);
     let depth = (tile.depth + whole - 1u) / whole * whole;
     var left_cursor = cursor_at(tile, lane % QUADS * 4u);
     var right_cursor = cursor_at(tile, (THREADS - 1u - lane) % QUADS * 4u);
@@ -194,7 +198,7 @@ fn sum_tile(tile: Tile, lane: u32, local: vec3<u32>) -> Sums {
 
 // The sums of all parts, in threads of the first; those of the others are of no use any more.
 fn merged(sums: Sums, local: vec3<u32>) -> Sums {
-    if DEPTH_PARTS == 1u {
+    if SPLIT_K == 1u {
         return sums;
     }
     var result = sums;
@@ -223,20 +227,20 @@ fn merged_block(block: Block, local: vec3<u32>) -> Block {
 fn merged_row(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
     let at = local.y * COLUMNS + local.x;
     if local.z > 0u {
-        left[16u * COLUMNS * (local.z - 1u) + at] = mine;
+        left[CONV_ROW_THREADS * COLUMNS * (local.z - 1u) + at] = mine;
     }
     workgroupBarrier();
     var total = mine;
     if local.z == 0u {
-        for (var part = 1u; part < DEPTH_PARTS; part++) {
-            total += left[16u * COLUMNS * (part - 1u) + at];
+        for (var part = 1u; part < SPLIT_K; part++) {
+            total += left[CONV_ROW_THREADS * COLUMNS * (part - 1u) + at];
         }
     }
     workgroupBarrier();
     return total;
 }
 
-// Sums over 64 rows of the tile, of a group of columns: of the thread's rows `mine` has the sums, in the first part. In
+// Sums over CONV_CHUNK_PIXELS rows of the tile, of a group of columns: of the thread's rows `mine` has the sums, in the first part. In
 // fixed order: the thread's rows first, then threads ascending. All threads of a workgroup must call it, and all have
 // the result.
 fn sum_rows(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
@@ -245,7 +249,7 @@ fn sum_rows(mine: vec4<f32>, local: vec3<u32>) -> vec4<f32> {
     }
     workgroupBarrier();
     var sum = vec4(0.0);
-    for (var y = 0u; y < 16u; y++) {
+    for (var y = 0u; y < CONV_ROW_THREADS; y++) {
         sum += left[y * COLUMNS + local.x];
     }
     workgroupBarrier();
@@ -261,9 +265,9 @@ fn store_sums(tile: Tile, sums: Sums, local: vec3<u32>) {
         store_block(tile, local.y, local.x + COLUMNS, sums.top_right);
     }
     if ROW_GROUPS == 2u {
-        store_block(tile, local.y + 16u, local.x, sums.bottom_left);
+        store_block(tile, local.y + CONV_ROW_THREADS, local.x, sums.bottom_left);
         if COLUMN_GROUPS == 2u {
-            store_block(tile, local.y + 16u, local.x + COLUMNS, sums.bottom_right);
+            store_block(tile, local.y + CONV_ROW_THREADS, local.x + COLUMNS, sums.bottom_right);
         }
     }
 }

@@ -1,4 +1,4 @@
-// report: what a step or an evaluation batch tells the host. As in kernels/report.rs.
+// report: what a step or an evaluation batch tells the host (src/protocol.rs).
 
 const REPORT_LOSS = 0u;        // sum of the losses, f32 bits
 const REPORT_CORRECT = 1u;     // number of correct predictions

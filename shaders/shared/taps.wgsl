@@ -1,4 +1,4 @@
-// taps: places in the depth of a convolution's matrix product: a tap of the kernel and a channel under it.
+// taps: indices in the depth of a convolution's matrix product: a tap of the kernel and a channel under it.
 
 struct Cursor {
     tap: vec2<u32>,  // row, column

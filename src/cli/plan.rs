@@ -42,7 +42,7 @@ fn step(out: &mut impl Write, plan: &Plan, gates: &Gates, sampling: GateSampling
             segment = &row.segment;
             writeln!(out, "{segment}")?;
         }
-        let loads = if row.is_convolution() { format!("{:9.3}", row.loads_per_fma()) } else { " ".repeat(9) };
+        let loads = if row.is_convolution { format!("{:9.3}", row.loads_per_fma()) } else { " ".repeat(9) };
         let (megaflop, kibibytes) = (row.cost.flop / 1e6, row.bytes as f64 / 1024.0);
         let DispatchRow { workgroups, shader, label, .. } = row;
         writeln!(out, "  {megaflop:10.3} {kibibytes:10.1} {loads} {workgroups:8}  {shader:30} {label}")?;

@@ -4,11 +4,11 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, report, shader};
+use super::{element_workgroups, lanes, params, shader, update};
 use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{GRANULE, REPORT_NOT_FINITE, ROW_ROOT_FACTOR, ROW_STEP_SIZE};
 
-shader! { ADAM: "adam", reads: 4, writes: 3, params: Adam }
+shader! { ADAM: "adam", family: adam, reads: 4, writes: 3, params: Adam }
 
 params! {
     /// `gradients, group_of, control, report -> parameters, first_moment, second_moment`.
@@ -16,8 +16,8 @@ params! {
     /// The coefficients of a group's row in `control` are rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t), where t
     /// counts the group's updates from 1.
     pub struct Adam {
-        /// Words of parameters.
-        words: u32,
+        /// Parameters.
+        elements: u32,
         /// 1 - beta1
         beta1_complement: f32,
         /// Decay of the second moment.
@@ -32,10 +32,10 @@ params! {
 }
 
 impl Adam {
-    /// On `words` words of parameters. In f64 for the sake of the complements: 1 - 0.999 in f32 has four right digits.
-    pub fn new(words: u32, beta1: f64, beta2: f64, epsilon: f64, weight_decay: f64) -> Self {
+    /// On `elements` parameters. In f64 for the sake of the complements: 1 - 0.999 in f32 has four right digits.
+    pub fn new(elements: u32, beta1: f64, beta2: f64, epsilon: f64, weight_decay: f64) -> Self {
         Self {
-            words,
+            elements,
             beta1_complement: (1.0 - beta1) as f32,
             beta2: beta2 as f32,
             beta2_complement: (1.0 - beta2) as f32,
@@ -47,16 +47,16 @@ impl Adam {
 
 impl Kernel for Adam {
     fn workgroups(&self) -> u32 {
-        element_workgroups(self.words)
+        element_workgroups(self.elements)
     }
     fn cost(&self) -> Cost {
-        let words = f64::from(self.words);
-        Cost { flop: 14.0 * words, terms: 3.0, loads: 8.0 * words }
+        let elements = f64::from(self.elements);
+        Cost { flop: 14.0 * elements, terms: 3.0, loads: 8.0 * elements }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
         let ([gradients, ..], [parameters, first_moment, second_moment]) = bindings.f32::<4, 3>();
-        if report[report::NOT_FINITE] != 0 {
+        if report[REPORT_NOT_FINITE] != 0 {
             return;
         }
         let task = lanes::task(GRANULE);
@@ -78,8 +78,8 @@ fn step(p: &Adam, control: &[u32], group_of: &[u32], gradients: &[f32], w: &mut 
         gradients.chunks(GRANULE).zip(w.chunks_mut(GRANULE)).zip(moments).zip(group_of)
     {
         let Some(gradient) = update::effective_gradient(control, group, gradient) else { continue };
-        let row = update::row(control, group);
-        let (a, b) = (f32::from_bits(row[1]), f32::from_bits(row[2]));
+        let a = update::coefficient(control, group, ROW_STEP_SIZE);
+        let b = update::coefficient(control, group, ROW_ROOT_FACTOR);
         let n = w.len();
         let (m, v) = (&mut m[..n], &mut v[..n]);
         for i in 0..n {

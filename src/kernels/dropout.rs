@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::{element_workgroups, lanes, params, shader, update};
+use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{CONTROL_STEP, control_seed};
 use crate::rng::{self, Stream};
 
-shader! { DROPOUT: "dropout", reads: 2, writes: 1, params: Dropout }
+shader! { DROPOUT: "dropout", family: dropout, reads: 2, writes: 1, params: Dropout }
 
 /// Elements that share a block of random words.
 const BLOCK: usize = 4;
@@ -51,7 +52,7 @@ impl Kernel for Dropout {
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let control = bindings.reads[1];
         let ([x, _], [y]) = bindings.f32();
-        let (step, seed) = (control[update::CONTROL_STEP], update::seed(control));
+        let (step, seed) = (control[CONTROL_STEP], control_seed(control));
         let task = lanes::task(BLOCK);
         x.par_chunks(task)
             .zip(y.par_chunks_mut(task))

@@ -5,39 +5,33 @@ use std::ops::Range;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::{element_workgroups, lanes, params, report, shader};
+use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{REPORT_INTEGERS, REPORT_NOT_FINITE};
 
-shader! { FINITE: "finite", reads: 1, writes: 1, params: Finite }
+shader! { FINITE: "finite", family: finite, reads: 1, writes: 1, params: Finite }
 
 params! {
     /// `values -> report`: sets word 3 of the report to 1 if any value is NaN or infinite.
     pub struct Finite {
         /// Number of values.
-        words: u32,
-    }
-}
-
-impl Finite {
-    /// On `words` values.
-    pub fn new(words: u32) -> Self {
-        Self { words }
+        elements: u32,
     }
 }
 
 impl Kernel for Finite {
     fn workgroups(&self) -> u32 {
-        element_workgroups(self.words)
+        element_workgroups(self.elements)
     }
     fn cost(&self) -> Cost {
-        Cost { flop: 0.0, terms: 1.0, loads: f64::from(self.words) }
+        Cost { flop: 0.0, terms: 1.0, loads: f64::from(self.elements) }
     }
     fn integers(&self, _: usize) -> Range<usize> {
-        report::INTEGERS
+        REPORT_INTEGERS
     }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         if bindings.reads[0].par_chunks(lanes::task(1)).any(any_not_finite) {
-            bindings.writes[0][report::NOT_FINITE] = 1;
+            bindings.writes[0][REPORT_NOT_FINITE] = 1;
         }
     }
 }

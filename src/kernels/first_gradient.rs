@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
-use super::{params, report, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, WORKGROUP};
+use super::{params, shader};
+use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{REPORT_FIRST_GRADIENT, REPORT_INTEGERS, WORKGROUP};
 
-shader! { FIRST_GRADIENT: "first_gradient", reads: 1, writes: 1, params: FirstGradient }
+shader! {
+    FIRST_GRADIENT: "first_gradient", family: first_gradient,
+    reads: 1, writes: 1, params: FirstGradient
+}
 
 params! {
     /// `gradient -> report`: sets word 4 of the report to the mean of |gradient|, as f32 bits.
@@ -13,14 +17,7 @@ params! {
     /// Against the step, it is the figure on vanishing gradients of Huang et al. 2016.
     pub struct FirstGradient {
         /// Number of weights.
-        words: u32,
-    }
-}
-
-impl FirstGradient {
-    /// Of a gradient of `words` words.
-    pub fn new(words: u32) -> Self {
-        Self { words }
+        elements: u32,
     }
 }
 
@@ -29,11 +26,11 @@ impl Kernel for FirstGradient {
         1
     }
     fn cost(&self) -> Cost {
-        let words = f64::from(self.words);
-        Cost { flop: words, terms: words, loads: words }
+        let elements = f64::from(self.elements);
+        Cost { flop: elements, terms: elements, loads: elements }
     }
     fn integers(&self, _: usize) -> Range<usize> {
-        report::INTEGERS
+        REPORT_INTEGERS
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([gradient], [report]) = bindings.f32();
@@ -47,6 +44,6 @@ impl Kernel for FirstGradient {
             sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += *other);
             half /= 2;
         }
-        report[report::FIRST_GRADIENT] = lanes[0] / self.words as f32;
+        report[REPORT_FIRST_GRADIENT] = lanes[0] / self.elements as f32;
     }
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { GATHER: "gather", reads: 3, writes: 1, params: Gather }
+shader! { GATHER: "gather", family: gather, reads: 3, writes: 1, params: Gather }
 
 params! {
     /// `images, indices, normalization -> x`: x = (byte / 255 - mean) / deviation.
@@ -19,13 +19,6 @@ params! {
         pixels: u32,
         /// Channels of an image.
         channels: u32,
-    }
-}
-
-impl Gather {
-    /// Of `batch` images `[pixels, channels]`.
-    pub fn new(batch: u32, pixels: u32, channels: u32) -> Self {
-        Self { batch, pixels, channels }
     }
 }
 

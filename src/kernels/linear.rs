@@ -6,9 +6,15 @@ use rayon::prelude::*;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { FORWARD: "linear_forward", reads: 3, writes: 1, params: Forward }
-shader! { INPUT_GRADIENT: "linear_input_gradient", reads: 2, writes: 1, params: InputGradient }
-shader! { WEIGHT_GRADIENT: "linear_weight_gradient", reads: 2, writes: 2, params: WeightGradient }
+shader! { FORWARD: "linear_forward", family: linear, reads: 3, writes: 1, params: Forward }
+shader! {
+    INPUT_GRADIENT: "linear_input_gradient", family: linear,
+    reads: 2, writes: 1, params: InputGradient
+}
+shader! {
+    WEIGHT_GRADIENT: "linear_weight_gradient", family: linear,
+    reads: 2, writes: 2, params: WeightGradient
+}
 
 params! {
     /// `x, w, b -> y`.

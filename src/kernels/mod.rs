@@ -2,14 +2,14 @@
 //!
 //! A kernel is a parameter struct that implements [`Kernel`](crate::dispatch::Kernel): it names its shader in
 //! `shaders/`, says how large the grid is and what it costs, and holds the same computation in Rust, its
-//! *twin*. A family's shaders begin with the family's name: `batch_norm_apply.wgsl` belongs to
-//! `batch_norm.rs`.
+//! *twin*. A family's shaders begin with the family's name: `pool_max_forward.wgsl` belongs to `pool.rs`.
 //!
 //! Activations are NHWC, flattened to `[pixels, channels]` wherever the image's shape does not matter, with
 //! `pixels = batch * height * width`; convolution weights are `[kernel_height, kernel_width, in_channels,
 //! out_channels]`.
 
-use crate::dispatch::Shader;
+use crate::dispatch::{Family, Shader};
+use crate::protocol::WORKGROUP;
 
 pub mod adam;
 pub mod batch_norm;
@@ -23,165 +23,76 @@ pub mod linear;
 pub mod pool;
 pub mod probe;
 pub mod relu;
-pub mod report;
 pub mod sgd;
+mod shader;
 pub mod shortcut;
 pub mod softmax_cross_entropy;
-pub mod update;
+mod update;
 
-/// Every shader.
-pub const ALL: &[&Shader] = &[
-    &batch_norm::FINISH,
-    &batch_norm::RUNNING,
-    &batch_norm::APPLY,
-    &batch_norm::RESIDUAL,
-    &batch_norm::BACKWARD_REDUCE,
-    &batch_norm::BACKWARD_FINISH,
-    &batch_norm::BACKWARD_APPLY,
-    &batch_norm::COMMIT,
-    &conv::FORWARD,
-    &conv::INPUT_GRADIENT,
-    &conv::WEIGHT_GRADIENT,
-    &conv::WEIGHT_GRADIENT_SUM,
-    &linear::FORWARD,
-    &linear::INPUT_GRADIENT,
-    &linear::WEIGHT_GRADIENT,
-    &pool::MAX_FORWARD,
-    &pool::MAX_BACKWARD,
-    &pool::GLOBAL_FORWARD,
-    &pool::GLOBAL_BACKWARD,
-    &shortcut::FORWARD,
-    &shortcut::BACKWARD,
-    &relu::RELU,
-    &dropout::DROPOUT,
-    &softmax_cross_entropy::SOFTMAX_CROSS_ENTROPY,
-    &finite::FINITE,
-    &first_gradient::FIRST_GRADIENT,
-    &adam::ADAM,
-    &sgd::SGD,
-    &gather::GATHER,
-    &probe::MULTIPLY_ADD,
-    &probe::TRIAD,
-];
+pub use shader::{compose, fingerprint};
+pub(crate) use shader::{fnv, params, scalar, shader};
 
-/// Texts that shaders import with a line `//!import NAME`.
-const SHARED: &[(&str, &str)] = &[
-    ("finite", include_str!("../../shaders/shared/finite.wgsl")),
-    ("gemm", include_str!("../../shaders/shared/gemm.wgsl")),
-    ("grid", include_str!("../../shaders/shared/grid.wgsl")),
-    ("norm", include_str!("../../shaders/shared/norm.wgsl")),
-    ("moments", include_str!("../../shaders/shared/moments.wgsl")),
-    ("philox", include_str!("../../shaders/shared/philox.wgsl")),
-    ("control", include_str!("../../shaders/shared/control.wgsl")),
-    ("report", include_str!("../../shaders/shared/report.wgsl")),
-    ("relu", include_str!("../../shaders/shared/relu.wgsl")),
-    ("taken", include_str!("../../shaders/shared/taken.wgsl")),
-    ("taps", include_str!("../../shaders/shared/taps.wgsl")),
-    ("update", include_str!("../../shaders/shared/update.wgsl")),
-    ("words_single", include_str!("../../shaders/shared/words_single.wgsl")),
-    ("words_vector", include_str!("../../shaders/shared/words_vector.wgsl")),
-];
-
-/// A number that changes with the text of any shader.
-pub fn fingerprint() -> u64 {
-    let texts = ALL.iter().map(|shader| shader.source).chain(SHARED.iter().map(|(_, text)| *text));
-    fnv(texts.flat_map(str::bytes))
-}
-
-/// FNV-1a: a hash that is the same in every version, unlike the standard library's.
-pub(crate) fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-impl Shader {
-    /// The shader's complete WGSL text: each `//!import NAME` line replaced by `shaders/shared/NAME.wgsl`. A line
-    /// `//!import ONE | OTHER` offers alternatives: the one that is among `imports`, else the first.
-    ///
-    /// Errors with the name of an import that does not exist; a test composes every shader.
-    pub fn wgsl(&self, imports: &[&str]) -> Result<String, String> {
-        let mut text = String::with_capacity(2 * self.source.len());
-        for line in self.source.lines() {
-            match line.strip_prefix("//!import ") {
-                None => text.push_str(line),
-                Some(alternatives) => {
-                    let mut names = alternatives.split('|').map(str::trim);
-                    let first = names.clone().next().unwrap_or_default();
-                    let import = names.find(|name| imports.contains(name)).unwrap_or(first);
-                    let (_, shared) = SHARED
-                        .iter()
-                        .find(|(name, _)| *name == import)
-                        .ok_or_else(|| format!("shader {} imports unknown `{import}`", self.name))?;
-                    text.push_str(shared);
-                }
-            }
-            text.push('\n');
-        }
-        Ok(text)
-    }
-}
-
-/// Declares the parameter struct of a kernel (4-byte scalars only, laid out as in WGSL) and the list of its
-/// fields, which a test compares with the shader's `Params`.
-macro_rules! params {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $scalar:ident,)* }) => {
-        $(#[$meta])*
-        #[repr(C)]
-        #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-        pub struct $name { $($(#[$field_meta])* pub $field: $scalar,)* }
-        impl $name {
-            /// Fields in order, as the shader must declare them.
-            pub const FIELDS: &'static [crate::dispatch::Field] = &[$(crate::dispatch::Field {
-                name: stringify!($field),
-                offset: std::mem::offset_of!($name, $field),
-                scalar: crate::kernels::scalar!($scalar),
-            },)*];
+/// Hands the one list of families, each with its shaders, to the macro `$use`: from it follow [`ALL`],
+/// the tables of [`crate::selftest`], and the tests of each family.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! families {
+    ($use:ident) => {
+        $use! {
+            adam: [ADAM],
+            batch_norm: [
+                FINISH, RUNNING, APPLY, RESIDUAL, BACKWARD_REDUCE, BACKWARD_FINISH, BACKWARD_APPLY,
+                COMMIT
+            ],
+            conv: [FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, WEIGHT_GRADIENT_SUM],
+            dropout: [DROPOUT],
+            finite: [FINITE],
+            first_gradient: [FIRST_GRADIENT],
+            gather: [GATHER],
+            linear: [FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT],
+            pool: [MAX_FORWARD, MAX_BACKWARD, GLOBAL_FORWARD, GLOBAL_BACKWARD],
+            probe: [MULTIPLY_ADD, TRIAD],
+            relu: [RELU],
+            sgd: [SGD],
+            shortcut: [FORWARD, BACKWARD],
+            softmax_cross_entropy: [SOFTMAX_CROSS_ENTROPY],
         }
     };
 }
 
-macro_rules! scalar {
-    (u32) => {
-        crate::dispatch::Scalar::U32
-    };
-    (f32) => {
-        crate::dispatch::Scalar::F32
+macro_rules! list {
+    ($($family:ident: [$($shader:ident),*],)*) => {
+        /// Every shader.
+        pub const ALL: &[&Shader] = &[$($(&$family::$shader,)*)*];
+
+        /// Every family, in the order of [`ALL`].
+        pub const FAMILIES: &[Family] = &[$(Family(stringify!($family)),)*];
     };
 }
 
-/// Declares the shader of that name in `shaders/`, with its numbers of values and its parameter struct, and ties it to
-/// its kernel: the parameter struct itself, or a `kernel` that wraps one which several share.
-macro_rules! shader {
-    ($shader:ident: $name:literal, reads: $reads:literal, writes: $writes:literal, params: $params:ident) => {
-        crate::kernels::shader!(@ $shader, $name, $reads, $writes, $params, $params, |kernel| kernel);
-    };
-    ($shader:ident: $name:literal, reads: $reads:literal, writes: $writes:literal, params: $params:ident,
-     kernel: $kernel:ident) => {
-        crate::kernels::shader!(@ $shader, $name, $reads, $writes, $params, $kernel, |kernel| &kernel.0);
-    };
-    (@ $shader:ident, $name:literal, $reads:literal, $writes:literal, $params:ident, $kernel:ident,
-     |$self:ident| $bytes:expr) => {
-        pub(crate) static $shader: crate::dispatch::Shader = crate::dispatch::Shader {
-            name: $name,
-            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
-            reads: $reads,
-            writes: $writes,
-            params: <$params>::FIELDS,
-        };
-        impl crate::dispatch::Parameters for $kernel {
-            fn shader(&self) -> &'static crate::dispatch::Shader {
-                &$shader
-            }
-            fn params(&self) -> &[u8] {
-                let $self = self;
-                bytemuck::bytes_of($bytes)
-            }
-        }
-    };
-}
+families!(list);
 
-pub(crate) use {params, scalar, shader};
-
-/// Workgroups of [`crate::dispatch::WORKGROUP`] threads for one thread per element.
+/// Returns the number of workgroups for one thread per element.
 pub(crate) fn element_workgroups(elements: u32) -> u32 {
-    elements.div_ceil(crate::dispatch::WORKGROUP)
+    elements.div_ceil(WORKGROUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Declares what compares each shader's family with that under which [`families`] lists it.
+    macro_rules! listed {
+        ($($family:ident: [$($shader:ident),*],)*) => {
+            [$($((stringify!($family), &$family::$shader),)*)*]
+        };
+    }
+
+    #[test]
+    fn shaders_are_listed_under_their_family_and_named_after_it() {
+        for (family, shader) in families!(listed) {
+            assert_eq!(shader.family, Family(family), "{}", shader.name);
+            assert!(shader.name == family || shader.name.starts_with(&format!("{family}_")), "{}", shader.name);
+        }
+    }
 }

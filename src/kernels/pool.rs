@@ -8,10 +8,22 @@ use rayon::prelude::*;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { MAX_FORWARD: "pool_max_forward", reads: 1, writes: 2, params: MaxShape, kernel: MaxForward }
-shader! { MAX_BACKWARD: "pool_max_backward", reads: 2, writes: 1, params: MaxShape, kernel: MaxBackward }
-shader! { GLOBAL_FORWARD: "pool_global_forward", reads: 1, writes: 1, params: GlobalShape, kernel: GlobalForward }
-shader! { GLOBAL_BACKWARD: "pool_global_backward", reads: 1, writes: 1, params: GlobalShape, kernel: GlobalBackward }
+shader! {
+    MAX_FORWARD: "pool_max_forward", family: pool,
+    reads: 1, writes: 2, params: MaxShape, kernel: MaxForward
+}
+shader! {
+    MAX_BACKWARD: "pool_max_backward", family: pool,
+    reads: 2, writes: 1, params: MaxShape, kernel: MaxBackward
+}
+shader! {
+    GLOBAL_FORWARD: "pool_global_forward", family: pool,
+    reads: 1, writes: 1, params: GlobalShape, kernel: GlobalForward
+}
+shader! {
+    GLOBAL_BACKWARD: "pool_global_backward", family: pool,
+    reads: 1, writes: 1, params: GlobalShape, kernel: GlobalBackward
+}
 
 params! {
     /// The windows of a max pool and the tensors at both ends.
@@ -98,13 +110,15 @@ impl Kernel for MaxForward {
         let ([x], [y, argmax]) = bindings.f32();
         let argmax: &mut [u32] = bytemuck::cast_slice_mut(argmax);
         let shape = self.0;
-        let image_words = (shape.height * shape.width * shape.channels) as usize;
-        let row_words = (shape.out_width * shape.channels) as usize;
+        let image_elements = (shape.height * shape.width * shape.channels) as usize;
+        let row_elements = (shape.out_width * shape.channels) as usize;
         let out_height = shape.out_height as usize;
-        y.par_chunks_mut(row_words).zip(argmax.par_chunks_mut(row_words)).enumerate().for_each(|(row, (y, argmax))| {
-            let x = &x[row / out_height * image_words..][..image_words];
-            max_forward_row(&shape, x, row % out_height, y, argmax);
-        });
+        y.par_chunks_mut(row_elements).zip(argmax.par_chunks_mut(row_elements)).enumerate().for_each(
+            |(row, (y, argmax))| {
+                let x = &x[row / out_height * image_elements..][..image_elements];
+                max_forward_row(&shape, x, row % out_height, y, argmax);
+            },
+        );
     }
 }
 
@@ -137,7 +151,7 @@ fn max_forward_row(shape: &MaxShape, x: &[f32], oy: usize, y: &mut [f32], argmax
 pub struct MaxBackward(MaxShape);
 
 impl MaxBackward {
-    /// Of the [`MaxForward`] with the same numbers.
+    /// Returns the gradient of the [`MaxForward`] with the same numbers.
     pub fn new(batch: u32, height: u32, width: u32, channels: u32, kernel: u32, stride: u32, padding: u32) -> Self {
         Self(MaxShape::new(batch, height, width, channels, kernel, stride, padding))
     }
@@ -155,11 +169,11 @@ impl Kernel for MaxBackward {
         let argmax = bindings.reads[1];
         let ([dy, _], [dx]) = bindings.f32();
         let shape = self.0;
-        let image_words = (shape.out_height * shape.out_width * shape.channels) as usize;
+        let image_elements = (shape.out_height * shape.out_width * shape.channels) as usize;
         let height = shape.height as usize;
         dx.par_chunks_mut((shape.width * shape.channels) as usize).enumerate().for_each(|(row, dx)| {
-            let first = row / height * image_words;
-            let (dy, argmax) = (&dy[first..][..image_words], &argmax[first..][..image_words]);
+            let first = row / height * image_elements;
+            let (dy, argmax) = (&dy[first..][..image_elements], &argmax[first..][..image_elements]);
             max_backward_row(&shape, dy, argmax, row % height, dx);
         });
     }
@@ -243,7 +257,7 @@ fn mean(x: &[f32], y: &mut [f32]) {
 pub struct GlobalBackward(GlobalShape);
 
 impl GlobalBackward {
-    /// Of the [`GlobalForward`] with the same numbers.
+    /// Returns the gradient of the [`GlobalForward`] with the same numbers.
     pub fn new(batch: u32, pixels: u32, channels: u32) -> Self {
         Self(GlobalShape { batch, pixels, channels })
     }

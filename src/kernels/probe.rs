@@ -8,8 +8,11 @@ use rayon::prelude::*;
 use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { MULTIPLY_ADD: "probe_multiply_add", reads: 1, writes: 1, params: MultiplyAdd }
-shader! { TRIAD: "probe_triad", reads: 2, writes: 1, params: Triad }
+shader! {
+    MULTIPLY_ADD: "probe_multiply_add", family: probe,
+    reads: 1, writes: 1, params: MultiplyAdd
+}
+shader! { TRIAD: "probe_triad", family: probe, reads: 2, writes: 1, params: Triad }
 
 /// Chains of multiply-adds that each thread keeps going at once, so that none waits for the one before.
 const CHAINS: usize = 8;
@@ -28,13 +31,6 @@ params! {
         factor: f32,
         /// Addend of f.
         addend: f32,
-    }
-}
-
-impl MultiplyAdd {
-    /// `rounds` rounds on each of `elements` elements.
-    pub fn new(elements: u32, rounds: u32, factor: f32, addend: f32) -> Self {
-        Self { elements, rounds, factor, addend }
     }
 }
 
@@ -66,7 +62,7 @@ fn run(p: &MultiplyAdd, x: &[f32], y: &mut [f32]) {
 }
 
 #[inline(always)]
-fn run_in_lanes<const LANES: usize, const FUSED: bool>(p: &MultiplyAdd, x: &[f32], y: &mut [f32]) {
+fn run_in_lanes<const LANES: usize, const FMA: bool>(p: &MultiplyAdd, x: &[f32], y: &mut [f32]) {
     for (x, y) in x.chunks(LANES).zip(y.chunks_mut(LANES)) {
         let mut start = [0.0; LANES];
         start[..x.len()].copy_from_slice(x);
@@ -74,10 +70,10 @@ fn run_in_lanes<const LANES: usize, const FUSED: bool>(p: &MultiplyAdd, x: &[f32
         for chains in chains.as_chunks_mut::<4>().0 {
             for _ in 0..STEPS * p.rounds {
                 // Written out, so that the chains stay in registers.
-                step::<LANES, FUSED>(p, &mut chains[0]);
-                step::<LANES, FUSED>(p, &mut chains[1]);
-                step::<LANES, FUSED>(p, &mut chains[2]);
-                step::<LANES, FUSED>(p, &mut chains[3]);
+                step::<LANES, FMA>(p, &mut chains[0]);
+                step::<LANES, FMA>(p, &mut chains[1]);
+                step::<LANES, FMA>(p, &mut chains[2]);
+                step::<LANES, FMA>(p, &mut chains[3]);
             }
         }
         for (lane, y) in y.iter_mut().enumerate() {
@@ -90,9 +86,9 @@ fn run_in_lanes<const LANES: usize, const FUSED: bool>(p: &MultiplyAdd, x: &[f32
 
 /// f of each number of a chain.
 #[inline(always)]
-fn step<const LANES: usize, const FUSED: bool>(p: &MultiplyAdd, chain: &mut [f32; LANES]) {
+fn step<const LANES: usize, const FMA: bool>(p: &MultiplyAdd, chain: &mut [f32; LANES]) {
     for t in chain {
-        *t = if FUSED { t.mul_add(p.factor, p.addend) } else { *t * p.factor + p.addend };
+        *t = if FMA { t.mul_add(p.factor, p.addend) } else { *t * p.factor + p.addend };
     }
 }
 
@@ -103,13 +99,6 @@ params! {
         elements: u32,
         /// Factor of `z`.
         factor: f32,
-    }
-}
-
-impl Triad {
-    /// On `elements` elements.
-    pub fn new(elements: u32, factor: f32) -> Self {
-        Self { elements, factor }
     }
 }
 

@@ -6,20 +6,13 @@ use rayon::prelude::*;
 use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { RELU: "relu", reads: 1, writes: 1, params: Relu }
+shader! { RELU: "relu", family: relu, reads: 1, writes: 1, params: Relu }
 
 params! {
     /// `x -> y`: max(x, 0), letting NaN through.
     pub struct Relu {
         /// Elements of `x`.
         elements: u32,
-    }
-}
-
-impl Relu {
-    /// On `elements` elements.
-    pub fn new(elements: u32) -> Self {
-        Self { elements }
     }
 }
 

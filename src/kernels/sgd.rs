@@ -4,11 +4,11 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::update::{self, GRANULE};
-use super::{element_workgroups, lanes, params, report, shader};
+use super::{element_workgroups, lanes, params, shader, update};
 use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{GRANULE, REPORT_NOT_FINITE, ROW_STEP_SIZE};
 
-shader! { SGD: "sgd", reads: 4, writes: 2, params: Sgd }
+shader! { SGD: "sgd", family: sgd, reads: 4, writes: 2, params: Sgd }
 
 params! {
     /// `gradients, group_of, control, report -> parameters, momentum_buffer`.
@@ -16,8 +16,8 @@ params! {
     /// The first coefficient of a group's row in `control` is the learning rate. A buffer of zeros starts as PyTorch's
     /// does, with the first gradient undamped.
     pub struct Sgd {
-        /// Words of parameters.
-        words: u32,
+        /// Parameters.
+        elements: u32,
         /// Decay of the buffer.
         momentum: f32,
         /// 1: Nesterov's momentum, which looks one step ahead; 0: the plain one.
@@ -28,24 +28,24 @@ params! {
 }
 
 impl Sgd {
-    /// On `words` words of parameters.
-    pub fn new(words: u32, momentum: f64, nesterov: bool, weight_decay: f64) -> Self {
-        Self { words, momentum: momentum as f32, nesterov: nesterov.into(), weight_decay: weight_decay as f32 }
+    /// On `elements` parameters.
+    pub fn new(elements: u32, momentum: f64, nesterov: bool, weight_decay: f64) -> Self {
+        Self { elements, momentum: momentum as f32, nesterov: nesterov.into(), weight_decay: weight_decay as f32 }
     }
 }
 
 impl Kernel for Sgd {
     fn workgroups(&self) -> u32 {
-        element_workgroups(self.words)
+        element_workgroups(self.elements)
     }
     fn cost(&self) -> Cost {
-        let words = f64::from(self.words);
-        Cost { flop: 8.0 * words, terms: 4.0, loads: 6.0 * words }
+        let elements = f64::from(self.elements);
+        Cost { flop: 8.0 * elements, terms: 4.0, loads: 6.0 * elements }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
         let ([gradients, ..], [parameters, momentum_buffer]) = bindings.f32::<4, 2>();
-        if report[report::NOT_FINITE] != 0 {
+        if report[REPORT_NOT_FINITE] != 0 {
             return;
         }
         let task = lanes::task(GRANULE);
@@ -65,7 +65,7 @@ fn step(p: &Sgd, control: &[u32], group_of: &[u32], gradients: &[f32], w: &mut [
         gradients.chunks(GRANULE).zip(w.chunks_mut(GRANULE)).zip(buffer.chunks_mut(GRANULE)).zip(group_of)
     {
         let Some(gradient) = update::effective_gradient(control, group, gradient) else { continue };
-        let rate = f32::from_bits(update::row(control, group)[1]);
+        let rate = update::coefficient(control, group, ROW_STEP_SIZE);
         let n = w.len();
         let buffer = &mut buffer[..n];
         for i in 0..n {

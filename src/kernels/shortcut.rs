@@ -10,12 +10,18 @@ use super::relu::where_positive;
 use super::{element_workgroups, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
 
-shader! { FORWARD: "shortcut_forward", reads: 1, writes: 1, params: Shape, kernel: Forward }
-shader! { BACKWARD: "shortcut_backward", reads: 2, writes: 1, params: Shape, kernel: Backward }
+shader! {
+    FORWARD: "shortcut_forward", family: shortcut,
+    reads: 1, writes: 1, params: ShortcutShape, kernel: Forward
+}
+shader! {
+    BACKWARD: "shortcut_backward", family: shortcut,
+    reads: 2, writes: 1, params: ShortcutShape, kernel: Backward
+}
 
 params! {
     /// The tensors at both ends of a shortcut.
-    pub struct Shape {
+    pub struct ShortcutShape {
         /// Images.
         batch: u32,
         /// Height of `x`.
@@ -29,7 +35,7 @@ params! {
     }
 }
 
-impl Shape {
+impl ShortcutShape {
     fn out_height(&self) -> u32 {
         self.height.div_ceil(2)
     }
@@ -45,12 +51,12 @@ impl Shape {
 
 /// `x -> y`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Forward(Shape);
+pub struct Forward(ShortcutShape);
 
 impl Forward {
     /// From `[batch, height, width, in_channels]` to `[batch, ceil(height / 2), ceil(width / 2), out_channels]`.
     pub fn new(batch: u32, height: u32, width: u32, in_channels: u32, out_channels: u32) -> Self {
-        Self(Shape { batch, height, width, in_channels, out_channels })
+        Self(ShortcutShape { batch, height, width, in_channels, out_channels })
     }
 }
 
@@ -67,18 +73,18 @@ impl Kernel for Forward {
         let ([x], [y]) = bindings.f32();
         let shape = self.0;
         let (height, out_height) = (shape.height as usize, shape.out_height() as usize);
-        let row_words = shape.width as usize * shape.in_channels as usize;
+        let row_elements = shape.width as usize * shape.in_channels as usize;
         y.par_chunks_mut(shape.out_width() as usize * shape.out_channels as usize).enumerate().for_each(|(row, y)| {
             let (image, row) = (row / out_height, row % out_height * 2);
             let rows = row..(row + 2).min(height);
-            forward_row(&shape, &x[(image * height + row) * row_words..][..rows.len() * row_words], row, y);
+            forward_row(&shape, &x[(image * height + row) * row_elements..][..rows.len() * row_elements], row, y);
         });
     }
 }
 
 /// A row of `y` from the one or two rows of `x` that begin with `row`.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn forward_row(shape: &Shape, x: &[f32], row: usize, y: &mut [f32]) {
+fn forward_row(shape: &ShortcutShape, x: &[f32], row: usize, y: &mut [f32]) {
     let (width, channels) = (shape.width as usize, shape.in_channels as usize);
     y.fill(0.0);
     for x in x.chunks(width * channels) {
@@ -99,12 +105,12 @@ fn forward_row(shape: &Shape, x: &[f32], row: usize, y: &mut [f32]) {
 
 /// `dy, mask -> dx`, where `mask` is the output of the ReLU behind.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backward(Shape);
+pub struct Backward(ShortcutShape);
 
 impl Backward {
-    /// Of the [`Forward`] with the same numbers.
+    /// Returns the gradient of the [`Forward`] with the same numbers.
     pub fn new(batch: u32, height: u32, width: u32, in_channels: u32, out_channels: u32) -> Self {
-        Self(Shape { batch, height, width, in_channels, out_channels })
+        Self(ShortcutShape { batch, height, width, in_channels, out_channels })
     }
 }
 
@@ -121,18 +127,18 @@ impl Kernel for Backward {
         let ([dy, mask], [dx]) = bindings.f32();
         let shape = self.0;
         let (height, out_height) = (shape.height as usize, shape.out_height() as usize);
-        let row_words = shape.out_width() as usize * shape.out_channels as usize;
+        let row_elements = shape.out_width() as usize * shape.out_channels as usize;
         dx.par_chunks_mut(shape.width as usize * shape.in_channels as usize).enumerate().for_each(|(row, dx)| {
             let (image, row) = (row / height, row % height);
-            let first = (image * out_height + row / 2) * row_words;
-            backward_row(&shape, &dy[first..][..row_words], &mask[first..][..row_words], row, dx);
+            let first = (image * out_height + row / 2) * row_elements;
+            backward_row(&shape, &dy[first..][..row_elements], &mask[first..][..row_elements], row, dx);
         });
     }
 }
 
 /// The row number `row` of `dx` from the row of `dy` that it went into.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn backward_row(shape: &Shape, dy: &[f32], mask: &[f32], row: usize, dx: &mut [f32]) {
+fn backward_row(shape: &ShortcutShape, dy: &[f32], mask: &[f32], row: usize, dx: &mut [f32]) {
     let channels = shape.in_channels as usize;
     for (column, dx) in dx.chunks_mut(channels).enumerate() {
         let share = 1.0 / shape.window(row, column);

@@ -4,10 +4,14 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{params, report, shader, update};
+use super::{params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::protocol::{CONTROL_IMAGES, REPORT_CORRECT, REPORT_IMAGES, REPORT_INTEGERS, REPORT_LOSS, REPORT_NOT_FINITE};
 
-shader! { SOFTMAX_CROSS_ENTROPY: "softmax_cross_entropy", reads: 4, writes: 2, params: SoftmaxCrossEntropy }
+shader! {
+    SOFTMAX_CROSS_ENTROPY: "softmax_cross_entropy", family: softmax_cross_entropy,
+    reads: 4, writes: 2, params: SoftmaxCrossEntropy
+}
 
 params! {
     /// `logits, labels, indices, control -> dlogits, report`: gradient of the mean loss over the valid rows, with
@@ -28,11 +32,6 @@ params! {
 }
 
 impl SoftmaxCrossEntropy {
-    /// Of logits `[batch, classes]`.
-    pub fn new(batch: u32, classes: u32, label_smoothing: f32) -> Self {
-        Self { batch, classes, label_smoothing }
-    }
-
     /// The loss of a row, NaN if a logit is not finite, and whether it is classified right; writes its gradient.
     fn row(&self, logits: &[f32], label: usize, share: f32, dlogits: &mut [f32]) -> (f32, bool) {
         let mut best = 0;
@@ -70,7 +69,7 @@ impl Kernel for SoftmaxCrossEntropy {
         Cost { flop: 9.0 * batch * classes, terms: batch + classes, loads: 4.0 * batch * classes }
     }
     fn integers(&self, write: usize) -> Range<usize> {
-        if write == 1 { report::INTEGERS } else { 0..0 }
+        if write == 1 { REPORT_INTEGERS } else { 0..0 }
     }
     fn bytes(&self) -> Option<u64> {
         // Logits and their gradient; of the labels, only the batch's.
@@ -80,7 +79,7 @@ impl Kernel for SoftmaxCrossEntropy {
         let [labels, indices, control] = [1, 2, 3].map(|i| bindings.reads[i]);
         let ([logits, ..], [dlogits, report]) = bindings.f32::<4, 2>();
         let report: &mut [u32] = bytemuck::cast_slice_mut(report);
-        let (valid, classes) = (control[update::CONTROL_IMAGES] as usize, self.classes as usize);
+        let (valid, classes) = (control[CONTROL_IMAGES] as usize, self.classes as usize);
         let share = 1.0 / valid as f32;
         let (dlogits, rest) = dlogits.split_at_mut(valid * classes);
         rest.fill(0.0);
@@ -91,11 +90,11 @@ impl Kernel for SoftmaxCrossEntropy {
             .map(|((logits, dlogits), &image)| self.row(logits, labels[image as usize] as usize, share, dlogits))
             .collect();
         let losses: f32 = rows.iter().map(|(loss, _)| loss).sum();
-        report[report::LOSS] = losses.to_bits();
-        report[report::CORRECT] = rows.iter().filter(|(_, correct)| *correct).count() as u32;
-        report[report::IMAGES] = control[update::CONTROL_IMAGES];
+        report[REPORT_LOSS] = losses.to_bits();
+        report[REPORT_CORRECT] = rows.iter().filter(|(_, correct)| *correct).count() as u32;
+        report[REPORT_IMAGES] = control[CONTROL_IMAGES];
         if !losses.is_finite() {
-            report[report::NOT_FINITE] = 1;
+            report[REPORT_NOT_FINITE] = 1;
         }
     }
 }

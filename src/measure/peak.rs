@@ -47,7 +47,7 @@ fn multiply_adds(device: &mut dyn Device) -> Result<f64, DeviceError> {
     let mut rounds = 1;
     loop {
         // The chains run towards 2.
-        let kernel: Arc<dyn Kernel> = Arc::new(MultiplyAdd::new(ELEMENTS, rounds, 0.5, 1.0));
+        let kernel: Arc<dyn Kernel> = Arc::new(MultiplyAdd { elements: ELEMENTS, rounds, factor: 0.5, addend: 1.0 });
         let seconds = fastest(device, &kernel, ELEMENTS as usize, 1)?;
         if seconds >= LEAST_SECONDS || rounds >= MOST_ROUNDS {
             return Ok(kernel.cost().flop / seconds);
@@ -59,7 +59,7 @@ fn multiply_adds(device: &mut dyn Device) -> Result<f64, DeviceError> {
 /// Bytes in a second.
 fn stream(device: &mut dyn Device) -> Result<f64, DeviceError> {
     let words = STREAM_WORDS.min(device.limits().binding_words);
-    let kernel: Arc<dyn Kernel> = Arc::new(Triad::new(words as u32, 0.5));
+    let kernel: Arc<dyn Kernel> = Arc::new(Triad { elements: words as u32, factor: 0.5 });
     Ok(3.0 * 4.0 * words as f64 / fastest(device, &kernel, words, 2)?)
 }
 

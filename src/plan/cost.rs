@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Gates, Operand, Place, Plan, Runs, Template, memory};
 use crate::dispatch::{Cost, Dispatch, ValueId};
+use crate::kernels::conv;
 
 /// Which part of a step a dispatch belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct DispatchRow {
     pub label: String,
     /// Its shader.
     pub shader: &'static str,
+    /// Whether it is a convolution, forward or backward.
+    pub is_convolution: bool,
     /// Workgroups that cover it.
     pub workgroups: u32,
     /// What it costs.
@@ -55,11 +58,6 @@ impl DispatchRow {
     /// Global loads per multiply-add, where the kernel has any.
     pub fn loads_per_fma(&self) -> f64 {
         self.cost.loads / (self.cost.flop / 2.0)
-    }
-
-    /// Whether it is a convolution, forward or backward.
-    pub fn is_convolution(&self) -> bool {
-        self.shader.starts_with("conv_") && self.shader != "conv_weight_gradient_sum"
     }
 }
 
@@ -120,6 +118,7 @@ impl Plan {
             segment: segment.to_string(),
             label: dispatch.label.to_string(),
             shader: dispatch.kernel.shader().name,
+            is_convolution: conv::is_convolution(dispatch.kernel.shader()),
             workgroups: dispatch.kernel.workgroups(),
             cost: dispatch.kernel.cost(),
             bytes: dispatch.kernel.bytes().unwrap_or(bound),

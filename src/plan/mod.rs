@@ -176,9 +176,9 @@ pub struct Interface {
     pub indices: ValueId,
     /// Indices of an evaluation batch's images.
     pub eval_indices: ValueId,
-    /// What a step needs to know: see [`crate::kernels::update`].
+    /// What a step needs to know: see [`crate::protocol`].
     pub control: ValueId,
-    /// What a step reports: see [`crate::kernels::report`].
+    /// What a step reports: see [`crate::protocol`].
     pub report: ValueId,
     /// Logits of an evaluation batch.
     pub eval_logits: ValueId,

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use crate::data::{DataSet, Images, Sampler};
 use crate::device::{Device, DeviceError, Ticket, Timed};
 use crate::dispatch::{Dispatch, ValueId};
-use crate::kernels::{report, update};
 use crate::model::weights::{Tensor, Weights};
 use crate::plan::{Gates, ImageFile, ParameterValue, Place, Plan};
+use crate::protocol::{self, REPORT_WORDS};
 
 /// Read-backs that may be under way at once: enough to keep a GPU busy, few enough to bound what waits in its queue.
 pub const IN_FLIGHT: usize = 4;
@@ -78,13 +78,13 @@ pub struct Report {
 
 impl Report {
     fn new(words: &[u32], records_gradients: bool) -> Self {
-        let loss = f32::from_bits(words[report::LOSS]);
-        let first_gradient = f32::from_bits(words[report::FIRST_GRADIENT]);
+        let loss = f32::from_bits(words[protocol::REPORT_LOSS]);
+        let first_gradient = f32::from_bits(words[protocol::REPORT_FIRST_GRADIENT]);
         Self {
             loss_sum: f64::from(loss),
-            correct: words[report::CORRECT],
-            images: words[report::IMAGES],
-            finite: words[report::NOT_FINITE] == 0 && loss.is_finite(),
+            correct: words[protocol::REPORT_CORRECT],
+            images: words[protocol::REPORT_IMAGES],
+            finite: words[protocol::REPORT_NOT_FINITE] == 0 && loss.is_finite(),
             first_gradient: records_gradients.then_some(first_gradient.into()),
         }
     }
@@ -160,7 +160,7 @@ impl Engine {
 
     /// Uploads a step's batch and what the step needs to know.
     pub(super) fn upload(&mut self, step: &Step<'_>) -> Result<(), DeviceError> {
-        let control = update::control(step.indices.len() as u32, step.number, step.seed, step.rows);
+        let control = protocol::control(step.indices.len() as u32, step.number, step.seed, step.rows);
         self.write_batch(ImageFile::Train, self.plan.interface.indices, step.indices)?;
         self.device.write(self.plan.interface.control, &control)
     }
@@ -189,7 +189,7 @@ impl Engine {
         for chunk in chunks {
             self.device.write(chunk, &vec![0; self.words(chunk)])?;
         }
-        self.device.write(self.plan.interface.report, &[0; report::WORDS])
+        self.device.write(self.plan.interface.report, &[0; REPORT_WORDS])
     }
 
     /// Puts `weights`, in the order of the plan's parameters, on the device.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::engine::{Engine, IN_FLIGHT, Report};
 use crate::data::{EvaluationBatch, evaluation_batches};
 use crate::device::{DeviceError, Ticket};
-use crate::kernels::{report, update};
 use crate::plan::ImageFile;
+use crate::protocol::{CONTROL_IMAGES, REPORT_WORDS, control_words};
 
 /// How a net did on some images.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,7 +82,7 @@ impl Engine {
         let list = self.plan.schedule_inference(file);
         let groups = self.plan.blocks.len() + 1;
         let interface = self.plan.interface;
-        let mut control = vec![0; update::control_words(groups)];
+        let mut control = vec![0; control_words(groups)];
         let mut submitted: VecDeque<Submitted> = VecDeque::new();
         let mut reports: Vec<Report> = Vec::new();
         let batches = evaluation_batches(indices, self.eval_batch());
@@ -95,7 +95,7 @@ impl Engine {
             Ok::<(), DeviceError>(())
         };
         for batch in batches {
-            control[update::CONTROL_IMAGES] = batch.valid as u32;
+            control[CONTROL_IMAGES] = batch.valid as u32;
             self.write_batch(file, interface.eval_indices, &batch.indices)?;
             self.device.write(interface.control, &control)?;
             self.device.run(&list)?;
@@ -113,7 +113,7 @@ impl Engine {
         }
         if reports.iter().any(|report| !report.finite) {
             // An overflow in inference spoils no weights: the next step must not take it for its own.
-            self.device.write(interface.report, &[0; report::WORDS])?;
+            self.device.write(interface.report, &[0; REPORT_WORDS])?;
         }
         let images: usize = reports.iter().map(|report| report.images as usize).sum();
         let mean = |sum: f64| sum / images.max(1) as f64;

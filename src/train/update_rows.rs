@@ -1,8 +1,8 @@
 //! The rows of `control` that tell the optimiser what to do with each parameter group in a step.
 
 use super::options::DroppedUpdate;
-use crate::kernels::update;
 use crate::plan::{Gates, Optimizer};
+use crate::protocol::{CONTROL_ROW, UPDATE_GRADIENT, UPDATE_SKIP, UPDATE_ZERO, control_row};
 
 /// Counts the updates of each group, as Adam's bias correction needs them.
 #[derive(Clone, Debug)]
@@ -33,28 +33,28 @@ impl UpdateRows {
     /// The rows for the next update, which they count.
     pub fn next(&mut self, learning_rate: f64, gates: &Gates) -> Vec<u32> {
         let survives = |group: usize| group == 0 || gates.survives(group - 1);
-        let mut rows = Vec::with_capacity(update::CONTROL_ROW * self.counts.len());
+        let mut rows = Vec::with_capacity(CONTROL_ROW * self.counts.len());
         for group in 0..self.counts.len() {
             let mode = match (survives(group), self.dropped) {
-                (true, _) => update::GRADIENT,
-                (false, DroppedUpdate::ZeroGrad) => update::ZERO,
-                (false, DroppedUpdate::Freeze) => update::SKIP,
+                (true, _) => UPDATE_GRADIENT,
+                (false, DroppedUpdate::ZeroGrad) => UPDATE_ZERO,
+                (false, DroppedUpdate::Freeze) => UPDATE_SKIP,
             };
-            if mode != update::SKIP {
+            if mode != UPDATE_SKIP {
                 self.counts[group] += 1;
             }
-            let [a, b] = self.coefficients(learning_rate, self.counts[group]);
-            rows.extend([mode, a.to_bits(), b.to_bits(), 0]);
+            let [step_size, root_factor] = self.coefficients(learning_rate, self.counts[group]);
+            rows.extend(control_row(mode, step_size, root_factor));
         }
         rows
     }
 
     /// Rows under which an update leaves everything as it is.
     pub fn skip(&self) -> Vec<u32> {
-        [update::SKIP, 0, 0, 0].repeat(self.counts.len())
+        control_row(UPDATE_SKIP, 0.0, 0.0).repeat(self.counts.len())
     }
 
-    /// What the optimiser's kernel reads from a group's row, at its update number `count` (from 1).
+    /// Returns the step size and the root factor of a group, at its update number `count` (from 1).
     fn coefficients(&self, learning_rate: f64, count: u64) -> [f32; 2] {
         match self.optimizer {
             Optimizer::Adam { beta1, beta2, .. } => {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Once};
 
 use sdgpu::device::Device;
 use sdgpu::device::gpu::{GpuDevice, GpuRequest, Wanted};
+use sdgpu::kernels::compose;
 
 /// The adapter that `SDGPU_TEST_ADAPTER` names (any part of its name), or the preferred one.
 pub fn request() -> GpuRequest {
@@ -38,7 +39,7 @@ pub fn open() -> GpuDevice {
 pub fn with_fault(name: &'static str, find: &'static str, replace: &'static str) -> GpuRequest {
     GpuRequest {
         sources: Some(Arc::new(move |shader, imports| {
-            let text = shader.wgsl(imports)?;
+            let text = compose(shader, imports)?;
             let wrong = text.replace(find, replace);
             assert!(shader.name != name || wrong != text, "the fault no longer applies");
             Ok(if shader.name == name { wrong } else { text })

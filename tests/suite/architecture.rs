@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A file may name its own layer, and those that stand before it.
 const LAYERS: &[&[&str]] = &[
-    &["rng", "dispatch"],
+    &["rng", "dispatch", "protocol"],
     &["kernels"],
     // `plan` and `device` are siblings, and so are `data` and `model`, and `measure`, `selftest` and `experiment`: none
     // names the other.

@@ -237,7 +237,7 @@ fn tuning_leaves_out_what_the_driver_refuses() {
     let region = |buffer| Region { buffer, offset: 0, words };
     let storage = Storage { buffers: vec![words; 3], regions: (0..3).map(region).collect() };
     let tune = |taken: &'static [bool]| {
-        let kernel = Arc::new(Fussy { triad: Triad::new(words as u32, 0.5), taken });
+        let kernel = Arc::new(Fussy { triad: Triad { elements: words as u32, factor: 0.5 }, taken });
         let dispatch =
             Dispatch { label: "triad".into(), kernel, reads: vec![ValueId(0), ValueId(1)], writes: vec![ValueId(2)] };
         let options = TuneOptions { forced: true, budget: Duration::from_secs(60), cache: None };
@@ -355,7 +355,7 @@ fn timing_changes_nothing() {
     let buffers = vec![WORDS; 3];
     let regions = (0..3).map(|buffer| Region { buffer, offset: 0, words: WORDS }).collect();
     let storage = Storage { buffers, regions };
-    let kernel = Arc::new(Triad::new(WORDS as u32, 0.001));
+    let kernel = Arc::new(Triad { elements: WORDS as u32, factor: 0.001 });
     // Back and forth: each reads what the one before wrote.
     let dispatch = |index: usize| {
         let (from, to) = (ValueId((index % 2) as u32), ValueId((1 - index % 2) as u32));

@@ -3,6 +3,7 @@
 //!
 //! Each lint comes with shaders that break it, made from a good one, so that a lint which sees nothing fails too.
 
+mod protocol;
 mod translations;
 mod uniformity;
 
@@ -11,8 +12,8 @@ use std::path::Path;
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use sdgpu::dispatch::{Field, Scalar, Shader, Variant};
-use sdgpu::kernels::ALL;
+use sdgpu::dispatch::{Family, Field, Scalar, Shader, Variant};
+use sdgpu::kernels::{ALL, compose};
 use sdgpu::selftest::tables;
 
 /// Every adapter that WebGPU runs on has this much workgroup memory, in bytes.
@@ -36,7 +37,7 @@ const LINTS: &[Lint] = &[
     Lint {
         rule: "the file opens with its contract",
         violations: contract,
-        faults: &[("// good: ", "// bad: "), ("// Grid: ", "// "), ("batch_norm.rs", "batch_nrom.rs")],
+        faults: &[("// good: ", "// bad: "), ("// Grid: ", "// "), ("relu.rs", "rleu.rs")],
     },
     Lint {
         rule: "the entry point is `main`, with at most 256 invocations",
@@ -122,6 +123,20 @@ const LINTS: &[Lint] = &[
         ],
     },
     Lint {
+        rule: "numbers that the host knows too are those of src/protocol.rs, by their names",
+        violations: protocol::violations,
+        faults: &[
+            ("override", "const GRANULE = 32u;\noverride"),
+            ("override", "const GRANULE = 64i;\noverride"),
+            ("override", "const GRANULE = 2u * 16u;\noverride"),
+            ("override", "const UPDATE_MOVE = 1u;\noverride"),
+            ("n / 2u", "n / 64u"),
+            ("workgroup_size(LANES)", "workgroup_size(256)"),
+            ("var sum = 0.0;", "var mode = p.n; var sum = f32(mode == 3u);"),
+            ("var sum = 0.0;", "var report = array(1u, 2u); var sum = f32(report[1]);"),
+        ],
+    },
+    Lint {
         rule: "Vulkan, Metal and DX12 can have it",
         violations: |compiled| translations::of(compiled).err().unwrap_or_default(),
         faults: &[
@@ -139,7 +154,7 @@ const LINTS: &[Lint] = &[
 const GOOD: &str = "\
 // good: b = a halved sum of a, and everything that the lints must accept
 // a, b: [n]
-// Grid: any. Twin: kernels/batch_norm.rs
+// Grid: any. Twin: kernels/relu.rs
 struct Params {
     n: u32,
     scale: f32,
@@ -215,7 +230,7 @@ struct Compiled<'a> {
 
 /// Parses and validates `shader` for adapters without any optional feature.
 fn compile<'a>(shader: &'a Shader, variant: &Variant) -> Result<Compiled<'a>, String> {
-    let text = shader.wgsl(variant.imports)?;
+    let text = compose(shader, variant.imports)?;
     let declared = naga::front::wgsl::parse_str(&text).map_err(|error| error.emit_to_string(&text))?;
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
     let info = validator.validate(&declared).map_err(|error| error.emit_to_string(&text))?;
@@ -398,6 +413,7 @@ fn every_variant_of_every_shader_keeps_every_rule() {
 fn every_lint_sees_its_faults() {
     let good = Shader {
         name: "good",
+        family: Family("good"),
         source: GOOD,
         reads: 1,
         writes: 1,

@@ -8,7 +8,7 @@ use std::thread;
 
 use sdgpu::device::gpu::GpuRequest;
 use sdgpu::dispatch::Shader;
-use sdgpu::kernels::ALL;
+use sdgpu::kernels::{ALL, compose};
 use sdgpu::selftest::tables;
 use sdgpu::selftest::{self, Implementation, Row, check};
 
@@ -30,7 +30,7 @@ pub struct Mutant {
 impl Mutant {
     /// The text of `shader` with these imports, with the fault if it is the one.
     pub fn wgsl(&self, shader: &Shader, imports: &[&str]) -> Result<String, String> {
-        let text = shader.wgsl(imports)?;
+        let text = compose(shader, imports)?;
         if shader.name != self.shader {
             return Ok(text);
         }

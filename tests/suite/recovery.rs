@@ -12,12 +12,12 @@ use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::{GpuDevice, GpuRequest};
 use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
 use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
-use sdgpu::kernels::update;
 use sdgpu::model::init::Init;
 use sdgpu::model::resnet::ResNet;
 use sdgpu::model::survival::Rule;
 use sdgpu::model::weights::Weights;
 use sdgpu::plan::{BranchScale, DataSizes, GateSampling, Interface, Plan};
+use sdgpu::protocol::CONTROL_STEP;
 use sdgpu::train::{
     Checkpoint, CheckpointEvery, DroppedUpdate, Engine, EvalRecord, EvaluateOn, Event, IN_FLIGHT, LearningRateSchedule,
     Model, NotFiniteRecord, Observer, OnNan, OptimizerKind, Outcome, Safeguards, StepRecord, TrainError, TrainOptions,
@@ -147,7 +147,7 @@ impl<D: Device + AsGpu> Device for Faulty<D> {
         }
         if let Some(Fault::NotFinite(step)) = self.fault.filter(|_| value == self.interface.control) {
             let broken = vec![f32::NAN.to_bits(); self.normalization.len()];
-            let now = if words[update::CONTROL_STEP] == step { &broken } else { &self.normalization };
+            let now = if words[CONTROL_STEP] == step { &broken } else { &self.normalization };
             self.device.write(self.interface.normalization, now)?;
         }
         self.device.write(value, words)

@@ -15,6 +15,7 @@ use wgpu::{
 
 use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed, TuneOptions, Tuning};
 use crate::dispatch::{Dispatch, Kernel, Limits, Region, Storage, ValueId, fold};
+use crate::kernels::compose;
 
 mod adapter;
 mod fault;
@@ -53,7 +54,7 @@ pub struct GpuRequest {
     pub longest_submission: f64,
     /// How long a wait for the device may take before it counts as hung; some time that its kind explains if `None`.
     pub patience: Option<Duration>,
-    /// Shader texts to use; [`Shader::wgsl`](crate::dispatch::Shader::wgsl) if `None`.
+    /// Shader texts to use; those of [`compose`] if `None`.
     pub sources: Option<Sources>,
 }
 
@@ -158,7 +159,7 @@ impl GpuDevice {
             .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
         let faults = Faults::listen(&device, &info.name);
         let cache = cache.map(|(folder, key)| DriverCache::open(&device, folder, &key));
-        let sources = request.sources.clone().unwrap_or_else(|| Arc::new(|shader, imports| shader.wgsl(imports)));
+        let sources = request.sources.clone().unwrap_or_else(|| Arc::new(compose));
         Ok(Self {
             compiler: Compiler::new(device.clone(), request.trusted, sources, cache),
             tuning: Tuning::default(),

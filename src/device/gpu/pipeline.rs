@@ -17,8 +17,8 @@ use crate::device::tuning::write_whole;
 use crate::dispatch::{Shader, Variant};
 use crate::kernels::fnv;
 
-/// Gives the WGSL text to use for a shader with these imports, as [`Shader::wgsl`] does. Tests put faults into shaders
-/// with it.
+/// Gives the WGSL text to use for a shader with these imports, as [`crate::kernels::compose`] does.
+/// Tests put faults into shaders with it.
 pub type Sources = Arc<dyn Fn(&Shader, &[&str]) -> Result<String, String> + Send + Sync>;
 
 /// A compute pipeline and the layout of its one bind group.

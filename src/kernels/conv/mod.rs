@@ -11,20 +11,42 @@
 
 use super::batch_norm::Norm;
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel, Variant};
-use tiles::{Product, Products};
+use crate::dispatch::{Bindings, Cost, Family, Kernel, Shader, Variant};
+use crate::protocol::CONV_CHUNK_PIXELS;
+use gemm::{Gemm, GemmBatch};
 
 mod cpu;
-mod tiles;
+mod epilogue;
+mod gemm;
 
-shader! { FORWARD: "conv_forward", reads: 4, writes: 2, params: Forward }
-shader! { INPUT_GRADIENT: "conv_input_gradient", reads: 6, writes: 2, params: InputGradient }
-shader! { WEIGHT_GRADIENT: "conv_weight_gradient", reads: 3, writes: 1, params: WeightGradient }
-shader! { WEIGHT_GRADIENT_SUM: "conv_weight_gradient_sum", reads: 1, writes: 1, params: WeightGradientSum }
+pub use epilogue::{ForwardEpilogue, InputGradientEpilogue, Load};
+
+/// The family of these kernels.
+pub const FAMILY: Family = FORWARD.family;
+
+shader! { FORWARD: "conv_forward", family: conv, reads: 4, writes: 2, params: Forward }
+shader! {
+    INPUT_GRADIENT: "conv_input_gradient", family: conv,
+    reads: 6, writes: 2, params: InputGradient
+}
+shader! {
+    WEIGHT_GRADIENT: "conv_weight_gradient", family: conv,
+    reads: 3, writes: 1, params: WeightGradient
+}
+shader! {
+    WEIGHT_GRADIENT_SUM: "conv_weight_gradient_sum", family: conv,
+    reads: 1, writes: 1, params: WeightGradientSum
+}
+
+/// Returns whether `shader` makes a convolution, forward or backward: all of the family do but the sum of
+/// the weight gradient's splits.
+pub fn is_convolution(shader: &Shader) -> bool {
+    shader.family == FAMILY && shader.name != WEIGHT_GRADIENT_SUM.name
+}
 
 /// A convolution: sizes of its input and its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
+pub struct ConvShape {
     /// Number of images.
     pub batch: u32,
     /// Height of the input.
@@ -45,17 +67,14 @@ pub struct Shape {
     pub padding: u32,
 }
 
-/// Pixels in a chunk of the sums that the shaders make for batch norms: rows of their smallest tile.
-pub const CHUNK_PIXELS: u32 = 64;
-
 /// Workgroups of the weight gradient that keep a large GPU busy: there are so many splits, within the next two limits.
 const SPLIT_WORKGROUPS: u32 = 256;
 /// Fewest and most output pixels of a split, up to a whole image: few make many partial sums, many a long sum.
 const SPLIT_PIXELS: (u32, u32) = (128, 1024);
-/// Words that the splits' partial sums have together at most, if there is more than one split.
-const PARTIAL_WORDS: usize = 4 << 20;
+/// Elements that the splits' partial sums have together at most, if there is more than one split.
+const PARTIAL_ELEMENTS: usize = 4 << 20;
 
-impl Shape {
+impl ConvShape {
     /// Height of the output.
     pub fn out_height(&self) -> u32 {
         (self.height + 2 * self.padding - self.kernel_height) / self.stride + 1
@@ -78,12 +97,12 @@ impl Shape {
 
     /// Chunks of the statistics of the output.
     pub fn output_chunks(&self) -> u32 {
-        self.out_pixels().div_ceil(CHUNK_PIXELS)
+        self.out_pixels().div_ceil(CONV_CHUNK_PIXELS)
     }
 
     /// Chunks of the sums over the input's pixels, phase by phase of the stride; phases have the size of the largest.
     pub fn input_chunks(&self) -> u32 {
-        self.stride * self.stride * self.phase_pixels().div_ceil(CHUNK_PIXELS)
+        self.stride * self.stride * self.phase_pixels().div_ceil(CONV_CHUNK_PIXELS)
     }
 
     /// Input pixels in the largest phase of the stride.
@@ -91,8 +110,8 @@ impl Shape {
         self.batch * self.height.div_ceil(self.stride) * self.width.div_ceil(self.stride)
     }
 
-    /// Words of the weights.
-    pub fn weight_words(&self) -> usize {
+    /// Elements of the weights.
+    pub fn weight_elements(&self) -> usize {
         self.window() as usize * self.out_channels as usize
     }
 
@@ -101,23 +120,23 @@ impl Shape {
         self.batch.div_ceil(self.images_per_split())
     }
 
-    /// Words of the splits' partial sums.
-    pub fn partial_words(&self) -> usize {
-        self.splits() as usize * self.weight_words()
+    /// Elements of the splits' partial sums.
+    pub fn partial_elements(&self) -> usize {
+        self.splits() as usize * self.weight_elements()
     }
 
     /// Images in each split but for the last, which may have fewer.
     pub fn images_per_split(&self) -> u32 {
-        let product = Product { copies: 1, rows: self.window(), depth: 0, columns: self.out_channels };
+        let gemm = Gemm { copies: 1, rows: self.window(), depth: 0, columns: self.out_channels };
         let (fewest, most) = SPLIT_PIXELS;
-        let workgroups = product.unshared_workgroups();
+        let workgroups = gemm.unshared_workgroups();
         let pixels = (self.out_pixels() / SPLIT_WORKGROUPS.div_ceil(workgroups)).clamp(fewest, most);
         let images = pixels.div_ceil(self.out_height() * self.out_width());
-        let splits = (PARTIAL_WORDS / self.weight_words()).max(1) as u32;
+        let splits = (PARTIAL_ELEMENTS / self.weight_elements()).max(1) as u32;
         images.max(self.batch.div_ceil(splits)).min(self.batch)
     }
 
-    /// Products in one output.
+    /// Products summed in one output.
     fn window(&self) -> u32 {
         self.kernel_height * self.kernel_width * self.in_channels
     }
@@ -133,7 +152,7 @@ impl Shape {
     }
 }
 
-/// Declares the parameters of a kernel: those of [`Shape`], then its own.
+/// Declares the parameters of a kernel: those of [`ConvShape`], then its own.
 macro_rules! shape_params {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $scalar:ident,)* }) => {
         params! {
@@ -161,47 +180,27 @@ macro_rules! shape_params {
             }
         }
         impl $name {
-            fn with(shape: &Shape, $($field: $scalar),*) -> Self {
-                let &Shape { batch, height, width, in_channels, out_channels, .. } = shape;
-                let &Shape { kernel_height, kernel_width, stride, padding, .. } = shape;
+            fn with(shape: &ConvShape, $($field: $scalar),*) -> Self {
+                let &ConvShape { batch, height, width, in_channels, out_channels, .. } = shape;
+                let &ConvShape { kernel_height, kernel_width, stride, padding, .. } = shape;
                 Self {
                     batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding,
                     $($field),*
                 }
             }
 
-            /// The same with so many parts of a workgroup, 1 or 4, as a product of another size has them.
-            pub fn with_depth_parts(self, depth_parts: u32) -> Self {
-                Self { depth_parts, ..self }
+            /// Overrides the split-K factor, 1 or 4; for tests.
+            pub fn with_split_k(self, split_k: u32) -> Self {
+                Self { split_k, ..self }
             }
 
-            fn shape(&self) -> Shape {
+            fn shape(&self) -> ConvShape {
                 let &Self { batch, height, width, in_channels, out_channels, .. } = self;
                 let &Self { kernel_height, kernel_width, stride, padding, .. } = self;
-                Shape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
+                ConvShape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
             }
         }
     };
-}
-
-/// How a convolution reads its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Load {
-    /// As it is.
-    Plain,
-    /// Through the norm that is read as `norm`, and a ReLU; zero in the padding.
-    Normalized,
-}
-
-/// How a convolution writes its output in inference, through the norm that is read as `norm`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Store {
-    /// Normalised.
-    Normalized,
-    /// Normalised, then a ReLU.
-    Rectified,
-    /// The end of a residual block: `ReLU(scale * normalised + shortcut)`, with this `scale`.
-    Residual(f32),
 }
 
 shape_params! {
@@ -209,145 +208,129 @@ shape_params! {
     ///
     /// In training `norm`, `[4, in_channels]`, is the norm before a convolution, and the statistics of its output are
     /// made: mean and squared deviations of each chunk of pixels, `partials`, `[chunks, 2, out_channels]`. In inference
-    /// `norm`, `[4, out_channels]`, is the one behind it. What [`Load`] or [`Store`] does not call for is neither read
-    /// nor written.
+    /// `norm`, `[4, out_channels]`, is the one behind it. What [`Load`] or [`ForwardEpilogue`] does not call for
+    /// is neither read nor written.
     pub struct Forward {
-        /// 1: `x` is read through the norm and a ReLU; 0: plain.
+        /// Number of the [`Load`].
         load: u32,
-        /// 0: as it is, with statistics; 1: through the norm; 2: and a ReLU; 3: as the end of a residual block.
-        store: u32,
+        /// Number of the [`ForwardEpilogue`].
+        epilogue: u32,
         /// Factor of the branch at the end of a residual block.
         scale: f32,
-        /// Parts of a workgroup that share the depth of a tile, 1 or 4: the shader's `DEPTH_PARTS`.
-        depth_parts: u32,
+        /// The split-K factor: parts of a workgroup that share the depth of a tile, 1 or 4.
+        split_k: u32,
     }
 }
 
 impl Forward {
-    /// Of that shape, with the statistics of its output.
-    pub fn training(shape: &Shape, load: Load) -> Self {
-        Self::of(shape, load, 0, 0.0)
+    /// Returns a convolution that makes the statistics of its output.
+    pub fn training(shape: &ConvShape, load: Load) -> Self {
+        Self::new(shape, load, ForwardEpilogue::Statistics)
     }
 
-    /// Of that shape, its output behind its norm.
-    pub fn inference(shape: &Shape, store: Store) -> Self {
-        let (store, scale) = match store {
-            Store::Normalized => (1, 0.0),
-            Store::Rectified => (2, 0.0),
-            Store::Residual(scale) => (3, scale),
-        };
-        Self::of(shape, Load::Plain, store, scale)
+    /// Returns a convolution that reads its input as it is.
+    pub fn inference(shape: &ConvShape, epilogue: ForwardEpilogue) -> Self {
+        Self::new(shape, Load::Plain, epilogue)
     }
 
-    fn of(shape: &Shape, load: Load, store: u32, scale: f32) -> Self {
-        let kernel = Self::with(shape, load as u32, store, scale, 1);
-        Self { depth_parts: kernel.products().depth_parts(), ..kernel }
+    fn new(shape: &ConvShape, load: Load, epilogue: ForwardEpilogue) -> Self {
+        let kernel = Self::with(shape, load.number(), epilogue.number(), epilogue.scale(), 1);
+        Self { split_k: kernel.gemms().split_k(), ..kernel }
     }
 
-    fn products(&self) -> Products {
+    fn load(&self) -> Load {
+        Load::decode(self.load)
+    }
+
+    fn epilogue(&self) -> ForwardEpilogue {
+        ForwardEpilogue::decode(self.epilogue, self.scale)
+    }
+
+    fn gemms(&self) -> GemmBatch {
         let shape = self.shape();
         let (rows, depth, columns) = (shape.out_pixels(), shape.window(), shape.out_channels);
-        Products(vec![Product { copies: 1, rows, depth, columns }])
+        GemmBatch(vec![Gemm { copies: 1, rows, depth, columns }])
     }
 }
 
 impl Kernel for Forward {
     fn workgroups(&self) -> u32 {
-        self.products().workgroups(self.depth_parts)
+        self.gemms().workgroups(self.split_k)
     }
     fn variants(&self) -> Vec<Variant> {
-        self.shape().variants(&self.products(), self.depth_parts)
+        self.shape().variants(&self.gemms(), self.split_k)
     }
     fn cost(&self) -> Cost {
-        let (shape, products) = (self.shape(), self.products());
+        let (shape, gemms) = (self.shape(), self.gemms());
         let outputs = f64::from(shape.out_pixels()) * f64::from(shape.out_channels);
-        let shortcut = if self.store == 3 { outputs } else { 0.0 };
-        Cost { flop: shape.flop(), terms: products.terms(), loads: products.loads(self.depth_parts) + shortcut }
+        let loads = gemms.loads(self.split_k) + self.epilogue().loads() * outputs;
+        Cost { flop: shape.flop(), terms: gemms.terms(), loads }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([x, w, norm, shortcut], [y, partials]) = bindings.f32();
-        let norm = ((self.load, self.store) != (0, 0)).then(|| Norm::new(norm));
-        let (load, epilogue) = match (&norm, self.store) {
-            (Some(norm), 1) => (None, cpu::Epilogue::Normalize(norm)),
-            (Some(norm), 2) => (None, cpu::Epilogue::NormalizeRectify(norm)),
-            (Some(norm), 3) => (None, cpu::Epilogue::Residual { norm, scale: self.scale, shortcut }),
-            (norm, _) => (norm.as_ref(), cpu::Epilogue::Store),
-        };
-        let statistics = (self.store == 0).then_some(partials);
-        cpu::forward(&self.shape(), x, w, load, epilogue, y, statistics);
+        let (load, epilogue) = (self.load(), self.epilogue());
+        let norm = (load.reads_norm() || epilogue.reads_norm()).then(|| Norm::new(norm));
+        let input_norm = norm.as_ref().filter(|_| load.reads_norm());
+        let statistics = epilogue.writes_statistics().then_some(partials);
+        let epilogue = epilogue.with_operands(norm.as_ref(), shortcut);
+        cpu::forward(&self.shape(), x, w, input_norm, epilogue, y, statistics);
     }
 }
 
-/// What becomes of the gradient of a convolution's input before it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Epilogue {
-    /// Nothing.
-    Store,
-    /// `addend` is added.
-    Add,
-    /// `addend` is added where `mask` is positive: the gradient through a ReLU whose output is `mask`.
-    AddMasked,
-    /// It passes back through the ReLU behind the norm `norm` of `x`, by which the input was read; its sums, and those
-    /// of its products with the normalised `x`, over each chunk of pixels are the partials `[chunks, 2, in_channels]`.
-    Rectify,
-}
-
 shape_params! {
-    /// `dy, w, addend, mask, x, norm -> dx, partials`: the gradient of the input. What [`Epilogue`] does not call for
-    /// is neither read nor written.
+    /// `dy, w, addend, mask, x, norm -> dx, partials`: the gradient of the input. What
+    /// [`InputGradientEpilogue`] does not call for is neither read nor written.
     pub struct InputGradient {
-        /// 0: store; 1: add; 2: add where the mask is positive; 3: rectify.
+        /// Number of the [`InputGradientEpilogue`].
         epilogue: u32,
-        /// Parts of a workgroup that share the depth of a tile, 1 or 4: the shader's `DEPTH_PARTS`.
-        depth_parts: u32,
+        /// The split-K factor: parts of a workgroup that share the depth of a tile, 1 or 4.
+        split_k: u32,
     }
 }
 
 impl InputGradient {
-    /// Of that shape.
-    pub fn new(shape: &Shape, epilogue: Epilogue) -> Self {
-        let kernel = Self::with(shape, epilogue as u32, 1);
-        Self { depth_parts: kernel.products().depth_parts(), ..kernel }
+    /// Returns the input gradient of a convolution.
+    pub fn new(shape: &ConvShape, epilogue: InputGradientEpilogue) -> Self {
+        let kernel = Self::with(shape, epilogue.number(), 1);
+        Self { split_k: kernel.gemms().split_k(), ..kernel }
     }
 
-    /// The products of the phases, of which there are stride²; [`Shape::flop`] counts no more multiplications than
+    fn epilogue(&self) -> InputGradientEpilogue {
+        InputGradientEpilogue::decode(self.epilogue)
+    }
+
+    /// The matrix products of the phases, of which there are stride²; [`ConvShape::flop`] counts no more multiplications than
     /// they have. Phases are padded to the size of the largest.
-    fn products(&self) -> Products {
+    fn gemms(&self) -> GemmBatch {
         let Self { stride, padding, in_channels, .. } = *self;
         let rows = self.shape().phase_pixels();
         let taps = move |kernel: u32, phase: u32| kernel.saturating_sub((phase + padding) % stride).div_ceil(stride);
         let (height, width, out_channels) = (self.kernel_height, self.kernel_width, self.out_channels);
-        let product = |phase| {
+        let gemm = |phase| {
             let depth = taps(height, phase / stride) * taps(width, phase % stride) * out_channels;
-            Product { copies: 1, rows, depth, columns: in_channels }
+            Gemm { copies: 1, rows, depth, columns: in_channels }
         };
-        Products((0..stride * stride).map(product).collect())
+        GemmBatch((0..stride * stride).map(gemm).collect())
     }
 }
 
 impl Kernel for InputGradient {
     fn workgroups(&self) -> u32 {
-        self.products().workgroups(self.depth_parts)
+        self.gemms().workgroups(self.split_k)
     }
     fn variants(&self) -> Vec<Variant> {
-        self.shape().variants(&self.products(), self.depth_parts)
+        self.shape().variants(&self.gemms(), self.split_k)
     }
     fn cost(&self) -> Cost {
         let inputs = f64::from(self.shape().in_pixels()) * f64::from(self.in_channels);
-        let products = self.products();
-        let others = if self.epilogue == Epilogue::Rectify as u32 { 1 } else { self.epilogue };
-        let loads = products.loads(self.depth_parts) + f64::from(others) * inputs;
-        Cost { flop: self.shape().flop(), terms: products.terms(), loads }
+        let gemms = self.gemms();
+        let loads = gemms.loads(self.split_k) + self.epilogue().loads() * inputs;
+        Cost { flop: self.shape().flop(), terms: gemms.terms(), loads }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([dy, w, addend, mask, x, norm], [dx, partials]) = bindings.f32();
-        let norm = (self.epilogue == Epilogue::Rectify as u32).then(|| Norm::new(norm));
-        let epilogue = match (&norm, self.epilogue) {
-            (Some(norm), _) => cpu::Epilogue::Rectify { x, norm },
-            (None, 1) => cpu::Epilogue::Add(addend),
-            (None, 2) => cpu::Epilogue::AddMasked { addend, mask },
-            _ => cpu::Epilogue::Store,
-        };
+        let norm = self.epilogue().reads_norm().then(|| Norm::new(norm));
+        let epilogue = self.epilogue().with_operands(addend, mask, x, norm.as_ref());
         cpu::input_gradient(&self.shape(), dy, w, epilogue, dx, partials);
     }
 }
@@ -356,43 +339,43 @@ shape_params! {
     /// `x, dy, norm -> partials`: the gradient of the weights, one partial sum per split, `[splits, weights]`. A plain
     /// input does not read the norm.
     pub struct WeightGradient {
-        /// 1: `x` is read through the norm and a ReLU; 0: plain.
-        normalized: u32,
+        /// Number of the [`Load`].
+        load: u32,
         /// Images in a split; the last may have fewer.
         images_per_split: u32,
-        /// Parts of a workgroup that share the depth of a tile, 1 or 4: the shader's `DEPTH_PARTS`.
-        depth_parts: u32,
+        /// The split-K factor: parts of a workgroup that share the depth of a tile, 1 or 4.
+        split_k: u32,
     }
 }
 
 impl WeightGradient {
-    /// Of that shape.
-    pub fn new(shape: &Shape, load: Load) -> Self {
-        let kernel = Self::with(shape, load as u32, shape.images_per_split(), 1);
-        Self { depth_parts: kernel.products().depth_parts(), ..kernel }
+    /// Returns the weight gradient of a convolution.
+    pub fn new(shape: &ConvShape, load: Load) -> Self {
+        let kernel = Self::with(shape, load.number(), shape.images_per_split(), 1);
+        Self { split_k: kernel.gemms().split_k(), ..kernel }
     }
 
-    fn products(&self) -> Products {
+    fn gemms(&self) -> GemmBatch {
         let shape = self.shape();
         let depth = self.images_per_split * shape.out_height() * shape.out_width();
-        Products(vec![Product { copies: shape.splits(), rows: shape.window(), depth, columns: shape.out_channels }])
+        GemmBatch(vec![Gemm { copies: shape.splits(), rows: shape.window(), depth, columns: shape.out_channels }])
     }
 }
 
 impl Kernel for WeightGradient {
     fn workgroups(&self) -> u32 {
-        self.products().workgroups(self.depth_parts)
+        self.gemms().workgroups(self.split_k)
     }
     fn variants(&self) -> Vec<Variant> {
-        self.shape().variants(&self.products(), self.depth_parts)
+        self.shape().variants(&self.gemms(), self.split_k)
     }
     fn cost(&self) -> Cost {
-        let products = self.products();
-        Cost { flop: self.shape().flop(), terms: products.terms(), loads: products.loads(self.depth_parts) }
+        let gemms = self.gemms();
+        Cost { flop: self.shape().flop(), terms: gemms.terms(), loads: gemms.loads(self.split_k) }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {
         let ([x, dy, norm], [partials]) = bindings.f32();
-        let norm = (self.normalized != 0).then(|| Norm::new(norm));
+        let norm = Load::decode(self.load).reads_norm().then(|| Norm::new(norm));
         cpu::weight_gradient(&self.shape(), self.images_per_split as usize, x, norm.as_ref(), dy, partials);
     }
 }
@@ -400,26 +383,26 @@ impl Kernel for WeightGradient {
 params! {
     /// `partials -> dw`: the sum over the splits.
     pub struct WeightGradientSum {
-        /// Words of the weights.
-        words: u32,
+        /// Elements of the weights.
+        elements: u32,
         /// Number of splits.
         splits: u32,
     }
 }
 
 impl WeightGradientSum {
-    /// Of that shape.
-    pub fn new(shape: &Shape) -> Self {
-        Self { words: shape.weight_words() as u32, splits: shape.splits() }
+    /// Returns the sum over the splits of a convolution's weight gradient.
+    pub fn new(shape: &ConvShape) -> Self {
+        Self { elements: shape.weight_elements() as u32, splits: shape.splits() }
     }
 }
 
 impl Kernel for WeightGradientSum {
     fn workgroups(&self) -> u32 {
-        element_workgroups(self.words)
+        element_workgroups(self.elements)
     }
     fn cost(&self) -> Cost {
-        let partials = f64::from(self.words) * f64::from(self.splits);
+        let partials = f64::from(self.elements) * f64::from(self.splits);
         Cost { flop: partials, terms: f64::from(self.splits), loads: partials }
     }
     fn twin(&self, mut bindings: Bindings<'_, '_>) {

@@ -3,7 +3,7 @@
 use super::layers::{Activation, ConvNorm, Incoming, Outgoing};
 use super::{Builder, Mode, push};
 use crate::dispatch::ValueId;
-use crate::kernels::conv::Store;
+use crate::kernels::conv::ForwardEpilogue;
 use crate::kernels::{batch_norm, relu, shortcut};
 use crate::model::resnet::{Conv, Shortcut};
 use crate::plan::{BlockPlan, BranchScale, DroppedOutput, Operand, PlanError, Runs, Segment, Template};
@@ -94,16 +94,24 @@ impl<'a> Builder<'a> {
             Shortcut::Identity => input,
             Shortcut::PoolAndPad => self.pool_and_pad(list, index, input),
             Shortcut::Projection(conv) => {
-                self.inference_conv(list, &prefix, conv, input, (Store::Normalized, None), &norm_name(conv))?
+                self.inference_conv(list, &prefix, conv, input, (ForwardEpilogue::Normalize, None), &norm_name(conv))?
             }
         };
         let mut output = input;
         for (place, conv) in block.branch.iter().enumerate() {
             output = if place + 1 < block.branch.len() {
-                self.inference_conv(list, &prefix, conv, output, (Store::Rectified, None), &norm_name(conv))?
+                self.inference_conv(
+                    list,
+                    &prefix,
+                    conv,
+                    output,
+                    (ForwardEpilogue::NormalizeRectify, None),
+                    &norm_name(conv),
+                )?
             } else {
-                let store = (Store::Residual(self.scale(index)), Some(shortcut.operand));
-                self.inference_conv(list, &prefix, conv, output, store, &block.name)?
+                let residual = ForwardEpilogue::Residual { scale: self.scale(index) };
+                let epilogue = (residual, Some(shortcut.operand));
+                self.inference_conv(list, &prefix, conv, output, epilogue, &block.name)?
             };
         }
         Ok(output)
@@ -121,7 +129,7 @@ impl<'a> Builder<'a> {
         let channels = last.conv.out_channels;
         let output = self.pooled(format!("{name} output"), self.words(last.height, last.width, channels));
         self.values[output.index()].non_negative = true;
-        let kernel = batch_norm::Residual::new(last.pixels, channels, self.scale(index));
+        let kernel = batch_norm::Residual { pixels: last.pixels, channels, scale: self.scale(index) };
         let reads = [last.output.into(), last.norm.into(), shortcut.operand];
         push(list, format!("{name} sum"), kernel, reads, [output]);
         output
@@ -198,13 +206,7 @@ impl<'a> Builder<'a> {
             (false, Operand::Trunk(_)) => unreachable!("the trunk is never negative: every block ends in a ReLU"),
             (false, operand) => {
                 let elements = last.pixels * last.conv.out_channels;
-                push(
-                    &mut bypass_segment.forward,
-                    format!("{name} relu"),
-                    relu::Relu::new(elements),
-                    [operand],
-                    [output],
-                );
+                push(&mut bypass_segment.forward, format!("{name} relu"), relu::Relu { elements }, [operand], [output]);
                 DroppedOutput::Rectified
             }
         };

@@ -2,10 +2,11 @@
 
 use super::{Builder, push};
 use crate::dispatch::ValueId;
-use crate::kernels::conv::{Epilogue, Load, Store};
+use crate::kernels::conv::{ForwardEpilogue, InputGradientEpilogue, Load};
 use crate::kernels::{batch_norm, conv};
 use crate::model::resnet::Conv;
 use crate::plan::{Operand, PlanError, Template};
+use crate::protocol::CONV_CHUNK_PIXELS;
 
 /// An activation on its way through the net.
 #[derive(Clone, Copy)]
@@ -49,7 +50,7 @@ pub(super) enum Outgoing {
 pub(super) struct ConvNorm<'a> {
     pub conv: &'a Conv,
     pub prefix: String,
-    pub shape: conv::Shape,
+    pub shape: conv::ConvShape,
     pub input: Activation,
     /// The convolution's output.
     pub output: ValueId,
@@ -75,13 +76,13 @@ impl ConvNorm<'_> {
 
 impl Builder<'_> {
     /// The shape of a convolution of `input`; refuses sizes that kernels can't have.
-    fn conv_shape(&self, label: &str, conv: &Conv, input: Activation) -> Result<conv::Shape, PlanError> {
+    fn conv_shape(&self, label: &str, conv: &Conv, input: Activation) -> Result<conv::ConvShape, PlanError> {
         if input.height.min(input.width) + 2 * conv.padding < conv.kernel {
             return Err(self.too_small(label));
         }
         let (height, width) = (conv.output(input.height), conv.output(input.width));
         self.check_size(&format!("{label} output"), height, width, conv.out_channels)?;
-        Ok(conv::Shape {
+        Ok(conv::ConvShape {
             batch: self.batch,
             height: input.height,
             width: input.width,
@@ -111,7 +112,7 @@ impl Builder<'_> {
             return Err(PlanError::SingleValue { arch, batch: self.batch, layer });
         }
         let output = self.pooled(format!("{label} output"), self.words(height, width, channels));
-        let words = batch_norm::partial_words(shape.output_chunks(), channels);
+        let words = batch_norm::partial_elements(shape.output_chunks(), channels);
         let statistics = self.pooled(format!("{label} statistics"), words);
         let weight = self.parameter(&label, ".weight");
         // Every binding needs a value, though not every kernel reads or writes it.
@@ -120,16 +121,17 @@ impl Builder<'_> {
         let forward = conv::Forward::training(&shape, input.load());
         push(list, format!("{label} forward"), forward, reads, [output, statistics]);
 
-        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
+        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_elements(channels));
         let affine = [".weight", ".bias"].map(|name| self.parameter(&norm_label, name));
         let batch = [".running_mean", ".running_var"].map(|name| self.gradient(&norm_label, name));
-        let finish = batch_norm::Finish::new(pixels, channels, conv::CHUNK_PIXELS, self.net.norm.epsilon);
+        let finish =
+            batch_norm::Finish { pixels, channels, chunk_pixels: CONV_CHUNK_PIXELS, epsilon: self.net.norm.epsilon };
         let reads = [statistics, affine[0], affine[1]];
         push(list, format!("{norm_label} finish"), finish, reads, [norm, batch[0], batch[1]]);
         Ok(ConvNorm { conv, prefix: prefix.to_string(), shape, input, output, norm, height, width, pixels })
     }
 
-    /// Convolution behind its norm, by the running statistics, and what `store` adds: the end of a residual block adds
+    /// Convolution behind its norm, by the running statistics, and what `epilogue` adds: the end of a residual block adds
     /// `shortcut`. The output is called `name`.
     pub(super) fn inference_conv(
         &mut self,
@@ -137,25 +139,25 @@ impl Builder<'_> {
         prefix: &str,
         conv: &Conv,
         input: Activation,
-        (store, shortcut): (Store, Option<Operand>),
+        (epilogue, shortcut): (ForwardEpilogue, Option<Operand>),
         name: &str,
     ) -> Result<Activation, PlanError> {
         let (label, norm_label) = (format!("{prefix}{}", conv.name), format!("{prefix}{}", conv.norm));
         let shape = self.conv_shape(&label, conv, input)?;
         let (height, width, channels) = (shape.out_height(), shape.out_width(), conv.out_channels);
-        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_words(channels));
+        let norm = self.pooled(format!("{norm_label} norm"), batch_norm::norm_elements(channels));
         let statistics = [".running_mean", ".running_var", ".weight", ".bias"];
         let reads = statistics.map(|name| self.parameter(&norm_label, name));
-        let running = batch_norm::Running::new(channels, self.net.norm.epsilon);
+        let running = batch_norm::Running { channels, epsilon: self.net.norm.epsilon };
         push(list, format!("{norm_label} running"), running, reads, [norm]);
 
         let output = self.pooled(format!("{name} output"), self.words(height, width, channels));
-        let non_negative = store != Store::Normalized;
+        let non_negative = epilogue.is_non_negative();
         self.values[output.index()].non_negative = non_negative;
         let unwritten = self.pooled(format!("{label} statistics"), 1);
         let weight = self.parameter(&label, ".weight");
         let reads = [input.operand, weight.into(), norm.into(), shortcut.unwrap_or(weight.into())];
-        push(list, format!("{label} forward"), conv::Forward::inference(&shape, store), reads, [output, unwritten]);
+        push(list, format!("{label} forward"), conv::Forward::inference(&shape, epilogue), reads, [output, unwritten]);
         Ok(Activation { operand: output.into(), height, width, channels, non_negative, norm: None })
     }
 
@@ -183,7 +185,7 @@ impl Builder<'_> {
         let (dy, mask, scale, partials, chunks) = match incoming {
             Incoming::BehindRelu { dy, mask, scale } => {
                 let chunks = batch_norm::chunks(pixels);
-                let words = batch_norm::partial_words(chunks, channels);
+                let words = batch_norm::partial_elements(chunks, channels);
                 let partials = self.pooled(format!("{norm_label} gradient sums"), words);
                 let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);
                 push(list, format!("{norm_label} backward reduce"), reduce, [dy, mask, output, norm], [partials]);
@@ -192,14 +194,14 @@ impl Builder<'_> {
             Incoming::Summed { dy, partials, chunks } => (dy.into(), None, 1.0, partials, chunks),
         };
         let (dgamma, dbeta) = (self.gradient(&norm_label, ".weight"), self.gradient(&norm_label, ".bias"));
-        let finish = batch_norm::BackwardFinish::new(chunks, channels);
+        let finish = batch_norm::BackwardFinish { chunks, channels };
         push(list, format!("{norm_label} backward finish"), finish, [partials], [dgamma, dbeta]);
         let gradient = self.pooled(format!("{label} output gradient"), self.words(layer.height, layer.width, channels));
         let apply = batch_norm::BackwardApply::new(pixels, channels, scale, mask.is_some());
         let reads = [dy, mask.unwrap_or(dy), output, norm, dgamma.into(), dbeta.into()];
         push(list, format!("{norm_label} backward apply"), apply, reads, [gradient]);
 
-        let partials = self.pooled(format!("{label} weight gradient partials"), layer.shape.partial_words());
+        let partials = self.pooled(format!("{label} weight gradient partials"), layer.shape.partial_elements());
         let kernel = conv::WeightGradient::new(&layer.shape, layer.input.load());
         let input_norm = layer.input.norm.unwrap_or(gradient);
         let reads = [layer.input.operand, gradient.into(), input_norm.into()];
@@ -220,9 +222,9 @@ impl Builder<'_> {
     ) {
         let unused = Operand::from(dy);
         let (epilogue, target, addend, mask) = match outgoing {
-            Outgoing::Alone(target) => (Epilogue::Store, target, unused, unused),
-            Outgoing::Plus(target, addend) => (Epilogue::Add, target, addend, unused),
-            Outgoing::PlusMasked(target, addend, mask) => (Epilogue::AddMasked, target, addend, mask),
+            Outgoing::Alone(target) => (InputGradientEpilogue::Plain, target, unused, unused),
+            Outgoing::Plus(target, addend) => (InputGradientEpilogue::Add, target, addend, unused),
+            Outgoing::PlusMasked(target, addend, mask) => (InputGradientEpilogue::AddMasked, target, addend, mask),
         };
         let unwritten = self.pooled(format!("{}{} input gradient sums", layer.prefix, layer.conv.name), 1);
         let reads = [addend, mask, unused, unused];
@@ -240,11 +242,11 @@ impl Builder<'_> {
         let (label, channels) = (format!("{}{}", layer.prefix, layer.conv.name), before.conv.out_channels);
         let dx = self.pooled(format!("{label} input gradient"), self.words(before.height, before.width, channels));
         let chunks = layer.shape.input_chunks();
-        let words = batch_norm::partial_words(chunks, channels);
+        let words = batch_norm::partial_elements(chunks, channels);
         let partials = self.pooled(format!("{label} input gradient sums"), words);
         let unused = Operand::from(dy);
         let reads = [unused, unused, before.output.into(), before.norm.into()];
-        self.push_input_gradient(list, layer, dy, Epilogue::Rectify, reads, [dx.into(), partials.into()]);
+        self.push_input_gradient(list, layer, dy, InputGradientEpilogue::Rectify, reads, [dx.into(), partials.into()]);
         Incoming::Summed { dy: dx, partials, chunks }
     }
 
@@ -253,7 +255,7 @@ impl Builder<'_> {
         list: &mut Vec<Template>,
         layer: &ConvNorm<'_>,
         dy: ValueId,
-        epilogue: Epilogue,
+        epilogue: InputGradientEpilogue,
         others: [Operand; 4],
         writes: [Operand; 2],
     ) {

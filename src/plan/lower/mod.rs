@@ -7,10 +7,9 @@ use super::{
     Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Systematic, Template, Value, memory,
 };
 use crate::dispatch::{Kernel, Storage, ValueId};
-use crate::kernels::conv::Store;
-use crate::kernels::report;
-use crate::kernels::update::control_words;
+use crate::kernels::conv::ForwardEpilogue;
 use crate::model::resnet::{ResNet, Shortcut};
+use crate::protocol::{REPORT_WORDS, control_words};
 
 mod blocks;
 mod layers;
@@ -236,7 +235,7 @@ impl<'a> Builder<'a> {
             indices: own("batch indices", batch),
             eval_indices: own("evaluation indices", eval_batch),
             control: own("control", control_words(groups)),
-            report: own("report", report::WORDS),
+            report: own("report", REPORT_WORDS),
             eval_logits: own("evaluation logits", eval_batch * classes),
         }
     }
@@ -278,8 +277,14 @@ impl<'a> Builder<'a> {
     fn inference(&mut self, interface: &Interface) -> Result<Vec<Template>, PlanError> {
         let (net, mut list) = (self.net, Vec::new());
         let images = self.images(&mut list, interface.eval_indices, interface)?;
-        let mut trunk =
-            self.inference_conv(&mut list, "", &net.stem, images, (Store::Rectified, None), &net.stem.norm)?;
+        let mut trunk = self.inference_conv(
+            &mut list,
+            "",
+            &net.stem,
+            images,
+            (ForwardEpilogue::NormalizeRectify, None),
+            &net.stem.norm,
+        )?;
         if net.stem_pool {
             (trunk, ..) = self.max_pool(&mut list, trunk);
         }

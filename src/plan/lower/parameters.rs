@@ -2,10 +2,10 @@
 
 use super::{Builder, limit_words, push};
 use crate::dispatch::ValueId;
-use crate::kernels::update::GRANULE;
 use crate::kernels::{adam, batch_norm, finite, first_gradient, sgd};
 use crate::model::parameters::Parameter;
 use crate::plan::{Interface, Optimizer, ParameterValue, Place, Template};
+use crate::protocol::GRANULE;
 
 /// The granules of a parameter, in words.
 fn words(parameter: &Parameter) -> usize {
@@ -61,7 +61,7 @@ impl Builder<'_> {
     fn record_gradients(&mut self, interface: &Interface) {
         if self.options.training.as_ref().is_some_and(|training| training.record_gradients) {
             let gradient = self.gradient(&self.net.stem.name, ".weight");
-            let kernel = first_gradient::FirstGradient::new(self.values[gradient.index()].words as u32);
+            let kernel = first_gradient::FirstGradient { elements: self.values[gradient.index()].words as u32 };
             push(&mut self.update, "first gradient", kernel, [gradient], [interface.report]);
         }
     }
@@ -118,11 +118,11 @@ impl Builder<'_> {
         let name = self.values[values.index()].name.clone();
         let table = self.value(format!("groups of the {name}"), groups.len(), Place::Own);
         self.group_tables.push((table, groups));
-        let check = finite::Finite::new(words as u32);
+        let check = finite::Finite { elements: words as u32 };
         push(checks, format!("finite {}", self.values[gradients.index()].name), check, [gradients], [interface.report]);
         let reads = [gradients, table, interface.control, interface.report];
         if !trained {
-            let commit = batch_norm::Commit::new(words as u32, self.net.norm.momentum);
+            let commit = batch_norm::Commit { elements: words as u32, momentum: self.net.norm.momentum };
             push(updates, format!("commit {name}"), commit, reads, [values]);
             return;
         }

@@ -20,7 +20,7 @@ impl Builder<'_> {
         let (height, width, channels) = (self.options.data.height, self.options.data.width, self.net.in_channels);
         self.check_size("images", height, width, channels)?;
         let images = self.pooled("images", self.words(height, width, channels));
-        let kernel = gather::Gather::new(self.batch, height * width, channels);
+        let kernel = gather::Gather { batch: self.batch, pixels: height * width, channels };
         let reads = [Operand::Images, indices.into(), interface.normalization.into()];
         push(list, "gather", kernel, reads, [images]);
         Ok(Activation { operand: images.into(), height, width, channels, non_negative: false, norm: None })
@@ -96,7 +96,7 @@ impl Builder<'_> {
         push(&mut forward, "fc forward", kernel, [input, weight, bias], [logits]);
         let dlogits = self.pooled("logits gradient", (batch * classes) as usize);
         let label_smoothing = training.map_or(0.0, |training| training.label_smoothing);
-        let loss = softmax_cross_entropy::SoftmaxCrossEntropy::new(batch, classes, label_smoothing);
+        let loss = softmax_cross_entropy::SoftmaxCrossEntropy { batch, classes, label_smoothing };
         let reads = [logits.into(), Operand::Labels, indices.into(), interface.control.into()];
         push(&mut forward, "loss", loss, reads, [dlogits, interface.report]);
 

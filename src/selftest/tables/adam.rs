@@ -2,7 +2,7 @@
 
 use super::inputs::{Draw, SUBNORMAL, control};
 use crate::kernels::adam::Adam;
-use crate::kernels::update::{GRADIENT, SKIP, ZERO};
+use crate::protocol::{UPDATE_GRADIENT, UPDATE_SKIP, UPDATE_ZERO};
 use crate::selftest::row::{Row, Sum};
 
 const BETA1: f64 = 0.9;
@@ -22,8 +22,12 @@ fn adam([w, m, v]: [f64; 3], g: f64, weight_decay: f64, a: f64, b: f64) -> [Sum;
 }
 
 /// Mode and coefficients of each group.
-const GROUPS: [(u32, f32, f32); 4] =
-    [(GRADIENT, 1e-3, 1.5), (ZERO, 2e-3, 1.25), (SKIP, 3e-3, 1.125), (GRADIENT, 4e-3, 31.6)];
+const GROUPS: [(u32, f32, f32); 4] = [
+    (UPDATE_GRADIENT, 1e-3, 1.5),
+    (UPDATE_ZERO, 2e-3, 1.25),
+    (UPDATE_SKIP, 3e-3, 1.125),
+    (UPDATE_GRADIENT, 4e-3, 31.6),
+];
 
 /// Rows of the family.
 pub fn rows() -> Vec<Row> {
@@ -56,8 +60,8 @@ pub fn rows() -> Vec<Row> {
             let word = before.each_ref().map(|values| values[i]);
             let moved = match mode {
                 _ if stop != 0 => word.map(Sum::exact),
-                SKIP => word.map(Sum::exact),
-                ZERO => adam(word, 0.0, weight_decay, a.into(), b.into()),
+                UPDATE_SKIP => word.map(Sum::exact),
+                UPDATE_ZERO => adam(word, 0.0, weight_decay, a.into(), b.into()),
                 _ => adam(word, gradients[i], weight_decay, a.into(), b.into()),
             };
             after.iter_mut().zip(moved).for_each(|(after, moved)| after.push(moved));

@@ -2,12 +2,12 @@
 
 use super::inputs::{Draw, SUBNORMAL, control};
 use crate::kernels::batch_norm::*;
-use crate::kernels::update::{GRADIENT, SKIP, ZERO};
+use crate::protocol::{CONV_CHUNK_PIXELS, UPDATE_GRADIENT, UPDATE_SKIP, UPDATE_ZERO};
 use crate::selftest::row::{Row, Sum, Word};
 
 const EPSILON: f32 = 1e-5;
 /// Chunks of the statistics, which convolutions make.
-const CHUNK: usize = crate::kernels::conv::CHUNK_PIXELS as usize;
+const CHUNK: usize = CONV_CHUNK_PIXELS as usize;
 
 /// Channel `c` of each pixel of `x`.
 fn channel(x: &[f64], channels: usize, c: usize) -> impl Iterator<Item = f64> {
@@ -88,7 +88,7 @@ pub fn gradient_sums(g: &[f64], x: &[f64], norm: &[f64]) -> Vec<Sum> {
 
 /// Those of each chunk.
 fn backward_reduce(g: &[f64], x: &[f64], norm: &[f64]) -> Vec<Sum> {
-    let chunk = CHUNK_PIXELS as usize * norm.len() / 4;
+    let chunk = REDUCE_CHUNK_PIXELS as usize * norm.len() / 4;
     g.chunks(chunk).zip(x.chunks(chunk)).flat_map(|(g, x)| gradient_sums(g, x, norm)).collect()
 }
 
@@ -204,7 +204,8 @@ fn finish_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize
     let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
     let [stats, mean, var] = finish(&partials, pixels, channels);
     let stats = stats.into_iter().map(Word::from).collect();
-    let kernel = Finish::new(pixels as u32, channels as u32, CHUNK as u32, EPSILON);
+    let kernel =
+        Finish { pixels: pixels as u32, channels: channels as u32, chunk_pixels: CHUNK as u32, epsilon: EPSILON };
     let row = Row::new(why, kernel).read(&partials).read(&gamma).read(&beta);
     row.write([stats, exactly(&gamma), exactly(&beta)].concat()).write(mean).write(var)
 }
@@ -216,7 +217,9 @@ fn constant_row(why: &'static str) -> Row {
     let [stats, mean, var] = finish(&partials, 40, 3);
     let (gamma, beta) = ([1.0, 0.5, below], [0.25, below, 1.0]);
     let stats = stats.into_iter().map(Word::from).collect();
-    let row = Row::new(why, Finish::new(40, 3, CHUNK as u32, EPSILON)).read(&partials[..]).read(&gamma[..]);
+    let row = Row::new(why, Finish { pixels: 40, channels: 3, chunk_pixels: CHUNK as u32, epsilon: EPSILON })
+        .read(&partials[..])
+        .read(&gamma[..]);
     let as_given = |numbers: [f64; 3]| numbers.map(|number| Word::from(Sum::of([number]))).to_vec();
     row.read(&beta[..]).write([stats, as_given(gamma), as_given(beta)].concat()).write(mean).write(var)
 }
@@ -226,7 +229,7 @@ fn running_row(why: &'static str, draw: &mut Draw, channels: usize) -> Row {
     let (gamma, beta) = (draw.signed(channels), draw.signed(channels));
     let rstd = var.iter().map(|&var| reciprocal_deviation(Sum::of([var])).into()).collect();
     let expected = [exactly(&mean), rstd, exactly(&gamma), exactly(&beta)].concat();
-    let row = Row::new(why, Running::new(channels as u32, EPSILON));
+    let row = Row::new(why, Running { channels: channels as u32, epsilon: EPSILON });
     row.read(&mean).read(&var).read(&gamma).read(&beta).write(expected)
 }
 
@@ -246,7 +249,7 @@ fn residual_row(why: &'static str, draw: &mut Draw, x: Vec<f64>, channels: usize
         y.add(shortcut);
         *y = y.relu();
     }
-    let kernel = Residual::new((x.len() / channels) as u32, channels as u32, scale);
+    let kernel = Residual { pixels: (x.len() / channels) as u32, channels: channels as u32, scale };
     Row::new(why, kernel).read(&x).read(&norm).read(&shortcut).write(y)
 }
 
@@ -260,9 +263,9 @@ fn backward_reduce_row(why: &'static str, draw: &mut Draw, pixels: usize, channe
 }
 
 fn backward_finish_row(why: &'static str, draw: &mut Draw, chunks: usize, channels: usize) -> Row {
-    let partials = draw.signed(partial_words(chunks as u32, channels as u32));
+    let partials = draw.signed(partial_elements(chunks as u32, channels as u32));
     let [dgamma, dbeta] = backward_finish(&partials, channels);
-    let kernel = BackwardFinish::new(chunks as u32, channels as u32);
+    let kernel = BackwardFinish { chunks: chunks as u32, channels: channels as u32 };
     Row::new(why, kernel).read(&partials).write(dgamma).write(dbeta)
 }
 
@@ -284,12 +287,14 @@ fn backward_apply_row(why: &'static str, draw: &mut Draw, pixels: usize, channel
 
 fn commit_row(why: &'static str, draw: &mut Draw, words: usize, stop: u32) -> Row {
     let (batch, running) = (draw.signed(words), draw.signed(words));
-    let modes = [GRADIENT, ZERO, SKIP, GRADIENT];
+    let modes = [UPDATE_GRADIENT, UPDATE_ZERO, UPDATE_SKIP, UPDATE_GRADIENT];
     let group_of = draw.below(modes.len() as u32, words.div_ceil(64));
     let control = control(&modes.map(|mode| (mode, 0.0, 0.0)));
-    let expected =
-        commit(&running, &batch, 0.1f32.into(), |granule| stop == 0 && modes[group_of[granule] as usize] == GRADIENT);
-    let row = Row::new(why, Commit::new(words as u32, 0.1)).read(&batch).read(&group_of).read(&control);
+    let expected = commit(&running, &batch, 0.1f32.into(), |granule| {
+        stop == 0 && modes[group_of[granule] as usize] == UPDATE_GRADIENT
+    });
+    let row =
+        Row::new(why, Commit { elements: words as u32, momentum: 0.1 }).read(&batch).read(&group_of).read(&control);
     row.read(&vec![0, 0, 0, stop]).update(&running, expected)
 }
 

@@ -3,12 +3,13 @@
 use super::batch_norm::{apply, gradient_sums, statistics};
 use super::inputs::{Draw, SUBNORMAL, unused};
 use crate::kernels::conv::{
-    CHUNK_PIXELS, Epilogue, Forward, InputGradient, Load, Shape, Store, WeightGradient, WeightGradientSum,
+    ConvShape, Forward, ForwardEpilogue, InputGradient, InputGradientEpilogue, Load, WeightGradient, WeightGradientSum,
 };
+use crate::protocol::CONV_CHUNK_PIXELS;
 use crate::selftest::row::{Row, Sum};
 
 /// Calls `term` with the image and the indices in y, x and w of every product of the convolution.
-fn for_each_product(shape: &Shape, mut term: impl FnMut(usize, usize, usize, usize)) {
+fn for_each_product(shape: &ConvShape, mut term: impl FnMut(usize, usize, usize, usize)) {
     for n in 0..shape.batch {
         for (oy, ox) in pixels(shape.out_height(), shape.out_width()) {
             for (ky, kx) in pixels(shape.kernel_height, shape.kernel_width) {
@@ -36,11 +37,11 @@ fn pixels(height: u32, width: u32) -> impl Iterator<Item = (u32, u32)> {
     (0..height).flat_map(move |y| (0..width).map(move |x| (y, x)))
 }
 
-fn inputs(shape: &Shape) -> usize {
+fn inputs(shape: &ConvShape) -> usize {
     (shape.in_pixels() * shape.in_channels) as usize
 }
 
-fn outputs(shape: &Shape) -> usize {
+fn outputs(shape: &ConvShape) -> usize {
     (shape.out_pixels() * shape.out_channels) as usize
 }
 
@@ -73,34 +74,34 @@ fn add_product(sum: &mut Sum, x: Sum, factor: f64) {
     *sum = Sum { terms, ..sum.plus(x.times(factor)) };
 }
 
-fn forward(shape: &Shape, x: &[Sum], w: &[f64]) -> Vec<Sum> {
+fn forward(shape: &ConvShape, x: &[Sum], w: &[f64]) -> Vec<Sum> {
     let mut y = vec![Sum::default(); outputs(shape)];
     for_each_product(shape, |_, yi, xi, wi| add_product(&mut y[yi], x[xi], w[wi]));
     y
 }
 
-fn input_gradient(shape: &Shape, dy: &[f64], w: &[f64]) -> Vec<Sum> {
+fn input_gradient(shape: &ConvShape, dy: &[f64], w: &[f64]) -> Vec<Sum> {
     let mut dx = vec![Sum::default(); inputs(shape)];
     for_each_product(shape, |_, yi, xi, wi| dx[xi].add(dy[yi] * w[wi]));
     dx
 }
 
 /// A gradient of w for every `images` images.
-fn weight_gradient(shape: &Shape, images: usize, x: &[Sum], dy: &[f64]) -> Vec<Sum> {
-    let words = shape.weight_words();
+fn weight_gradient(shape: &ConvShape, images: usize, x: &[Sum], dy: &[f64]) -> Vec<Sum> {
+    let words = shape.weight_elements();
     let mut dw = vec![Sum::default(); words * (shape.batch as usize).div_ceil(images)];
     for_each_product(shape, |n, yi, xi, wi| add_product(&mut dw[n / images * words + wi], x[xi], dy[yi]));
     dw
 }
 
 /// The pixels of the input in the rows of each chunk: phase after phase of the stride, each as large as the largest.
-fn chunks_of_input(shape: &Shape) -> Vec<Vec<usize>> {
+fn chunks_of_input(shape: &ConvShape) -> Vec<Vec<usize>> {
     let mut chunks = vec![];
     let (rows, columns) = (shape.height.div_ceil(shape.stride), shape.width.div_ceil(shape.stride));
     for (phase_y, phase_x) in pixels(shape.stride, shape.stride) {
         let images = (0..shape.batch).flat_map(|n| pixels(rows, columns).map(move |(y, x)| (n, y, x)));
         let images: Vec<_> = images.collect();
-        for chunk in images.chunks(CHUNK_PIXELS as usize) {
+        for chunk in images.chunks(CONV_CHUNK_PIXELS as usize) {
             let at = |&(n, y, x)| (n, y * shape.stride + phase_y, x * shape.stride + phase_x);
             let inside = chunk.iter().map(at).filter(|&(_, y, x)| y < shape.height && x < shape.width);
             chunks.push(inside.map(|(n, y, x)| ((n * shape.height + y) * shape.width + x) as usize).collect());
@@ -113,13 +114,20 @@ fn weight_gradient_sum(partials: &[f64], words: usize) -> Vec<Sum> {
     (0..words).map(|i| Sum::of(partials.iter().skip(i).step_by(words).copied())).collect()
 }
 
-const fn shape(batch: u32, image: [u32; 2], channels: [u32; 2], kernel: [u32; 2], stride: u32, padding: u32) -> Shape {
+const fn shape(
+    batch: u32,
+    image: [u32; 2],
+    channels: [u32; 2],
+    kernel: [u32; 2],
+    stride: u32,
+    padding: u32,
+) -> ConvShape {
     let ([height, width], [in_channels, out_channels], [kernel_height, kernel_width]) = (image, channels, kernel);
-    Shape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
+    ConvShape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
 }
 
 /// Batch, image, channels, kernel, stride, padding.
-const SHAPES: &[(Shape, &str)] = &[
+const SHAPES: &[(ConvShape, &str)] = &[
     (shape(1, [1, 1], [1, 1], [1, 1], 1, 0), "one product"),
     (shape(1, [1, 1], [8, 8], [1, 1], 1, 0), "one pixel through the pointwise path"),
     (shape(1, [1, 1], [5, 3], [3, 3], 1, 1), "one pixel: every other tap in the padding"),
@@ -169,29 +177,35 @@ const SHAPES: &[(Shape, &str)] = &[
 pub fn rows() -> Vec<Row> {
     let mut draw = Draw::new(1);
     let mut rows = vec![];
-    let stores = [Store::Normalized, Store::Rectified, Store::Residual(0.7)].into_iter().cycle();
-    for (index, ((shape, why), store)) in SHAPES.iter().zip(stores).enumerate() {
+    let residual = ForwardEpilogue::Residual { scale: 0.7 };
+    let epilogues = [ForwardEpilogue::Normalize, ForwardEpilogue::NormalizeRectify, residual].into_iter().cycle();
+    for (index, ((shape, why), forward_epilogue)) in SHAPES.iter().zip(epilogues).enumerate() {
         // Small products share the depth, large ones don't; here each shape has both ways in some of its rows.
         let parts = |row: usize| [1, 4][(index + row) % 2];
-        let (x, w, dy) = (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
+        let (x, w, dy) =
+            (draw.signed(inputs(shape)), draw.signed(shape.weight_elements()), draw.signed(outputs(shape)));
         let norm = draw.norm(shape.in_channels as usize);
         rows.push(forward_row(why, shape, parts(0), &x, &w));
         rows.push(normalized_forward_row(why, shape, parts(1), &x, &w, &norm));
-        rows.push(inference_row(why, &mut draw, shape, store, parts(1), &x, &w));
-        for (row, epilogue) in [Epilogue::Store, Epilogue::Add, Epilogue::AddMasked].into_iter().enumerate() {
+        rows.push(inference_row(why, &mut draw, shape, forward_epilogue, parts(1), &x, &w));
+        for (row, epilogue) in
+            [InputGradientEpilogue::Plain, InputGradientEpilogue::Add, InputGradientEpilogue::AddMasked]
+                .into_iter()
+                .enumerate()
+        {
             rows.push(input_gradient_row(why, &mut draw, shape, epilogue, parts(row), &dy, &w));
         }
         rows.push(rectified_input_gradient_row(why, shape, parts(1), &dy, &w, &x, &norm));
         let images = shape.images_per_split() as usize;
         let row = |load, parts, norm: &[f64], x: &[Sum], read: &[f64]| {
             let partials = weight_gradient(shape, images, x, &dy);
-            let kernel = WeightGradient::new(shape, load).with_depth_parts(parts);
+            let kernel = WeightGradient::new(shape, load).with_split_k(parts);
             Row::new(why, kernel).read(read).read(&dy).read(norm).write(partials)
         };
         rows.push(row(Load::Plain, parts(0), &unused(norm.len()), &plain(&x), &x));
         rows.push(row(Load::Normalized, parts(1), &norm, &rectified(&x, &norm), &x));
-        let partials = draw.signed(shape.partial_words());
-        let dw = weight_gradient_sum(&partials, shape.weight_words());
+        let partials = draw.signed(shape.partial_elements());
+        let dw = weight_gradient_sum(&partials, shape.weight_elements());
         rows.push(Row::new(why, WeightGradientSum::new(shape)).read(&partials).write(dw));
     }
     let pointwise = |pixels: u32, channels: u32| shape(1, [1, pixels], [channels; 2], [1, 1], 1, 0);
@@ -204,38 +218,38 @@ pub fn rows() -> Vec<Row> {
     let why = "NaN, which no ReLU may hide";
     let (broken, norm) = (vec![0.5, f64::NAN, -0.5], draw.norm(1));
     rows.push(normalized_forward_row(why, &pointwise(3, 1), 1, &broken, &[1.0], &norm));
-    rows.push(inference_row(why, &mut draw, &pointwise(3, 1), Store::Rectified, 1, &broken, &[1.0]));
+    rows.push(inference_row(why, &mut draw, &pointwise(3, 1), ForwardEpilogue::NormalizeRectify, 1, &broken, &[1.0]));
     for &size in &[[5, 6], [12, 14]] {
         let shape = shape(2, size, [16, 16], [3, 3], 1, 1);
-        let (x, w) = (draw.signed(inputs(&shape)), draw.signed(shape.weight_words()));
+        let (x, w) = (draw.signed(inputs(&shape)), draw.signed(shape.weight_elements()));
         let (x, w) = (draw.among_subnormals(x), draw.among_subnormals(w));
-        rows.push(inference_row(SUBNORMAL, &mut draw, &shape, Store::Residual(0.7), 1, &x, &w));
-        rows.push(input_gradient_row(SUBNORMAL, &mut draw, &shape, Epilogue::Add, 4, &x, &w));
+        rows.push(inference_row(SUBNORMAL, &mut draw, &shape, ForwardEpilogue::Residual { scale: 0.7 }, 1, &x, &w));
+        rows.push(input_gradient_row(SUBNORMAL, &mut draw, &shape, InputGradientEpilogue::Add, 4, &x, &w));
     }
     rows
 }
 
-fn forward_row(why: &'static str, shape: &Shape, depth_parts: u32, x: &[f64], w: &[f64]) -> Row {
-    let kernel = Forward::training(shape, Load::Plain).with_depth_parts(depth_parts);
+fn forward_row(why: &'static str, shape: &ConvShape, split_k: u32, x: &[f64], w: &[f64]) -> Row {
+    let kernel = Forward::training(shape, Load::Plain).with_split_k(split_k);
     let row = Row::new(why, kernel).read(x).read(w);
     training_row(row.read(&unused(4 * shape.in_channels as usize)), shape, forward(shape, &plain(x), w))
 }
 
 fn normalized_forward_row(
     why: &'static str,
-    shape: &Shape,
-    depth_parts: u32,
+    shape: &ConvShape,
+    split_k: u32,
     x: &[f64],
     w: &[f64],
     norm: &[f64],
 ) -> Row {
-    let kernel = Forward::training(shape, Load::Normalized).with_depth_parts(depth_parts);
+    let kernel = Forward::training(shape, Load::Normalized).with_split_k(split_k);
     let row = Row::new(why, kernel).read(x).read(w).read(norm);
     training_row(row, shape, forward(shape, &rectified(x, norm), w))
 }
 
 /// `row` without a shortcut, with `y` and its statistics to be written.
-fn training_row(row: Row, shape: &Shape, y: Vec<Sum>) -> Row {
+fn training_row(row: Row, shape: &ConvShape, y: Vec<Sum>) -> Row {
     let statistics = statistics(&y, shape.out_channels as usize);
     row.read(&unused(y.len())).write(y).write(statistics)
 }
@@ -244,25 +258,25 @@ fn training_row(row: Row, shape: &Shape, y: Vec<Sum>) -> Row {
 fn inference_row(
     why: &'static str,
     draw: &mut Draw,
-    shape: &Shape,
-    store: Store,
-    depth_parts: u32,
+    shape: &ConvShape,
+    epilogue: ForwardEpilogue,
+    split_k: u32,
     x: &[f64],
     w: &[f64],
 ) -> Row {
     let norm = draw.norm(shape.out_channels as usize);
-    let (scale, shortcut) = match store {
-        Store::Residual(scale) => (scale, draw.signed(outputs(shape))),
+    let (scale, shortcut) = match epilogue {
+        ForwardEpilogue::Residual { scale } => (scale, draw.signed(outputs(shape))),
         _ => (1.0, unused(outputs(shape))),
     };
     let mut y = normalized(&forward(shape, &plain(x), w), &norm, scale.into());
-    if let Store::Residual(_) = store {
+    if epilogue.reads_shortcut() {
         y.iter_mut().zip(&shortcut).for_each(|(y, shortcut)| y.add(*shortcut));
     }
-    if store != Store::Normalized {
+    if epilogue.is_non_negative() {
         y = y.into_iter().map(Sum::relu).collect();
     }
-    let kernel = Forward::inference(shape, store).with_depth_parts(depth_parts);
+    let kernel = Forward::inference(shape, epilogue).with_split_k(split_k);
     let row = Row::new(why, kernel).read(x).read(w).read(&norm).read(&shortcut);
     row.write(y).update(&[1u32; 5][..], vec![1u32; 5])
 }
@@ -270,34 +284,34 @@ fn inference_row(
 fn input_gradient_row(
     why: &'static str,
     draw: &mut Draw,
-    shape: &Shape,
-    epilogue: Epilogue,
-    depth_parts: u32,
+    shape: &ConvShape,
+    epilogue: InputGradientEpilogue,
+    split_k: u32,
     dy: &[f64],
     w: &[f64],
 ) -> Row {
     let mut dx = input_gradient(shape, dy, w);
     let (added, mask) = match epilogue {
-        Epilogue::Add => (draw.signed(dx.len()), unused(dx.len())),
-        Epilogue::AddMasked => (draw.signed(dx.len()), draw.mask(dx.len())),
+        InputGradientEpilogue::Add => (draw.signed(dx.len()), unused(dx.len())),
+        InputGradientEpilogue::AddMasked => (draw.signed(dx.len()), draw.mask(dx.len())),
         _ => (unused(dx.len()), unused(dx.len())),
     };
     for i in 0..dx.len() {
         match epilogue {
-            Epilogue::Add => dx[i].add(added[i]),
-            Epilogue::AddMasked if mask[i] > 0.0 => dx[i].add(added[i]),
+            InputGradientEpilogue::Add => dx[i].add(added[i]),
+            InputGradientEpilogue::AddMasked if mask[i] > 0.0 => dx[i].add(added[i]),
             _ => {}
         }
     }
-    let kernel = InputGradient::new(shape, epilogue).with_depth_parts(depth_parts);
+    let kernel = InputGradient::new(shape, epilogue).with_split_k(split_k);
     let row = Row::new(why, kernel).read(dy).read(w).read(&added).read(&mask);
     row.read(&unused(dx.len())).read(&unused(4)).write(dx).update(&[1u32; 5][..], vec![1u32; 5])
 }
 
 fn rectified_input_gradient_row(
     why: &'static str,
-    shape: &Shape,
-    depth_parts: u32,
+    shape: &ConvShape,
+    split_k: u32,
     dy: &[f64],
     w: &[f64],
     x: &[f64],
@@ -326,7 +340,7 @@ fn rectified_input_gradient_row(
             Sum { value: sum.value, magnitude: sum.magnitude + errors.magnitude, terms: sum.terms + errors.terms }
         }));
     }
-    let kernel = InputGradient::new(shape, Epilogue::Rectify).with_depth_parts(depth_parts);
+    let kernel = InputGradient::new(shape, InputGradientEpilogue::Rectify).with_split_k(split_k);
     let row = Row::new(why, kernel).read(dy).read(w);
     let row = row.read(&unused(4)).read(&unused(4)).read(x).read(norm);
     row.write(dx).write(partials)
@@ -343,9 +357,9 @@ mod tests {
     #[test]
     fn gradients_are_those_of_forward() {
         let mut draw = Draw::new(2);
-        for (shape, _) in SHAPES.iter().filter(|(shape, _)| inputs(shape).max(shape.weight_words()) < 500) {
+        for (shape, _) in SHAPES.iter().filter(|(shape, _)| inputs(shape).max(shape.weight_elements()) < 500) {
             let (x, w, dy) =
-                (draw.signed(inputs(shape)), draw.signed(shape.weight_words()), draw.signed(outputs(shape)));
+                (draw.signed(inputs(shape)), draw.signed(shape.weight_elements()), draw.signed(outputs(shape)));
             let loss =
                 |x: &[f64], w: &[f64]| forward(shape, &plain(x), w).iter().zip(&dy).map(|(y, dy)| y.value * dy).sum();
             assert_gradient(&x, &Sum::values(&input_gradient(shape, &dy, &w)), |x| loss(x, &w));
@@ -366,11 +380,11 @@ mod tests {
         for (kernel, padding) in [(1, 0), (3, 1)] {
             for (i, o) in pixels(100, 100) {
                 let shape = shape(2, [8, 8], [i + 1, o + 1], [kernel; 2], 1, padding);
-                for depth_parts in [1, 4] {
+                for split_k in [1, 4] {
                     let kernels: [&dyn Kernel; 3] = [
-                        &Forward::training(&shape, Load::Plain).with_depth_parts(depth_parts),
-                        &InputGradient::new(&shape, Epilogue::Store).with_depth_parts(depth_parts),
-                        &WeightGradient::new(&shape, Load::Plain).with_depth_parts(depth_parts),
+                        &Forward::training(&shape, Load::Plain).with_split_k(split_k),
+                        &InputGradient::new(&shape, InputGradientEpilogue::Plain).with_split_k(split_k),
+                        &WeightGradient::new(&shape, Load::Plain).with_split_k(split_k),
                     ];
                     for variant in kernels.into_iter().flat_map(variants) {
                         assert!(tables.contains(&variant), "no row runs {variant}");

@@ -10,11 +10,11 @@ pub fn rows() -> Vec<Row> {
     let mut rows = vec![];
     let mut row = |why, at: Option<(usize, u32)>, words: usize, before: u32| {
         let mut values = draw.signed(words).words();
-        at.into_iter().for_each(|(place, bits)| values[place] = bits);
+        at.into_iter().for_each(|(index, bits)| values[index] = bits);
         let report = |found: u32| vec![11, 12, 13, found, 15];
         let found = at.is_some_and(|(_, bits)| !f32::from_bits(bits).is_finite());
         let expected = report(if found { 1 } else { before });
-        rows.push(Row::new(why, Finite::new(words as u32)).read(&values).update(&report(before), expected));
+        rows.push(Row::new(why, Finite { elements: words as u32 }).read(&values).update(&report(before), expected));
     };
     row("one finite word", None, 1, 0);
     row("many finite words", None, 88_065, 0);

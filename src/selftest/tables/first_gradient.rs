@@ -13,7 +13,7 @@ pub fn rows() -> Vec<Row> {
     let mut draw = Draw::new(1);
     let mut rows = vec![];
     let mut row = |why, gradient: Vec<f64>| {
-        let kernel = FirstGradient::new(gradient.len() as u32);
+        let kernel = FirstGradient { elements: gradient.len() as u32 };
         let report: Vec<Word> = vec![11.into(), 12.into(), 13.into(), 1.into(), mean_absolute(&gradient).into()];
         rows.push(Row::new(why, kernel).read(&gradient).update(&vec![11, 12, 13, 1, 15], report));
     };

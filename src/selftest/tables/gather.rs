@@ -36,7 +36,7 @@ pub fn rows() -> Vec<Row> {
         let (mean, inverse_deviation) = (draw.between(0.1, 0.6, channels), draw.between(2.0, 5.0, channels));
         let x = gather(&bytes, &indices, size, &mean, &inverse_deviation);
         let normalization = [mean, inverse_deviation].concat();
-        let kernel = Gather::new(batch as u32, pixels as u32, channels as u32);
+        let kernel = Gather { batch: batch as u32, pixels: pixels as u32, channels: channels as u32 };
         rows.push(Row::new(why, kernel).read(&words).read(&indices).read(&normalization).write(x));
     }
     rows

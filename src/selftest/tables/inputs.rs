@@ -1,6 +1,6 @@
 //! Inputs of the rows, and the check of a gradient's formula.
 
-use crate::kernels::update::CONTROL_HEADER;
+use crate::protocol::CONTROL_HEADER;
 use crate::rng::{Stream, uniform, word};
 use crate::selftest::row::relu;
 

@@ -5,20 +5,20 @@ use crate::kernels::linear::{Forward, InputGradient, WeightGradient};
 use crate::selftest::row::{Row, Sum};
 
 /// Sizes: batch, in_features, out_features.
-type Shape = [usize; 3];
+type LinearShape = [usize; 3];
 
-fn forward([batch, inputs, outputs]: Shape, x: &[f64], w: &[f64], b: &[f64]) -> Vec<Sum> {
+fn forward([batch, inputs, outputs]: LinearShape, x: &[f64], w: &[f64], b: &[f64]) -> Vec<Sum> {
     let products = |n, o| (0..inputs).map(move |i| x[n * inputs + i] * w[i * outputs + o]);
     (0..batch).flat_map(|n| (0..outputs).map(move |o| Sum::of(products(n, o).chain([b[o]])))).collect()
 }
 
-fn input_gradient([batch, inputs, outputs]: Shape, dy: &[f64], w: &[f64]) -> Vec<Sum> {
+fn input_gradient([batch, inputs, outputs]: LinearShape, dy: &[f64], w: &[f64]) -> Vec<Sum> {
     let products = |n, i| (0..outputs).map(move |o| dy[n * outputs + o] * w[i * outputs + o]);
     (0..batch).flat_map(|n| (0..inputs).map(move |i| Sum::of(products(n, i)))).collect()
 }
 
 /// dw, db
-fn weight_gradient([batch, inputs, outputs]: Shape, x: &[f64], dy: &[f64]) -> [Vec<Sum>; 2] {
+fn weight_gradient([batch, inputs, outputs]: LinearShape, x: &[f64], dy: &[f64]) -> [Vec<Sum>; 2] {
     let products = |i, o| (0..batch).map(move |n| x[n * inputs + i] * dy[n * outputs + o]);
     let dw = (0..inputs).flat_map(|i| (0..outputs).map(move |o| Sum::of(products(i, o))));
     let db = (0..outputs).map(|o| Sum::of((0..batch).map(|n| dy[n * outputs + o])));

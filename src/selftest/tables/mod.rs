@@ -7,9 +7,9 @@ mod inputs;
 
 pub use inputs::{Draw, control, unused};
 
-/// Declares the families: a module each, and the list of them.
-macro_rules! families {
-    ($($family:ident,)*) => {
+/// Declares a module for each family, and the list of them.
+macro_rules! tables {
+    ($($family:ident: [$($shader:ident),*],)*) => {
         $(mod $family;)*
 
         /// The families, each with what makes its rows.
@@ -17,22 +17,7 @@ macro_rules! families {
     };
 }
 
-families! {
-    adam,
-    batch_norm,
-    conv,
-    dropout,
-    finite,
-    first_gradient,
-    gather,
-    linear,
-    pool,
-    probe,
-    relu,
-    sgd,
-    shortcut,
-    softmax_cross_entropy,
-}
+crate::families!(tables);
 
 /// Every row of every family.
 pub fn rows() -> Vec<Row> {

@@ -6,7 +6,7 @@ use crate::selftest::row::{Row, Sum};
 
 /// Sizes of a max pooling.
 #[derive(Clone, Copy)]
-struct Shape {
+struct WindowShape {
     batch: usize,
     height: usize,
     width: usize,
@@ -16,7 +16,7 @@ struct Shape {
     padding: usize,
 }
 
-impl Shape {
+impl WindowShape {
     fn out(&self, size: usize) -> usize {
         (size + 2 * self.padding - self.kernel) / self.stride + 1
     }
@@ -58,7 +58,7 @@ impl Shape {
 }
 
 /// The largest value of each window and its tap: the first largest, but a NaN beats all before it, as in PyTorch.
-fn max_forward(shape: &Shape, x: &[f64]) -> (Vec<f64>, Vec<u32>) {
+fn max_forward(shape: &WindowShape, x: &[f64]) -> (Vec<f64>, Vec<u32>) {
     let largest = |window: &Vec<(u32, usize)>| {
         let mut best = window[0];
         for &(tap, i) in window {
@@ -72,7 +72,7 @@ fn max_forward(shape: &Shape, x: &[f64]) -> (Vec<f64>, Vec<u32>) {
 }
 
 /// Each input's gradient: of the windows that it won.
-fn max_backward(shape: &Shape, dy: &[f64], argmax: &[u32]) -> Vec<Sum> {
+fn max_backward(shape: &WindowShape, dy: &[f64], argmax: &[u32]) -> Vec<Sum> {
     let mut dx = vec![Sum::default(); shape.inputs()];
     for (o, window) in shape.windows().iter().enumerate() {
         let winner = window.iter().find(|(tap, _)| *tap == argmax[o]);
@@ -93,13 +93,13 @@ fn global_backward(dy: &[f64], pixels: usize, channels: usize) -> Vec<Sum> {
     dy.chunks(channels).flat_map(|dy| image(dy).repeat(pixels)).collect()
 }
 
-const fn shape(batch: usize, height: usize, width: usize, channels: usize, window: [usize; 3]) -> Shape {
+const fn shape(batch: usize, height: usize, width: usize, channels: usize, window: [usize; 3]) -> WindowShape {
     let [kernel, stride, padding] = window;
-    Shape { batch, height, width, channels, kernel, stride, padding }
+    WindowShape { batch, height, width, channels, kernel, stride, padding }
 }
 
 /// Max poolings: batch, height, width, channels, [kernel, stride, padding].
-const SHAPES: &[(Shape, &str)] = &[
+const SHAPES: &[(WindowShape, &str)] = &[
     (shape(1, 1, 1, 1, [1, 1, 0]), "one pixel"),
     (shape(1, 1, 1, 3, [3, 2, 1]), "one pixel in a larger window"),
     (shape(2, 7, 5, 3, [3, 2, 1]), "ResNet's stem on an odd image: windows hang over the edge"),
@@ -148,13 +148,13 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-fn max_forward_row(why: &'static str, shape: &Shape, x: &[f64]) -> Row {
+fn max_forward_row(why: &'static str, shape: &WindowShape, x: &[f64]) -> Row {
     let (y, argmax) = max_forward(shape, x);
     let y: Vec<Sum> = y.into_iter().map(Sum::exact).collect();
     Row::new(why, shape.kernel(MaxForward::new)).read(x).write(y).write(argmax)
 }
 
-fn max_backward_row(why: &'static str, draw: &mut Draw, shape: &Shape, x: &[f64]) -> Row {
+fn max_backward_row(why: &'static str, draw: &mut Draw, shape: &WindowShape, x: &[f64]) -> Row {
     let (_, argmax) = max_forward(shape, x);
     let dy = draw.signed(argmax.len());
     let dx = max_backward(shape, &dy, &argmax);

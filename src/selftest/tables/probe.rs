@@ -23,7 +23,7 @@ pub fn rows() -> Vec<Row> {
     ] {
         let x = draw.signed(elements);
         let y: Vec<Sum> = x.iter().map(|&x| chains(x, 8 * rounds, factor.into(), addend.into())).collect();
-        rows.push(Row::new(why, MultiplyAdd::new(elements as u32, rounds, factor, addend)).read(&x).write(y));
+        rows.push(Row::new(why, MultiplyAdd { elements: elements as u32, rounds, factor, addend }).read(&x).write(y));
     }
     for (elements, factor, why) in [
         (1, 0.75, "one element"),
@@ -32,7 +32,7 @@ pub fn rows() -> Vec<Row> {
     ] {
         let (x, z) = (draw.signed(elements), draw.signed(elements));
         let y: Vec<Sum> = x.iter().zip(&z).map(|(x, z)| Sum::of([*x, f64::from(factor) * z])).collect();
-        rows.push(Row::new(why, Triad::new(elements as u32, factor)).read(&x).read(&z).write(y));
+        rows.push(Row::new(why, Triad { elements: elements as u32, factor }).read(&x).read(&z).write(y));
     }
     rows
 }

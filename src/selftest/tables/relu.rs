@@ -16,14 +16,14 @@ pub fn rows() -> Vec<Row> {
     ] {
         let x = draw.signed(elements);
         let y: Vec<Sum> = x.iter().map(|&x| Sum::exact(relu(x))).collect();
-        rows.push(Row::new(why, Relu::new(elements as u32)).read(&x).write(y));
+        rows.push(Row::new(why, Relu { elements: elements as u32 }).read(&x).write(y));
     }
     let x = vec![f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, f32::MAX.into(), f32::MIN.into()];
     let y: Vec<Sum> = x.iter().map(|&x| Sum::exact(relu(x))).collect();
-    rows.push(Row::new("values that are no ordinary numbers", Relu::new(8)).read(&x).write(y));
+    rows.push(Row::new("values that are no ordinary numbers", Relu { elements: 8 }).read(&x).write(y));
     let x = draw.signed(300);
     let x = draw.among_subnormals(x);
     let y: Vec<Sum> = x.iter().map(|&x| Sum::of([relu(x)])).collect();
-    rows.push(Row::new(SUBNORMAL, Relu::new(300)).read(&x).write(y));
+    rows.push(Row::new(SUBNORMAL, Relu { elements: 300 }).read(&x).write(y));
     rows
 }

@@ -2,7 +2,7 @@
 
 use super::inputs::{Draw, SUBNORMAL, control};
 use crate::kernels::sgd::Sgd;
-use crate::kernels::update::{GRADIENT, SKIP, ZERO};
+use crate::protocol::{UPDATE_GRADIENT, UPDATE_SKIP, UPDATE_ZERO};
 use crate::selftest::row::{Row, Sum};
 
 /// One word's [w, buffer] after a step with gradient g.
@@ -14,7 +14,8 @@ fn sgd([w, buffer]: [f64; 2], g: f64, momentum: f64, nesterov: bool, weight_deca
 }
 
 /// Mode and rate of each group.
-const GROUPS: [(u32, f32, f32); 4] = [(GRADIENT, 0.1, 0.0), (ZERO, 0.2, 0.0), (SKIP, 0.3, 0.0), (GRADIENT, 0.4, 0.0)];
+const GROUPS: [(u32, f32, f32); 4] =
+    [(UPDATE_GRADIENT, 0.1, 0.0), (UPDATE_ZERO, 0.2, 0.0), (UPDATE_SKIP, 0.3, 0.0), (UPDATE_GRADIENT, 0.4, 0.0)];
 
 /// Rows of the family.
 pub fn rows() -> Vec<Row> {
@@ -43,8 +44,8 @@ pub fn rows() -> Vec<Row> {
             let step = |g| sgd(word, g, momentum, nesterov, weight_decay, rate.into());
             let moved = match mode {
                 _ if stop != 0 => word.map(Sum::exact),
-                SKIP => word.map(Sum::exact),
-                ZERO => step(0.0),
+                UPDATE_SKIP => word.map(Sum::exact),
+                UPDATE_ZERO => step(0.0),
                 _ => step(gradients[i]),
             };
             after.iter_mut().zip(moved).for_each(|(after, moved)| after.push(moved));

@@ -5,10 +5,10 @@ use crate::kernels::shortcut::{Backward, Forward};
 use crate::selftest::row::{Row, Sum};
 
 /// Sizes: batch, height, width, in_channels, out_channels.
-type Shape = [usize; 5];
+type ShortcutShape = [usize; 5];
 
 /// For each output: the inputs whose mean it is; none in the channels added.
-fn windows([batch, height, width, in_channels, out_channels]: Shape) -> Vec<Vec<usize>> {
+fn windows([batch, height, width, in_channels, out_channels]: ShortcutShape) -> Vec<Vec<usize>> {
     let mut windows = vec![];
     for n in 0..batch {
         for oy in 0..height.div_ceil(2) {
@@ -25,13 +25,13 @@ fn windows([batch, height, width, in_channels, out_channels]: Shape) -> Vec<Vec<
     windows
 }
 
-fn forward(shape: Shape, x: &[f64]) -> Vec<Sum> {
+fn forward(shape: ShortcutShape, x: &[f64]) -> Vec<Sum> {
     let mean = |window: &Vec<usize>| Sum::of(window.iter().map(|&i| x[i] / window.len() as f64));
     windows(shape).iter().map(mean).collect()
 }
 
 /// Of dy where the mask is positive.
-fn backward(shape: Shape, dy: &[f64], mask: &[f64]) -> Vec<Sum> {
+fn backward(shape: ShortcutShape, dy: &[f64], mask: &[f64]) -> Vec<Sum> {
     let [batch, height, width, in_channels, _] = shape;
     let mut dx = vec![Sum::default(); batch * height * width * in_channels];
     for (o, window) in windows(shape).iter().enumerate().filter(|(o, _)| mask[*o] > 0.0) {
@@ -40,7 +40,7 @@ fn backward(shape: Shape, dy: &[f64], mask: &[f64]) -> Vec<Sum> {
     dx
 }
 
-const SHAPES: &[(Shape, &str)] = &[
+const SHAPES: &[(ShortcutShape, &str)] = &[
     ([1, 1, 1, 1, 1], "one pixel"),
     ([1, 1, 1, 3, 7], "one pixel, channels added"),
     ([2, 7, 5, 3, 6], "odd sizes: windows cut by the border"),

@@ -70,9 +70,9 @@ pub fn rows() -> Vec<Row> {
     let case = Case { batch: 6, valid: 5, classes: 5, smoothing: 0.0, reported: 0 };
     let ties: Vec<f64> = draw.below(2, 30).into_iter().map(f64::from).collect();
     rows.push(row("ties: the first largest counts", &mut draw, &case, ties));
-    let mut broken = |place: usize, number: f64| {
+    let mut broken = |index: usize, number: f64| {
         let mut logits = draw.signed(30);
-        logits[place] = number;
+        logits[index] = number;
         logits
     };
     let (first, middle) = (broken(0, f64::NAN), broken(12, f64::NAN));
@@ -115,7 +115,7 @@ fn row(why: &'static str, draw: &mut Draw, case: &Case, logits: Vec<f64>) -> Row
         true => [losses.into(), correct.into(), (valid as u32).into(), reported.into(), 7.into()],
         false => [Word::Nan, Word::Any, (valid as u32).into(), 1.into(), 7.into()],
     };
-    let kernel = SoftmaxCrossEntropy::new(batch as u32, classes as u32, smoothing);
+    let kernel = SoftmaxCrossEntropy { batch: batch as u32, classes: classes as u32, label_smoothing: smoothing };
     let row = Row::new(why, kernel).read(&logits).read(&labels).read(&indices).read(&vec![valid as u32, 0, 0, 0]);
     row.write(dlogits).update(&vec![7, 7, 7, reported, 7], report.to_vec())
 }

@@ -78,7 +78,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("batch_norm_apply", "no shift", "fma(n.gamma, standardized(x, n), n.beta)", "n.gamma * standardized(x, n)"),
     mutant("batch_norm_commit", "dropped blocks move too", "mode == UPDATE_GRADIENT", "mode != UPDATE_SKIP"),
     mutant("batch_norm_commit", "a value that is not finite stops nothing", " && report[REPORT_NOT_FINITE] == 0u", ""),
-    mutant("batch_norm_commit", "granules of 32 words", "i / 64u", "i / 32u"),
+    mutant("batch_norm_commit", "granules of 32 words", "i / GRANULE", "i / 32u"),
     mutant(
         "adam",
         "the second moment takes the gradient, not its square",
@@ -94,7 +94,7 @@ pub const MUTANTS: &[Mutant] = &[
         "report[REPORT_NOT_FINITE] != 0u",
         "report[REPORT_NOT_FINITE] > 1u",
     ),
-    mutant("adam", "coefficients swapped", "bitcast<f32>(control[row + 1u])", "bitcast<f32>(control[row + 2u])"),
+    mutant("adam", "coefficients swapped", "control[row + ROW_STEP_SIZE]", "control[row + ROW_ROOT_FACTOR]"),
     mutant(
         "conv_forward",
         "the last partial tile of rows is left out",
@@ -135,10 +135,10 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "conv_forward",
         "each tile's last step is left out",
-        "turn < TILE_DEPTH / DEPTH_PARTS; turn++",
-        "turn < TILE_DEPTH / DEPTH_PARTS - 1u; turn++",
+        "turn < TILE_DEPTH / SPLIT_K; turn++",
+        "turn < TILE_DEPTH / SPLIT_K - 1u; turn++",
     ),
-    mutant("conv_forward", "the last part's sums are left out", "part < DEPTH_PARTS", "part + 1u < DEPTH_PARTS"),
+    mutant("conv_forward", "the last part's sums are left out", "part < SPLIT_K", "part + 1u < SPLIT_K"),
     mutant("conv_forward", "parts share their first steps", "+ 4u * local.z +", "+"),
     mutant(
         "conv_weight_gradient",
@@ -168,8 +168,8 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "conv_forward",
         "the second group of rows is the first",
-        "store_block(tile, local.y + 16u, local.x, sums.bottom_left)",
-        "store_block(tile, local.y + 16u, local.x, sums.top_left)",
+        "store_block(tile, local.y + CONV_ROW_THREADS, local.x, sums.bottom_left)",
+        "store_block(tile, local.y + CONV_ROW_THREADS, local.x, sums.top_left)",
     ),
     mutant(
         "conv_input_gradient",
@@ -211,7 +211,12 @@ pub const MUTANTS: &[Mutant] = &[
         "tap.y * p.kernel_height + tap.x",
     ),
     mutant("conv_input_gradient", "a mask of 0 lets the addend through", "mask[at] > Word()", "mask[at] >= Word()"),
-    mutant("conv_input_gradient", "an addend without a mask is left out", "p.epilogue == ADD {", "p.epilogue == 9u {"),
+    mutant(
+        "conv_input_gradient",
+        "an addend without a mask is left out",
+        "p.epilogue == INPUT_GRADIENT_ADD {",
+        "p.epilogue == 9u {",
+    ),
     mutant(
         "conv_weight_gradient",
         "the last split counts as full",
@@ -243,13 +248,18 @@ pub const MUTANTS: &[Mutant] = &[
         "sum of squares less square of the sum, which cancels",
         "m2 = sum_rows(m2, local);",
         "m2 = sums[0] * sums[0] + sums[1] * sums[1] + sums[2] * sums[2] + sums[3] * sums[3]; \
-         m2 = sum_rows(m2, local) - mean * mean * f32(min(64u, tile.rows - first_row));",
+         m2 = sum_rows(m2, local) - mean * mean * f32(min(CONV_CHUNK_PIXELS, tile.rows - first_row));",
     ),
-    mutant("conv_forward", "the last chunk counts as full", "f32(min(64u, tile.rows - first_row))", "64.0"),
+    mutant(
+        "conv_forward",
+        "the last chunk counts as full",
+        "f32(min(CONV_CHUNK_PIXELS, tile.rows - first_row))",
+        "64.0",
+    ),
     mutant(
         "conv_forward",
         "rows behind the last deviate too",
-        "inside(tile, row + 48u, sums[3] - mean)",
+        "inside(tile, row + 3u * CONV_ROW_THREADS, sums[3] - mean)",
         "sums[3] - mean",
     ),
     mutant(
@@ -258,7 +268,12 @@ pub const MUTANTS: &[Mutant] = &[
         "store_statistics(tile, 1u, local.x, sums.bottom_left, local)",
         "store_statistics(tile, 0u, local.x, sums.bottom_left, local)",
     ),
-    mutant("conv_forward", "sums of rows leave out the last threads", "y < 16u; y++", "y < 15u; y++"),
+    mutant(
+        "conv_forward",
+        "sums of rows leave out the last threads",
+        "y < CONV_ROW_THREADS; y++",
+        "y < CONV_ROW_THREADS - 1u; y++",
+    ),
     mutant(
         "conv_forward",
         "the next sums are stored before all threads have read the last ones",
@@ -270,8 +285,8 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "conv_forward",
         "statistics always",
-        "if p.store == STATISTICS {\n            store_statistics",
-        "if p.store != 7u {\n            store_statistics",
+        "if p.epilogue == FORWARD_STATISTICS {\n            store_statistics",
+        "if p.epilogue != 7u {\n            store_statistics",
     ),
     mutant(
         "conv_forward",
@@ -280,10 +295,20 @@ pub const MUTANTS: &[Mutant] = &[
         "norm_of(channel / 2u, p.out_channels)",
     ),
     mutant("conv_forward", "the branch is not scaled", "fma(Word(p.scale), value, ", "(value + "),
-    mutant("conv_forward", "a ReLU behind every norm", "p.store >= RECTIFIED", "p.store != STATISTICS"),
-    mutant("conv_forward", "a ReLU only behind the sum", "p.store >= RECTIFIED", "p.store > RECTIFIED"),
+    mutant(
+        "conv_forward",
+        "a ReLU behind every norm",
+        "p.epilogue != FORWARD_NORMALIZE",
+        "p.epilogue != FORWARD_STATISTICS",
+    ),
+    mutant(
+        "conv_forward",
+        "a ReLU only behind the sum",
+        "p.epilogue != FORWARD_NORMALIZE",
+        "p.epilogue == FORWARD_RESIDUAL",
+    ),
     mutant("conv_forward", "the output's ReLU hides NaN", "relu(value)", "max(value, Word())"),
-    mutant("conv_weight_gradient", "the input is never normalised", "p.normalized != 0u", "p.normalized == 7u"),
+    mutant("conv_weight_gradient", "the input is never normalised", "load == LOAD_NORMALIZED", "load == 7u"),
     mutant(
         "conv_weight_gradient",
         "the norm of another channel",
@@ -300,11 +325,11 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "conv_input_gradient",
         "chunks of the first phase only",
-        "phase_index * ((rows + 63u) / 64u) + first_row / 64u",
-        "first_row / 64u",
+        "phase_index * ((rows + CONV_CHUNK_PIXELS - 1u) / CONV_CHUNK_PIXELS) + first_row",
+        "first_row",
     ),
     mutant("conv_weight_gradient_sum", "the last split is left out", "split < p.splits", "split + 1u < p.splits"),
-    mutant("conv_weight_gradient_sum", "splits within words", "split * p.words + i", "i * p.splits + split"),
+    mutant("conv_weight_gradient_sum", "splits within words", "split * p.elements + i", "i * p.splits + split"),
     mutant("linear_forward", "no bias", "var sum = b[column];", "var sum = 0.0;"),
     mutant("linear_forward", "the last feature is left out", "k < p.in_features", "k + 1u < p.in_features"),
     mutant(
@@ -352,8 +377,8 @@ pub const MUTANTS: &[Mutant] = &[
         "if i == 0u { atomicStore(&report[REPORT_NOT_FINITE], 0u); } if !is_finite(values[i]) {",
     ),
     mutant("first_gradient", "the mean of the gradient, not of its magnitude", "abs(gradient[i])", "gradient[i]"),
-    mutant("first_gradient", "the sum, not the mean", "lanes[0] / f32(p.words)", "lanes[0]"),
-    mutant("first_gradient", "only as many words as lanes", "i < p.words", "i < min(p.words, LANES)"),
+    mutant("first_gradient", "the sum, not the mean", "lanes[0] / f32(p.elements)", "lanes[0]"),
+    mutant("first_gradient", "only as many words as lanes", "i < p.elements", "i < min(p.elements, WORKGROUP)"),
     mutant("first_gradient", "the tree leaves out its last step", "half > 0u", "half > 1u"),
     mutant("gather", "bytes highest first", "8u * (at % 4u)", "8u * (3u - at % 4u)"),
     mutant(
@@ -416,7 +441,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant(
         "relu",
         "elements beyond the first round are left out",
-        "i += workgroup_total(count) * 256u",
+        "i += workgroup_total(count) * WORKGROUP",
         "i += p.elements",
     ),
     mutant("sgd", "always Nesterov", "p.nesterov != 0u", "p.nesterov != 7u"),
@@ -459,7 +484,7 @@ pub const MUTANTS: &[Mutant] = &[
     ),
     mutant("softmax_cross_entropy", "the last of equals counts", "if logit > logits", "if logit >= logits"),
     mutant("softmax_cross_entropy", "rows behind the last image count", "row < valid", "row < p.batch"),
-    mutant("softmax_cross_entropy", "labels by place in the batch", "labels[indices[row]]", "labels[row]"),
+    mutant("softmax_cross_entropy", "labels by index in the batch", "labels[indices[row]]", "labels[row]"),
     mutant(
         "softmax_cross_entropy",
         "NaN is not reported",

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sdgpu::dispatch::{Shader, Variant, fold};
+use sdgpu::kernels::{compose, conv};
 use sdgpu::selftest::{GUARDS_BEFORE, GUARDS_BEHIND, POISON, Row, Word, guarded, tables};
 use serde_json::{Value, json};
 
@@ -26,16 +27,16 @@ fn rows_are_written() {
 
     let mut export = Export::new(folder.join("tables"));
     for row in &rows {
-        export.add(row, [(row.name().into(), Shader::wgsl)]);
+        export.add(row, [(row.name().into(), compose)]);
     }
     export.finish();
 
     let mut export = Export::new(folder.join("seeded"));
     for row in seeded::faulty() {
-        export.add(&row, [(row.name().into(), Shader::wgsl)]);
+        export.add(&row, [(row.name().into(), compose)]);
     }
     // A driver takes seconds to compile a convolution, and each mutant has as many as the kernel has variants.
-    for row in rows.iter().filter(|row| !row.name().starts_with("conv_")) {
+    for row in rows.iter().filter(|row| row.kernel.shader().family != conv::FAMILY) {
         let mutants = MUTANTS.iter().filter(|mutant| mutant.shader == row.name());
         export.add(
             row,

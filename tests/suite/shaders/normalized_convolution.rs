@@ -1,16 +1,18 @@
 //! What convolutions do for batch norms, against the batch norms' own kernels.
 
 use sdgpu::kernels::batch_norm::{Apply, Residual};
-use sdgpu::kernels::conv::{Epilogue, Forward, InputGradient, Load, Shape, Store, WeightGradient};
+use sdgpu::kernels::conv::{
+    ConvShape, Forward, ForwardEpilogue, InputGradient, InputGradientEpilogue, Load, WeightGradient,
+};
 use sdgpu::selftest::tables::{Draw, unused};
 use sdgpu::selftest::{Row, Word, Words, run};
 
 use super::Bench;
 
-const fn shape(batch: u32, image: [u32; 2], channels: [u32; 2], kernel: u32, stride: u32, padding: u32) -> Shape {
+const fn shape(batch: u32, image: [u32; 2], channels: [u32; 2], kernel: u32, stride: u32, padding: u32) -> ConvShape {
     let ([height, width], [in_channels, out_channels]) = (image, channels);
     let [kernel_height, kernel_width] = [kernel; 2];
-    Shape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
+    ConvShape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
 }
 
 /// What convolutions do for batch norms is what the batch norms' own kernels would: to the bit, on each device.
@@ -25,7 +27,7 @@ fn fused_and_unfused_give_the_same_bits() {
     ] {
         let (inputs, outputs) = (shape.in_pixels() * shape.in_channels, shape.out_pixels() * shape.out_channels);
         let (x, dy) = (draw.signed(inputs as usize), draw.signed(outputs as usize));
-        let w = draw.signed(shape.weight_words());
+        let w = draw.signed(shape.weight_elements());
         let [norm, out_norm] = [shape.in_channels, shape.out_channels].map(|channels| draw.norm(channels as usize));
         let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
         for implementation in &mut Bench::lend().0 {
@@ -43,24 +45,25 @@ fn fused_and_unfused_give_the_same_bits() {
 
             let y = forward(Load::Plain, &x);
             let (pixels, channels) = (shape.out_pixels(), shape.out_channels);
-            for store in [Store::Normalized, Store::Rectified, Store::Residual(0.7)] {
-                let unfused = match store {
-                    Store::Residual(scale) => {
-                        Row::new(why, Residual::new(pixels, channels, scale)).read(&y).read(&out_norm).read(&dy)
+            let residual = ForwardEpilogue::Residual { scale: 0.7 };
+            for epilogue in [ForwardEpilogue::Normalize, ForwardEpilogue::NormalizeRectify, residual] {
+                let unfused = match epilogue {
+                    ForwardEpilogue::Residual { scale } => {
+                        Row::new(why, Residual { pixels, channels, scale }).read(&y).read(&out_norm).read(&dy)
                     }
                     _ => {
-                        let apply = Apply::new(pixels, channels, store == Store::Rectified);
+                        let apply = Apply::new(pixels, channels, epilogue.is_non_negative());
                         Row::new(why, apply).read(&y).read(&out_norm)
                     }
                 };
-                let fused = Row::new(why, Forward::inference(&shape, store)).read(&x).read(&w).read(&out_norm);
+                let fused = Row::new(why, Forward::inference(&shape, epilogue)).read(&x).read(&w).read(&out_norm);
                 let fused = fused.read(&dy).write(any(dy.len())).update(&[0u32][..], any(1));
-                assert!(result(fused) == result(unfused.write(any(dy.len()))), "{store:?}, {why}");
+                assert!(result(fused) == result(unfused.write(any(dy.len()))), "{epilogue:?}, {why}");
             }
 
             let mut weights = |load, x: &dyn Words| {
                 let row = Row::new(why, WeightGradient::new(&shape, load)).read(x).read(&dy).read(&norm);
-                result(row.write(any(shape.partial_words())))
+                result(row.write(any(shape.partial_elements())))
             };
             assert!(weights(Load::Plain, &rectified) == weights(Load::Normalized, &x), "weight gradient, {why}");
 
@@ -70,7 +73,7 @@ fn fused_and_unfused_give_the_same_bits() {
                 let row = row.read(&unused).read(&x).read(&norm).write(any(x.len()));
                 result(row.update(&vec![0u32; partials], any(partials)))
             };
-            let (mut plain, fused) = (input(Epilogue::Store), input(Epilogue::Rectify));
+            let (mut plain, fused) = (input(InputGradientEpilogue::Plain), input(InputGradientEpilogue::Rectify));
             for (dx, y) in plain.iter_mut().zip(rectified) {
                 *dx = if f32::from_bits(y) > 0.0 { *dx } else { 0 };
             }

@@ -1,6 +1,6 @@
 //! The harness itself: a good kernel passes, and each kind of fault is seen and named.
 
-use sdgpu::dispatch::{Bindings, Cost, Field, Kernel, Parameters, Scalar, Shader};
+use sdgpu::dispatch::{Bindings, Cost, Family, Field, Kernel, Parameters, Scalar, Shader};
 use sdgpu::selftest::{Row, Sum, check};
 
 use super::Bench;
@@ -39,6 +39,7 @@ macro_rules! double {
     ($name:literal, $body:literal) => {
         Shader {
             name: $name,
+            family: Family("seeded"),
             source: concat!(
                 "//!import grid
                 struct Params { elements: u32 }

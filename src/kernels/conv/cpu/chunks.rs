@@ -1,6 +1,6 @@
 //! What the convolution twins do besides, while the pixels are in the cache: sums over chunks of pixels.
 //!
-//! A chunk is [`CHUNK_PIXELS`] rows of a shader's tiles, whatever images they belong to; a task of the twins has whole
+//! A chunk is [`CONV_CHUNK_PIXELS`] rows of a shader's tiles, whatever images they belong to; a task of the twins has whole
 //! images. So chunks are cut at the borders of images, each task sums its *pieces*, and the pieces are merged in order:
 //! the result does not depend on the tasks.
 
@@ -8,12 +8,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::CHUNK_PIXELS;
+use super::super::CONV_CHUNK_PIXELS;
 use super::layout::Sizes;
 use crate::kernels::batch_norm::{Norm, chunk_moments, gradient_sums, merge_moments};
 use crate::kernels::lanes;
 
-const CHUNK: usize = CHUNK_PIXELS as usize;
+const CHUNK: usize = CONV_CHUNK_PIXELS as usize;
 
 /// Sums over chunks of `[pixels, channels]`, two numbers a channel.
 pub(super) struct Chunks {

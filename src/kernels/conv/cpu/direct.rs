@@ -65,8 +65,8 @@ pub(super) fn weight_gradient(
     let windows = Windows::of_output(sizes, &frame, images);
     let depth = sizes.kernel_height * sizes.kernel_width * sizes.in_channels;
     let rows = depth.div_ceil(tasks).next_multiple_of(LANES);
-    let x = x.par_chunks(images * sizes.in_words());
-    let dy = dy.par_chunks(images * sizes.out_words());
+    let x = x.par_chunks(images * sizes.in_elements());
+    let dy = dy.par_chunks(images * sizes.out_elements());
     let partials = partials.par_chunks_mut(depth * sizes.out_channels);
     x.zip(dy).zip(partials).for_each(|((x, dy), partial)| {
         partial.par_chunks_mut(rows * sizes.out_channels).enumerate().for_each(|(task, dw)| {
@@ -91,7 +91,7 @@ fn convolve(images: &[f32], windows: &Windows, panels: &Panels, epilogue: &Epilo
 }
 
 #[inline(always)]
-fn convolve_in_tiles<const P: usize, const Q: usize, const FUSED: bool>(
+fn convolve_in_tiles<const P: usize, const Q: usize, const FMA: bool>(
     images: &[f32],
     windows: &Windows,
     panels: &Panels,
@@ -102,10 +102,10 @@ fn convolve_in_tiles<const P: usize, const Q: usize, const FUSED: bool>(
     while first < panels.columns {
         first += match panels.columns - first {
             left if left >= Q * LANES => {
-                convolve_panels::<P, Q, FUSED, true>(images, windows, panels, first, epilogue, out)
+                convolve_panels::<P, Q, FMA, true>(images, windows, panels, first, epilogue, out)
             }
-            LANES.. => convolve_panels::<P, 1, FUSED, true>(images, windows, panels, first, epilogue, out),
-            _ => convolve_panels::<P, 1, FUSED, false>(images, windows, panels, first, epilogue, out),
+            LANES.. => convolve_panels::<P, 1, FMA, true>(images, windows, panels, first, epilogue, out),
+            _ => convolve_panels::<P, 1, FMA, false>(images, windows, panels, first, epilogue, out),
         }
     }
 }
@@ -113,7 +113,7 @@ fn convolve_in_tiles<const P: usize, const Q: usize, const FUSED: bool>(
 /// Makes the columns of `Q` panels, the first of which begins with the column `first`, in register tiles of `P` pixels;
 /// all panels have [`LANES`] columns if `WHOLE`. Returns the number of columns.
 #[inline(always)]
-fn convolve_panels<const P: usize, const Q: usize, const FUSED: bool, const WHOLE: bool>(
+fn convolve_panels<const P: usize, const Q: usize, const FMA: bool, const WHOLE: bool>(
     images: &[f32],
     windows: &Windows,
     panels: &Panels,
@@ -129,7 +129,7 @@ fn convolve_panels<const P: usize, const Q: usize, const FUSED: bool, const WHOL
         // The last tile repeats its last window.
         let last = origins.len() - 1;
         let origins = std::array::from_fn(|p| origins[p.min(last)]);
-        let sums = micro::convolve::<P, Q, FUSED>(images, &origins, &windows.offsets, windows.run, &weights);
+        let sums = micro::convolve::<P, Q, FMA>(images, &origins, &windows.offsets, windows.run, &weights);
         unroll!(q < Q => {
             let (first, lanes) = (first + q * LANES, columns - first - q * LANES);
             let mut words = [0; P];
@@ -158,7 +158,7 @@ fn correlate(images: &[f32], windows: &Windows, gradients: &[Lanes], sizes: &Siz
 }
 
 #[inline(always)]
-fn correlate_in_tiles<const LARGEST: usize, const FUSED: bool>(
+fn correlate_in_tiles<const LARGEST: usize, const FMA: bool>(
     images: &[f32],
     windows: &Windows,
     gradients: &[Lanes],
@@ -181,12 +181,12 @@ fn correlate_in_tiles<const LARGEST: usize, const FUSED: bool>(
                 let offset = offset + row - start;
                 let dw = Rows { words: &mut dw[(row - rows.start) * columns..], columns, first: panel * LANES };
                 row += match (mine.end - row).min(LARGEST) {
-                    16.. => correlate_tile::<16, FUSED>(images, origins, offset, gradients, dw),
-                    8.. => correlate_tile::<8, FUSED>(images, origins, offset, gradients, dw),
-                    6.. => correlate_tile::<6, FUSED>(images, origins, offset, gradients, dw),
-                    4.. => correlate_tile::<4, FUSED>(images, origins, offset, gradients, dw),
-                    2.. => correlate_tile::<2, FUSED>(images, origins, offset, gradients, dw),
-                    _ => correlate_tile::<1, FUSED>(images, origins, offset, gradients, dw),
+                    16.. => correlate_tile::<16, FMA>(images, origins, offset, gradients, dw),
+                    8.. => correlate_tile::<8, FMA>(images, origins, offset, gradients, dw),
+                    6.. => correlate_tile::<6, FMA>(images, origins, offset, gradients, dw),
+                    4.. => correlate_tile::<4, FMA>(images, origins, offset, gradients, dw),
+                    2.. => correlate_tile::<2, FMA>(images, origins, offset, gradients, dw),
+                    _ => correlate_tile::<1, FMA>(images, origins, offset, gradients, dw),
                 };
             }
         }
@@ -202,14 +202,14 @@ struct Rows<'a> {
 
 /// Makes a tile and returns its number of rows.
 #[inline(always)]
-fn correlate_tile<const R: usize, const FUSED: bool>(
+fn correlate_tile<const R: usize, const FMA: bool>(
     images: &[f32],
     origins: &[usize],
     offset: usize,
     gradients: &[Lanes],
     dw: Rows<'_>,
 ) -> usize {
-    let sums: [Lanes; R] = micro::correlate::<R, FUSED>(images, origins, offset, gradients);
+    let sums: [Lanes; R] = micro::correlate::<R, FMA>(images, origins, offset, gradients);
     let lanes = LANES.min(dw.columns - dw.first);
     for (sums, row) in sums.iter().zip(dw.words.chunks_exact_mut(dw.columns)) {
         row[dw.first..][..lanes].copy_from_slice(&sums[..lanes]);

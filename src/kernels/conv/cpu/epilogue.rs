@@ -6,11 +6,13 @@ use super::micro::{self, LANES, Lanes, unroll};
 use crate::kernels::batch_norm::Norm;
 use crate::kernels::relu::{relu, where_positive};
 
-/// What is done to the sums, `[pixels, channels]`, by their place there.
+/// A [`ForwardEpilogue`](super::super::ForwardEpilogue) or an
+/// [`InputGradientEpilogue`](super::super::InputGradientEpilogue) with the slices that it reads. It is
+/// applied to sums `[pixels, channels]`, by their index there.
 #[derive(Clone, Copy)]
 pub(in crate::kernels::conv) enum Epilogue<'a> {
     /// Nothing.
-    Store,
+    Plain,
     /// They pass through the norm.
     Normalize(&'a Norm),
     /// They pass through the norm and a ReLU.
@@ -34,7 +36,7 @@ impl<'a> Epilogue<'a> {
             Self::Add(addend) => Self::Add(part(addend)),
             Self::AddMasked { addend, mask } => Self::AddMasked { addend: part(addend), mask: part(mask) },
             Self::Rectify { x, norm } => Self::Rectify { x: part(x), norm },
-            Self::Store | Self::Normalize(_) | Self::NormalizeRectify(_) => self,
+            Self::Plain | Self::Normalize(_) | Self::NormalizeRectify(_) => self,
         }
     }
 
@@ -44,7 +46,7 @@ impl<'a> Epilogue<'a> {
         let norm = match self {
             Self::Normalize(norm) | Self::NormalizeRectify(norm) => Some(norm),
             Self::Residual { norm, .. } | Self::Rectify { norm, .. } => Some(norm),
-            Self::Store | Self::Add(_) | Self::AddMasked { .. } => None,
+            Self::Plain | Self::Add(_) | Self::AddMasked { .. } => None,
         };
         let mut rows = [[0.0; LANES]; 4];
         if let Some(norm) = norm {
@@ -67,7 +69,7 @@ impl Columns<'_> {
     pub fn finish<const WHOLE: bool, const N: usize>(&self, mut sums: [Lanes; N], words: [usize; N]) -> [Lanes; N] {
         let load = |operand: &[f32], word: usize| micro::load::<WHOLE>(&operand[word..], self.lanes);
         match self.epilogue {
-            Epilogue::Store => {}
+            Epilogue::Plain => {}
             Epilogue::Normalize(_) => unroll!(n < N => sums[n] = self.normalized(&sums[n])),
             Epilogue::NormalizeRectify(_) => unroll!(n < N => sums[n] = rectified(&self.normalized(&sums[n]))),
             Epilogue::Residual { scale, shortcut, .. } => unroll!(n < N => {

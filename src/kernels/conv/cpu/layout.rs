@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
-use super::super::Shape;
+use super::super::ConvShape;
 use super::micro::{self, LANES, Lanes};
 use crate::kernels::batch_norm::{Norm, apply};
 
@@ -26,7 +26,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    pub fn new(shape: &Shape) -> Self {
+    pub fn new(shape: &ConvShape) -> Self {
         Self {
             batch: shape.batch as usize,
             height: shape.height as usize,
@@ -84,13 +84,13 @@ impl Sizes {
         self.out_height * self.out_width
     }
 
-    /// Words of one input image.
-    pub fn in_words(&self) -> usize {
+    /// Elements of one input image.
+    pub fn in_elements(&self) -> usize {
         self.in_pixels() * self.in_channels
     }
 
-    /// Words of one output image.
-    pub fn out_words(&self) -> usize {
+    /// Elements of one output image.
+    pub fn out_elements(&self) -> usize {
         self.out_pixels() * self.out_channels
     }
 }

@@ -52,9 +52,9 @@ pub(super) fn store<const WHOLE: bool>(values: &Lanes, lanes: usize, words: &mut
 
 /// `sums += x * weights`.
 #[inline(always)]
-fn multiply_add<const FUSED: bool>(sums: &mut Lanes, x: f32, weights: &Lanes) {
+fn multiply_add<const FMA: bool>(sums: &mut Lanes, x: f32, weights: &Lanes) {
     for lane in 0..LANES {
-        sums[lane] = if FUSED { x.mul_add(weights[lane], sums[lane]) } else { x * weights[lane] + sums[lane] };
+        sums[lane] = if FMA { x.mul_add(weights[lane], sums[lane]) } else { x * weights[lane] + sums[lane] };
     }
 }
 
@@ -63,7 +63,7 @@ fn multiply_add<const FUSED: bool>(sums: &mut Lanes, x: f32, weights: &Lanes) {
 /// A window has the words `images[origin + offset..][..run]` for each of `offsets`; a panel has a row of weights for
 /// each of these words.
 #[inline(always)]
-pub(super) fn convolve<const P: usize, const Q: usize, const FUSED: bool>(
+pub(super) fn convolve<const P: usize, const Q: usize, const FMA: bool>(
     images: &[f32],
     origins: &[usize; P],
     offsets: &[usize],
@@ -79,7 +79,7 @@ pub(super) fn convolve<const P: usize, const Q: usize, const FUSED: bool>(
         for step in 0..run {
             unroll!(p < P => {
                 let x = windows[p][step];
-                unroll!(q < Q => multiply_add::<FUSED>(&mut sums[q][p], x, &weights[q][step]));
+                unroll!(q < Q => multiply_add::<FMA>(&mut sums[q][p], x, &weights[q][step]));
             });
         }
     }
@@ -89,7 +89,7 @@ pub(super) fn convolve<const P: usize, const Q: usize, const FUSED: bool>(
 /// Correlates: the sums over windows of the products of `R` words of each, `images[origin + offset..][..R]`, with its
 /// row of `gradients`.
 #[inline(always)]
-pub(super) fn correlate<const R: usize, const FUSED: bool>(
+pub(super) fn correlate<const R: usize, const FMA: bool>(
     images: &[f32],
     origins: &[usize],
     offset: usize,
@@ -98,14 +98,14 @@ pub(super) fn correlate<const R: usize, const FUSED: bool>(
     let mut sums = [[0.0; LANES]; R];
     for (origin, gradient) in origins.iter().zip(gradients) {
         let window = &images[origin + offset..][..R];
-        unroll!(r < R => multiply_add::<FUSED>(&mut sums[r], window[r], gradient));
+        unroll!(r < R => multiply_add::<FMA>(&mut sums[r], window[r], gradient));
     }
     sums
 }
 
 /// Adds to `sums` the matrix products `[P, LANES] x [LANES, LANES]` of `rows` with each of `Q` panels of weights.
 #[inline(always)]
-pub(super) fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
+pub(super) fn multiply<const P: usize, const Q: usize, const FMA: bool>(
     rows: &[Lanes; P],
     weights: &[&[Lanes; LANES]; Q],
     mut sums: [[Lanes; P]; Q],
@@ -113,7 +113,7 @@ pub(super) fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
     for step in 0..LANES {
         unroll!(p < P => {
             let x = rows[p][step];
-            unroll!(q < Q => multiply_add::<FUSED>(&mut sums[q][p], x, &weights[q][step]));
+            unroll!(q < Q => multiply_add::<FMA>(&mut sums[q][p], x, &weights[q][step]));
         });
     }
     sums
@@ -122,7 +122,7 @@ pub(super) fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
 /// Adds to `sums` the matrix products `[R, rows] x [rows, LANES]` of words `R part..` of `rows`, transposed, with each
 /// of `Q` panels of gradients; `count` rows of them.
 #[inline(always)]
-pub(super) fn multiply_transposed<const N: usize, const R: usize, const Q: usize, const FUSED: bool>(
+pub(super) fn multiply_transposed<const N: usize, const R: usize, const Q: usize, const FMA: bool>(
     rows: &[Lanes; N],
     part: usize,
     gradients: &[&[Lanes; N]; Q],
@@ -133,7 +133,7 @@ pub(super) fn multiply_transposed<const N: usize, const R: usize, const Q: usize
         let words = &rows[row].as_chunks::<R>().0[part];
         unroll!(r < R => {
             let x = words[r];
-            unroll!(q < Q => multiply_add::<FUSED>(&mut sums[q][r], x, &gradients[q][row]));
+            unroll!(q < Q => multiply_add::<FMA>(&mut sums[q][r], x, &gradients[q][row]));
         });
     }
     sums

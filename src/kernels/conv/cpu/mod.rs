@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use self::chunks::Chunks;
 pub(super) use self::epilogue::Epilogue;
 use self::layout::{Frame, Sizes};
-use super::Shape;
+use super::ConvShape;
 use crate::kernels::batch_norm::Norm;
 use crate::kernels::lanes;
 
@@ -27,8 +27,8 @@ const TASK_PIXELS: usize = 1024;
 const LEAST_PIXELS: usize = 8;
 /// Tasks for each thread, so that all end at about the same time.
 const TASKS_PER_THREAD: usize = 4;
-/// Words that one task of an element-wise loop works on.
-const TASK_WORDS: usize = 16 * 1024;
+/// Elements that one task of an element-wise loop works on.
+const TASK_ELEMENTS: usize = 16 * 1024;
 
 /// A convolution of a few images at a time, with its weights laid out for that.
 enum Convolution {
@@ -80,7 +80,7 @@ fn images_per_task(sizes: &Sizes, pixels: usize) -> usize {
 
 /// The input is read through the norm `load`, if there is one, and a ReLU.
 pub(super) fn forward(
-    shape: &Shape,
+    shape: &ConvShape,
     x: &[f32],
     w: &[f32],
     load: Option<&Norm>,
@@ -93,8 +93,8 @@ pub(super) fn forward(
     let convolution = Convolution::forward(&sizes, w, images);
     let chunks = Chunks::new(sizes.out_pixels(), sizes.out_channels);
     let in_tasks = statistics.is_some() && chunks.in_tasks();
-    let chunk = images * sizes.out_words();
-    let tasks = x.par_chunks(images * sizes.in_words()).zip(y.par_chunks_mut(chunk)).enumerate();
+    let chunk = images * sizes.out_elements();
+    let tasks = x.par_chunks(images * sizes.in_elements()).zip(y.par_chunks_mut(chunk)).enumerate();
     let moments: Vec<Vec<f32>> = tasks
         .map(|(task, (x, y))| {
             let epilogue = epilogue.part(task * chunk..task * chunk + y.len());
@@ -111,7 +111,7 @@ pub(super) fn forward(
 
 /// `partials` are written by [`Epilogue::Rectify`] alone.
 pub(super) fn input_gradient(
-    shape: &Shape,
+    shape: &ConvShape,
     dy: &[f32],
     w: &[f32],
     epilogue: Epilogue<'_>,
@@ -123,8 +123,8 @@ pub(super) fn input_gradient(
     let convolution = Convolution::input_gradient(&sizes, w, images);
     let chunks = Chunks::new(sizes.in_pixels(), sizes.in_channels);
     let in_tasks = sizes.stride == 1 && chunks.in_tasks();
-    let chunk = images * sizes.in_words();
-    let tasks = dy.par_chunks(images * sizes.out_words()).zip(dx.par_chunks_mut(chunk)).enumerate();
+    let chunk = images * sizes.in_elements();
+    let tasks = dy.par_chunks(images * sizes.out_elements()).zip(dx.par_chunks_mut(chunk)).enumerate();
     let sums: Vec<Vec<f32>> = tasks
         .map(|(task, (dy, dx))| {
             let epilogue = epilogue.part(task * chunk..task * chunk + dx.len());
@@ -145,7 +145,7 @@ pub(super) fn input_gradient(
 }
 
 pub(super) fn weight_gradient(
-    shape: &Shape,
+    shape: &ConvShape,
     images: usize,
     x: &[f32],
     norm: Option<&Norm>,
@@ -165,10 +165,10 @@ pub(super) fn weight_gradient(
 
 pub(super) fn weight_gradient_sum(partials: &[f32], dw: &mut [f32]) {
     let words = dw.len();
-    dw.par_chunks_mut(TASK_WORDS).enumerate().for_each(|(task, dw)| {
+    dw.par_chunks_mut(TASK_ELEMENTS).enumerate().for_each(|(task, dw)| {
         dw.fill(0.0);
         for partial in partials.chunks_exact(words) {
-            lanes::add(&partial[task * TASK_WORDS..][..dw.len()], dw);
+            lanes::add(&partial[task * TASK_ELEMENTS..][..dw.len()], dw);
         }
     });
 }

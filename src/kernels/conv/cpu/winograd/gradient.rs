@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::super::layout::{Frame, Sizes};
 use super::super::micro::{self, LANES, Lanes, unroll};
 use super::transform::{both_ways, filter_gradient, gradient_frequencies};
-use super::{BLOCK, FREQUENCIES, Frequencies, IN, Memory, OUT, TAPS, Tile, Tiles, transform_inputs};
+use super::{BLOCK, FREQUENCIES, Frequencies, IN, ImageTile, ImageTiles, Memory, OUT, TAPS, transform_inputs};
 use crate::kernels::batch_norm::Norm;
 
 /// The gradient of U for [`LANES`] input channels and as many output channels.
@@ -26,7 +26,7 @@ pub fn weight_gradient(
     partials: &mut [f32],
 ) {
     let frame = Frame::of_tiles(sizes, OUT);
-    let tiles = Tiles::new(sizes, &frame, images);
+    let tiles = ImageTiles::new(sizes, &frame, images);
     // Each task has some of the input channels: for each tap, contiguous rows of dw.
     let channels = sizes.in_channels.div_ceil(tasks).next_multiple_of(LANES);
     let mut tasks = Vec::new();
@@ -40,14 +40,14 @@ pub fn weight_gradient(
     }
     tasks.into_par_iter().for_each(|(split, channels, mut dw)| {
         let images = split * images..sizes.batch.min((split + 1) * images);
-        let x = &x[images.start * sizes.in_words()..images.end * sizes.in_words()];
-        let dy = &dy[images.start * sizes.out_words()..images.end * sizes.out_words()];
+        let x = &x[images.start * sizes.in_elements()..images.end * sizes.in_elements()];
+        let dy = &dy[images.start * sizes.out_elements()..images.end * sizes.out_elements()];
         frame.around(x, norm, |x| correlate(x, &tiles, dy, channels, &mut dw));
     });
 }
 
 /// Rows of dw for those input channels, for each tap.
-fn correlate(images: &[f32], tiles: &Tiles, dy: &[f32], channels: Range<usize>, dw: &mut [&mut [f32]]) {
+fn correlate(images: &[f32], tiles: &ImageTiles, dy: &[f32], channels: Range<usize>, dw: &mut [&mut [f32]]) {
     let (groups, panels) = (channels.len().div_ceil(LANES), tiles.out_channels.div_ceil(LANES));
     Memory::with(|memory| {
         let v = memory.inputs.arrays(groups);
@@ -64,8 +64,8 @@ fn correlate(images: &[f32], tiles: &Tiles, dy: &[f32], channels: Range<usize>, 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn correlate_block(
     images: &[f32],
-    tiles: &Tiles,
-    block: &[Tile],
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     dy: &[f32],
     channels: Range<usize>,
     v: &mut [Frequencies],
@@ -82,37 +82,37 @@ fn correlate_block(
 
 /// In register tiles of `R` rows times `Q` panels.
 #[inline(always)]
-fn correlate_tiles<const R: usize, const Q: usize, const FUSED: bool>(
+fn correlate_tiles<const R: usize, const Q: usize, const FMA: bool>(
     images: &[f32],
-    tiles: &Tiles,
-    block: &[Tile],
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     dy: &[f32],
     channels: Range<usize>,
     v: &mut [Frequencies],
     dm: &mut [Frequencies],
     du: &mut [FilterFrequencies],
 ) {
-    transform_inputs::<FUSED>(images, tiles, block, channels, v);
-    transform_gradients::<FUSED>(tiles, block, dy, dm);
-    add_products::<R, Q, FUSED>(block.len(), v, dm, du);
+    transform_inputs::<FMA>(images, tiles, block, channels, v);
+    transform_gradients::<FMA>(tiles, block, dy, dm);
+    add_products::<R, Q, FMA>(block.len(), v, dm, du);
 }
 
 /// The gradient of M, for each panel.
 #[inline(always)]
-fn transform_gradients<const FUSED: bool>(tiles: &Tiles, block: &[Tile], dy: &[f32], dm: &mut [Frequencies]) {
+fn transform_gradients<const FMA: bool>(tiles: &ImageTiles, block: &[ImageTile], dy: &[f32], dm: &mut [Frequencies]) {
     for (dm, first) in dm.iter_mut().zip((0..tiles.out_channels).step_by(LANES)) {
         match tiles.out_channels - first {
-            LANES.. => transform_gradient::<true, FUSED>(tiles, block, dy, first, LANES, dm),
-            lanes => transform_gradient::<false, FUSED>(tiles, block, dy, first, lanes, dm),
+            LANES.. => transform_gradient::<true, FMA>(tiles, block, dy, first, LANES, dm),
+            lanes => transform_gradient::<false, FMA>(tiles, block, dy, first, lanes, dm),
         }
     }
 }
 
 /// The gradient of M for `lanes` channels from `first` on: for [`LANES`] if `WHOLE`.
 #[inline(always)]
-fn transform_gradient<const WHOLE: bool, const FUSED: bool>(
-    tiles: &Tiles,
-    block: &[Tile],
+fn transform_gradient<const WHOLE: bool, const FMA: bool>(
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     dy: &[f32],
     first: usize,
     lanes: usize,
@@ -126,7 +126,7 @@ fn transform_gradient<const WHOLE: bool, const FUSED: bool>(
                 d[y][x] = micro::load::<WHOLE>(&row[x * tiles.out_channels..], lanes);
             });
         });
-        let frequencies = both_ways(d, gradient_frequencies::<FUSED>);
+        let frequencies = both_ways(d, gradient_frequencies::<FMA>);
         unroll!(y < IN => unroll!(x < IN => dm[IN * y + x][index] = frequencies[y][x]));
     }
 }
@@ -134,7 +134,7 @@ fn transform_gradient<const WHOLE: bool, const FUSED: bool>(
 /// Adds the products of V and the gradient of M, summed over `count` tiles, to the gradient of U, for each panel and
 /// group: in register tiles of `R` rows times `Q` panels.
 #[inline(always)]
-fn add_products<const R: usize, const Q: usize, const FUSED: bool>(
+fn add_products<const R: usize, const Q: usize, const FMA: bool>(
     count: usize,
     v: &[Frequencies],
     dm: &[Frequencies],
@@ -143,10 +143,10 @@ fn add_products<const R: usize, const Q: usize, const FUSED: bool>(
     for frequency in 0..FREQUENCIES {
         for (dm, du) in dm.chunks(Q).zip(du.chunks_mut(Q * v.len())) {
             if let Some(dm) = dm.first_chunk::<Q>() {
-                add_panels::<R, Q, FUSED>(count, frequency, v, dm, du);
+                add_panels::<R, Q, FMA>(count, frequency, v, dm, du);
             } else {
                 for (dm, du) in dm.iter().zip(du.chunks_mut(v.len())) {
-                    add_panels::<R, 1, FUSED>(count, frequency, v, std::array::from_ref(dm), du);
+                    add_panels::<R, 1, FMA>(count, frequency, v, std::array::from_ref(dm), du);
                 }
             }
         }
@@ -154,7 +154,7 @@ fn add_products<const R: usize, const Q: usize, const FUSED: bool>(
 }
 
 #[inline(always)]
-fn add_panels<const R: usize, const Q: usize, const FUSED: bool>(
+fn add_panels<const R: usize, const Q: usize, const FMA: bool>(
     count: usize,
     frequency: usize,
     v: &[Frequencies],
@@ -168,7 +168,7 @@ fn add_panels<const R: usize, const Q: usize, const FUSED: bool>(
         for part in 0..LANES / R {
             let mut sums = [[[0.0; LANES]; R]; Q];
             unroll!(q < Q => sums[q] = du[q * groups + group][frequency].as_chunks::<R>().0[part]);
-            sums = micro::multiply_transposed::<BLOCK, R, Q, FUSED>(&v[frequency], part, &gradients, count, sums);
+            sums = micro::multiply_transposed::<BLOCK, R, Q, FMA>(&v[frequency], part, &gradients, count, sums);
             unroll!(q < Q => du[q * groups + group][frequency].as_chunks_mut::<R>().0[part] = sums[q]);
         }
     }
@@ -186,20 +186,20 @@ fn filter_gradients(du: &[FilterFrequencies], out_channels: usize, dw: &mut [&mu
 }
 
 #[inline(always)]
-fn transform_filter_gradients<const FUSED: bool>(du: &[FilterFrequencies], out_channels: usize, dw: &mut [&mut [f32]]) {
+fn transform_filter_gradients<const FMA: bool>(du: &[FilterFrequencies], out_channels: usize, dw: &mut [&mut [f32]]) {
     let channels = dw[0].len() / out_channels;
     let groups = channels.div_ceil(LANES);
     for (du, first) in du.chunks(groups).zip((0..out_channels).step_by(LANES)) {
         match out_channels - first {
-            LANES.. => transform_filter_gradient::<true, FUSED>(du, out_channels, channels, first, LANES, dw),
-            lanes => transform_filter_gradient::<false, FUSED>(du, out_channels, channels, first, lanes, dw),
+            LANES.. => transform_filter_gradient::<true, FMA>(du, out_channels, channels, first, LANES, dw),
+            lanes => transform_filter_gradient::<false, FMA>(du, out_channels, channels, first, lanes, dw),
         }
     }
 }
 
 /// `lanes` columns of dw from `first` on: [`LANES`] if `WHOLE`.
 #[inline(always)]
-fn transform_filter_gradient<const WHOLE: bool, const FUSED: bool>(
+fn transform_filter_gradient<const WHOLE: bool, const FMA: bool>(
     du: &[FilterFrequencies],
     out_channels: usize,
     channels: usize,
@@ -211,7 +211,7 @@ fn transform_filter_gradient<const WHOLE: bool, const FUSED: bool>(
         let du = &du[channel / LANES];
         let mut frequencies = [[[0.0; LANES]; IN]; IN];
         unroll!(y < IN => unroll!(x < IN => frequencies[y][x] = du[IN * y + x][channel % LANES]));
-        let kernel = both_ways(frequencies, filter_gradient::<FUSED>);
+        let kernel = both_ways(frequencies, filter_gradient::<FMA>);
         unroll!(y < 3 => unroll!(x < 3 => {
             micro::store::<WHOLE>(&kernel[y][x], lanes, &mut dw[3 * y + x][channel * out_channels + first..]);
         }));

@@ -72,7 +72,7 @@ pub(super) fn pays(sizes: &Sizes) -> bool {
 /// A convolution of a few images at a time.
 pub(super) struct Convolution {
     pub frame: Frame,
-    tiles: Tiles,
+    tiles: ImageTiles,
     filters: Filters,
 }
 
@@ -91,7 +91,7 @@ impl Convolution {
 
     fn new(sizes: &Sizes, panels: &Panels, images: usize) -> Self {
         let frame = Frame::of_tiles(sizes, OUT);
-        Self { tiles: Tiles::new(sizes, &frame, images), filters: Filters::transform(panels, sizes), frame }
+        Self { tiles: ImageTiles::new(sizes, &frame, images), filters: Filters::transform(panels, sizes), frame }
     }
 
     /// Convolves the framed `images`.
@@ -101,12 +101,12 @@ impl Convolution {
 }
 
 /// The tiles of a few framed images.
-struct Tiles {
-    tiles: Vec<Tile>,
-    /// Tiles of one image.
+struct ImageTiles {
+    tiles: Vec<ImageTile>,
+    /// ImageTiles of one image.
     per_image: usize,
-    /// Words of one output image.
-    out_words: usize,
+    /// Elements of one output image.
+    out_elements: usize,
     out_width: usize,
     /// Words between rows of the framed images.
     pitch: usize,
@@ -114,7 +114,7 @@ struct Tiles {
     out_channels: usize,
 }
 
-struct Tile {
+struct ImageTile {
     /// The word of the framed images where its input begins.
     origin: usize,
     /// The first pixel of its output, counted through all images, and how many lie within the image.
@@ -123,13 +123,13 @@ struct Tile {
     columns: usize,
 }
 
-impl Tiles {
+impl ImageTiles {
     fn new(sizes: &Sizes, frame: &Frame, images: usize) -> Self {
         let mut tiles = Vec::new();
         for image in 0..images {
             for y in (0..sizes.out_height).step_by(OUT) {
                 for x in (0..sizes.out_width).step_by(OUT) {
-                    tiles.push(Tile {
+                    tiles.push(ImageTile {
                         origin: frame.index(image, y, x),
                         pixel: (image * sizes.out_height + y) * sizes.out_width + x,
                         rows: OUT.min(sizes.out_height - y),
@@ -141,7 +141,7 @@ impl Tiles {
         Self {
             tiles,
             per_image: sizes.out_height.div_ceil(OUT) * sizes.out_width.div_ceil(OUT),
-            out_words: sizes.out_words(),
+            out_elements: sizes.out_elements(),
             out_width: sizes.out_width,
             pitch: frame.index(0, 1, 0),
             in_channels: sizes.in_channels,
@@ -150,8 +150,8 @@ impl Tiles {
     }
 
     /// Those of as many images as have so many words of output, in blocks.
-    fn blocks(&self, words: usize) -> impl Iterator<Item = &[Tile]> {
-        self.tiles[..words / self.out_words * self.per_image].chunks(BLOCK)
+    fn blocks(&self, words: usize) -> impl Iterator<Item = &[ImageTile]> {
+        self.tiles[..words / self.out_elements * self.per_image].chunks(BLOCK)
     }
 }
 
@@ -192,12 +192,12 @@ fn transform_filters(taps: &[Lanes], rows: usize, filters: &mut [Lanes]) {
 }
 
 #[inline(always)]
-fn transform_filter<const FUSED: bool>(taps: &[Lanes], rows: usize, filters: &mut [Lanes]) {
+fn transform_filter<const FMA: bool>(taps: &[Lanes], rows: usize, filters: &mut [Lanes]) {
     let channels = taps.len() / TAPS;
     for row in 0..channels {
         let mut kernel = [[[0.0; LANES]; 3]; 3];
         unroll!(y < 3 => unroll!(x < 3 => kernel[y][x] = taps[(3 * y + x) * channels + row]));
-        let frequencies = both_ways(kernel, filter_frequencies::<FUSED>);
+        let frequencies = both_ways(kernel, filter_frequencies::<FMA>);
         unroll!(y < IN => unroll!(x < IN => filters[(IN * y + x) * rows + row] = frequencies[y][x]));
     }
 }
@@ -220,7 +220,7 @@ impl Memory {
 }
 
 /// Convolves the framed `images`.
-fn convolve(images: &[f32], tiles: &Tiles, filters: &Filters, epilogue: Epilogue<'_>, out: &mut [f32]) {
+fn convolve(images: &[f32], tiles: &ImageTiles, filters: &Filters, epilogue: Epilogue<'_>, out: &mut [f32]) {
     Memory::with(|memory| {
         let v = memory.inputs.arrays(tiles.in_channels.div_ceil(LANES));
         let m = memory.outputs.arrays(tiles.out_channels.div_ceil(LANES));
@@ -233,8 +233,8 @@ fn convolve(images: &[f32], tiles: &Tiles, filters: &Filters, epilogue: Epilogue
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 fn convolve_block(
     images: &[f32],
-    tiles: &Tiles,
-    block: &[Tile],
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     filters: &Filters,
     v: &mut [Frequencies],
     m: &mut [Frequencies],
@@ -253,44 +253,44 @@ fn convolve_block(
 
 /// In register tiles of `P` tiles times `Q` panels.
 #[inline(always)]
-fn convolve_tiles<const P: usize, const Q: usize, const FUSED: bool>(
+fn convolve_tiles<const P: usize, const Q: usize, const FMA: bool>(
     images: &[f32],
-    tiles: &Tiles,
-    block: &[Tile],
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     filters: &Filters,
     v: &mut [Frequencies],
     m: &mut [Frequencies],
     epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {
-    transform_inputs::<FUSED>(images, tiles, block, 0..tiles.in_channels, v);
-    multiply::<P, Q, FUSED>(block.len(), v, filters, m);
-    transform_outputs::<FUSED>(tiles, block, m, epilogue, out);
+    transform_inputs::<FMA>(images, tiles, block, 0..tiles.in_channels, v);
+    multiply::<P, Q, FMA>(block.len(), v, filters, m);
+    transform_outputs::<FMA>(tiles, block, m, epilogue, out);
 }
 
 /// V of those channels of the input, for each group of [`LANES`].
 #[inline(always)]
-fn transform_inputs<const FUSED: bool>(
+fn transform_inputs<const FMA: bool>(
     images: &[f32],
-    tiles: &Tiles,
-    block: &[Tile],
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     channels: Range<usize>,
     v: &mut [Frequencies],
 ) {
     for (v, first) in v.iter_mut().zip(channels.clone().step_by(LANES)) {
         match channels.end - first {
-            LANES.. => transform_input::<true, FUSED>(images, tiles, block, first, LANES, v),
-            lanes => transform_input::<false, FUSED>(images, tiles, block, first, lanes, v),
+            LANES.. => transform_input::<true, FMA>(images, tiles, block, first, LANES, v),
+            lanes => transform_input::<false, FMA>(images, tiles, block, first, lanes, v),
         }
     }
 }
 
 /// V of `lanes` channels from `first` on: of [`LANES`] if `WHOLE`.
 #[inline(always)]
-fn transform_input<const WHOLE: bool, const FUSED: bool>(
+fn transform_input<const WHOLE: bool, const FMA: bool>(
     images: &[f32],
-    tiles: &Tiles,
-    block: &[Tile],
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     first: usize,
     lanes: usize,
     v: &mut Frequencies,
@@ -301,14 +301,14 @@ fn transform_input<const WHOLE: bool, const FUSED: bool>(
             let row = &images[tile.origin + y * tiles.pitch + first..][..(IN - 1) * tiles.in_channels + lanes];
             unroll!(x < IN => d[y][x] = micro::load::<WHOLE>(&row[x * tiles.in_channels..], lanes));
         });
-        let frequencies = both_ways(d, input_frequencies::<FUSED>);
+        let frequencies = both_ways(d, input_frequencies::<FMA>);
         unroll!(y < IN => unroll!(x < IN => v[IN * y + x][index] = frequencies[y][x]));
     }
 }
 
 /// M of `count` tiles for each panel, in register tiles of `P` tiles times `Q` panels.
 #[inline(always)]
-fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
+fn multiply<const P: usize, const Q: usize, const FMA: bool>(
     count: usize,
     v: &[Frequencies],
     filters: &Filters,
@@ -319,10 +319,10 @@ fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
         let mut panel = 0;
         for m in m.chunks_mut(Q) {
             if let Some(m) = m.first_chunk_mut::<Q>() {
-                multiply_panels::<P, Q, FUSED>(count, v, frequency, filters, panel, m);
+                multiply_panels::<P, Q, FMA>(count, v, frequency, filters, panel, m);
             } else {
                 for (q, m) in m.iter_mut().enumerate() {
-                    multiply_panels::<P, 1, FUSED>(count, v, frequency, filters, panel + q, std::array::from_mut(m));
+                    multiply_panels::<P, 1, FMA>(count, v, frequency, filters, panel + q, std::array::from_mut(m));
                 }
             }
             panel += Q;
@@ -331,7 +331,7 @@ fn multiply<const P: usize, const Q: usize, const FUSED: bool>(
 }
 
 #[inline(always)]
-fn multiply_panels<const P: usize, const Q: usize, const FUSED: bool>(
+fn multiply_panels<const P: usize, const Q: usize, const FMA: bool>(
     count: usize,
     v: &[Frequencies],
     frequency: usize,
@@ -347,7 +347,7 @@ fn multiply_panels<const P: usize, const Q: usize, const FUSED: bool>(
         for (group, v) in v.iter().enumerate() {
             let mut weights = [&[[0.0; LANES]; LANES]; Q];
             unroll!(q < Q => weights[q] = &u[q][group]);
-            sums = micro::multiply::<P, Q, FUSED>(&v[frequency].as_chunks::<P>().0[tiles], &weights, sums);
+            sums = micro::multiply::<P, Q, FMA>(&v[frequency].as_chunks::<P>().0[tiles], &weights, sums);
         }
         unroll!(q < Q => m[q][frequency].as_chunks_mut::<P>().0[tiles] = sums[q]);
     }
@@ -355,26 +355,26 @@ fn multiply_panels<const P: usize, const Q: usize, const FUSED: bool>(
 
 /// The block's pixels out of M.
 #[inline(always)]
-fn transform_outputs<const FUSED: bool>(
-    tiles: &Tiles,
-    block: &[Tile],
+fn transform_outputs<const FMA: bool>(
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     m: &[Frequencies],
     epilogue: &Epilogue<'_>,
     out: &mut [f32],
 ) {
     for (m, first) in m.iter().zip((0..tiles.out_channels).step_by(LANES)) {
         match tiles.out_channels - first {
-            LANES.. => transform_output::<true, FUSED>(tiles, block, m, first, LANES, epilogue, out),
-            lanes => transform_output::<false, FUSED>(tiles, block, m, first, lanes, epilogue, out),
+            LANES.. => transform_output::<true, FMA>(tiles, block, m, first, LANES, epilogue, out),
+            lanes => transform_output::<false, FMA>(tiles, block, m, first, lanes, epilogue, out),
         }
     }
 }
 
 /// `lanes` channels of the block's pixels from `first` on: [`LANES`] if `WHOLE`.
 #[inline(always)]
-fn transform_output<const WHOLE: bool, const FUSED: bool>(
-    tiles: &Tiles,
-    block: &[Tile],
+fn transform_output<const WHOLE: bool, const FMA: bool>(
+    tiles: &ImageTiles,
+    block: &[ImageTile],
     m: &Frequencies,
     first: usize,
     lanes: usize,
@@ -385,7 +385,7 @@ fn transform_output<const WHOLE: bool, const FUSED: bool>(
     for (index, tile) in block.iter().enumerate().take(BLOCK) {
         let mut frequencies = [[[0.0; LANES]; IN]; IN];
         unroll!(y < IN => unroll!(x < IN => frequencies[y][x] = m[IN * y + x][index]));
-        let sums = both_ways(frequencies, outputs::<FUSED>);
+        let sums = both_ways(frequencies, outputs::<FMA>);
         for (y, sums) in sums.into_iter().enumerate().take(tile.rows) {
             // Pixels beyond the edge stand for the last before it, and are not stored.
             let word = (tile.pixel + y * tiles.out_width) * tiles.out_channels + first;

@@ -51,75 +51,75 @@ pub fn both_ways<const I: usize, const O: usize>(
 
 /// Of an input's tile.
 #[inline(always)]
-pub fn input_frequencies<const FUSED: bool>([d0, d1, d2, d3, d4, d5]: [f32; 6]) -> [f32; 6] {
-    let (even_a, odd_a) = (multiply_add::<FUSED>(-B2, d2, d4), multiply_add::<FUSED>(-B2, d1, d3));
-    let (even_b, odd_b) = (multiply_add::<FUSED>(-A2, d2, d4), multiply_add::<FUSED>(-A2, d1, d3));
+pub fn input_frequencies<const FMA: bool>([d0, d1, d2, d3, d4, d5]: [f32; 6]) -> [f32; 6] {
+    let (even_a, odd_a) = (multiply_add::<FMA>(-B2, d2, d4), multiply_add::<FMA>(-B2, d1, d3));
+    let (even_b, odd_b) = (multiply_add::<FMA>(-A2, d2, d4), multiply_add::<FMA>(-A2, d1, d3));
     [
-        multiply_add::<FUSED>(A2 * B2, d0, multiply_add::<FUSED>(-A2 - B2, d2, d4)),
-        multiply_add::<FUSED>(A, odd_a, even_a),
-        multiply_add::<FUSED>(-A, odd_a, even_a),
-        multiply_add::<FUSED>(B, odd_b, even_b),
-        multiply_add::<FUSED>(-B, odd_b, even_b),
-        multiply_add::<FUSED>(A2 * B2, d1, multiply_add::<FUSED>(-A2 - B2, d3, d5)),
+        multiply_add::<FMA>(A2 * B2, d0, multiply_add::<FMA>(-A2 - B2, d2, d4)),
+        multiply_add::<FMA>(A, odd_a, even_a),
+        multiply_add::<FMA>(-A, odd_a, even_a),
+        multiply_add::<FMA>(B, odd_b, even_b),
+        multiply_add::<FMA>(-B, odd_b, even_b),
+        multiply_add::<FMA>(A2 * B2, d1, multiply_add::<FMA>(-A2 - B2, d3, d5)),
     ]
 }
 
 /// Of the kernel's taps.
 #[inline(always)]
-pub fn filter_frequencies<const FUSED: bool>([g0, g1, g2]: [f32; 3]) -> [f32; 6] {
-    let (even_a, even_b) = (multiply_add::<FUSED>(A2, g2, g0), multiply_add::<FUSED>(B2, g2, g0));
+pub fn filter_frequencies<const FMA: bool>([g0, g1, g2]: [f32; 3]) -> [f32; 6] {
+    let (even_a, even_b) = (multiply_add::<FMA>(A2, g2, g0), multiply_add::<FMA>(B2, g2, g0));
     [
         AT_0 * g0,
-        AT_A * multiply_add::<FUSED>(A, g1, even_a),
-        AT_A * multiply_add::<FUSED>(-A, g1, even_a),
-        AT_B * multiply_add::<FUSED>(B, g1, even_b),
-        AT_B * multiply_add::<FUSED>(-B, g1, even_b),
+        AT_A * multiply_add::<FMA>(A, g1, even_a),
+        AT_A * multiply_add::<FMA>(-A, g1, even_a),
+        AT_B * multiply_add::<FMA>(B, g1, even_b),
+        AT_B * multiply_add::<FMA>(-B, g1, even_b),
         g2,
     ]
 }
 
 /// The output's pixels.
 #[inline(always)]
-pub fn outputs<const FUSED: bool>([m0, m1, m2, m3, m4, m5]: [f32; 6]) -> [f32; 4] {
+pub fn outputs<const FMA: bool>([m0, m1, m2, m3, m4, m5]: [f32; 6]) -> [f32; 4] {
     let (even_a, odd_a) = (m1 + m2, m1 - m2);
     let (even_b, odd_b) = (m3 + m4, m3 - m4);
     [
         m0 + even_a + even_b,
-        multiply_add::<FUSED>(A, odd_a, B * odd_b),
-        multiply_add::<FUSED>(A2, even_a, B2 * even_b),
-        multiply_add::<FUSED>(A * A2, odd_a, multiply_add::<FUSED>(B * B2, odd_b, m5)),
+        multiply_add::<FMA>(A, odd_a, B * odd_b),
+        multiply_add::<FMA>(A2, even_a, B2 * even_b),
+        multiply_add::<FMA>(A * A2, odd_a, multiply_add::<FMA>(B * B2, odd_b, m5)),
     ]
 }
 
 /// The transpose of [`outputs`].
 #[inline(always)]
-pub fn gradient_frequencies<const FUSED: bool>([y0, y1, y2, y3]: [f32; 4]) -> [f32; 6] {
-    let (even_a, odd_a) = (multiply_add::<FUSED>(A2, y2, y0), multiply_add::<FUSED>(A2, y3, y1));
-    let (even_b, odd_b) = (multiply_add::<FUSED>(B2, y2, y0), multiply_add::<FUSED>(B2, y3, y1));
+pub fn gradient_frequencies<const FMA: bool>([y0, y1, y2, y3]: [f32; 4]) -> [f32; 6] {
+    let (even_a, odd_a) = (multiply_add::<FMA>(A2, y2, y0), multiply_add::<FMA>(A2, y3, y1));
+    let (even_b, odd_b) = (multiply_add::<FMA>(B2, y2, y0), multiply_add::<FMA>(B2, y3, y1));
     [
         y0,
-        multiply_add::<FUSED>(A, odd_a, even_a),
-        multiply_add::<FUSED>(-A, odd_a, even_a),
-        multiply_add::<FUSED>(B, odd_b, even_b),
-        multiply_add::<FUSED>(-B, odd_b, even_b),
+        multiply_add::<FMA>(A, odd_a, even_a),
+        multiply_add::<FMA>(-A, odd_a, even_a),
+        multiply_add::<FMA>(B, odd_b, even_b),
+        multiply_add::<FMA>(-B, odd_b, even_b),
         y3,
     ]
 }
 
 /// The transpose of [`filter_frequencies`].
 #[inline(always)]
-pub fn filter_gradient<const FUSED: bool>([u0, u1, u2, u3, u4, u5]: [f32; 6]) -> [f32; 3] {
+pub fn filter_gradient<const FMA: bool>([u0, u1, u2, u3, u4, u5]: [f32; 6]) -> [f32; 3] {
     let (even_a, odd_a) = (AT_A * (u1 + u2), AT_A * (u1 - u2));
     let (even_b, odd_b) = (AT_B * (u3 + u4), AT_B * (u3 - u4));
     [
-        multiply_add::<FUSED>(AT_0, u0, even_a + even_b),
-        multiply_add::<FUSED>(A, odd_a, B * odd_b),
-        multiply_add::<FUSED>(A2, even_a, multiply_add::<FUSED>(B2, even_b, u5)),
+        multiply_add::<FMA>(AT_0, u0, even_a + even_b),
+        multiply_add::<FMA>(A, odd_a, B * odd_b),
+        multiply_add::<FMA>(A2, even_a, multiply_add::<FMA>(B2, even_b, u5)),
     ]
 }
 
 /// `factor * x + sum`.
 #[inline(always)]
-fn multiply_add<const FUSED: bool>(factor: f32, x: f32, sum: f32) -> f32 {
-    if FUSED { factor.mul_add(x, sum) } else { factor * x + sum }
+fn multiply_add<const FMA: bool>(factor: f32, x: f32, sum: f32) -> f32 {
+    if FMA { factor.mul_add(x, sum) } else { factor * x + sum }
 }

@@ -1,13 +1,14 @@
-//! The tiles in which the shaders make their matrix products, and the variants that they make.
+//! The tiles in which the shaders compute their implicit matrix products, and the variants that follow.
 
-use super::Shape;
+use super::ConvShape;
 use crate::dispatch::Variant;
+use crate::protocol::{CONV_CHUNK_PIXELS, CONV_ROW_THREADS};
 
 /// A tile of a matrix product that a workgroup of a shader makes: constants of `shaders/shared/gemm.wgsl`.
-struct Tile {
+struct GemmTile {
     /// Rows and columns of the tile, and of each thread's part of it.
     name: &'static str,
-    /// Threads along the columns; there are 16 along the rows.
+    /// Threads along the columns; there are [`CONV_ROW_THREADS`] along the rows.
     threads: u32,
     /// Groups of four rows that a thread has.
     row_groups: u32,
@@ -21,28 +22,28 @@ struct Tile {
 
 /// Threads that keep a large GPU busy: with fewer, parts of a workgroup share the depth of its tile.
 const BUSY_THREADS: u32 = 48 << 10;
-/// Those parts.
-const DEPTH_PARTS: u32 = 4;
+/// The split-K factor then.
+const SPLIT_K: u32 = 4;
 
-const fn tile(name: &'static str, threads: u32, groups: [u32; 2], depth: u32, buffers: u32) -> Tile {
-    Tile { name, threads, row_groups: groups[0], column_groups: groups[1], depth, buffers }
+const fn tile(name: &'static str, threads: u32, groups: [u32; 2], depth: u32, buffers: u32) -> GemmTile {
+    GemmTile { name, threads, row_groups: groups[0], column_groups: groups[1], depth, buffers }
 }
 
 /// Tiles for up to 16 columns. Large parts of a thread load less from workgroup memory, small ones leave more threads
 /// to hide latencies; the depths and the copies are the most that 16 KiB hold.
-static NARROW_TILES: [Tile; 3] = [
+static NARROW_TILES: [GemmTile; 3] = [
     tile("64x16 by 4x4", 4, [1, 1], 16, 2),
     tile("128x16 by 8x4", 4, [2, 1], 16, 1),
     tile("128x16 by 8x8", 2, [2, 2], 8, 2),
 ];
 /// Tiles for up to 32 columns.
-static MIDDLE_TILES: [Tile; 3] = [
+static MIDDLE_TILES: [GemmTile; 3] = [
     tile("64x32 by 4x4", 8, [1, 1], 16, 2),
     tile("128x32 by 8x4", 8, [2, 1], 16, 1),
     tile("128x32 by 8x8", 4, [2, 2], 16, 1),
 ];
 /// Tiles for more columns; the last for more than 64.
-static WIDE_TILES: [Tile; 5] = [
+static WIDE_TILES: [GemmTile; 5] = [
     tile("64x64 by 4x4", 16, [1, 1], 16, 1),
     tile("64x64 by 4x8", 8, [1, 2], 16, 1),
     tile("128x64 by 8x8", 8, [2, 2], 16, 1),
@@ -50,17 +51,17 @@ static WIDE_TILES: [Tile; 5] = [
     tile("128x128 by 8x8", 16, [2, 2], 8, 1),
 ];
 
-/// Tiles of few threads, as many as there may be in a workgroup where [`DEPTH_PARTS`] share the depth.
-static SHARED_TILES: [Tile; 3] = [
+/// Tiles of few threads, as many as there may be in a workgroup where [`SPLIT_K`] share the depth.
+static SHARED_TILES: [GemmTile; 3] = [
     tile("64x16 by 4x4, shared", 4, [1, 1], 32, 1),
     tile("128x16 by 8x4, shared", 4, [2, 1], 16, 1),
     tile("128x32 by 8x8, shared", 4, [2, 2], 16, 1),
 ];
 
-impl Tile {
+impl GemmTile {
     /// Those that make sense for so many columns, the default first.
-    fn candidates(columns: u32, depth_parts: u32) -> &'static [Self] {
-        if depth_parts > 1 {
+    fn candidates(columns: u32, split_k: u32) -> &'static [Self] {
+        if split_k > 1 {
             return &SHARED_TILES[..if columns > 16 { 3 } else { 2 }];
         }
         match columns {
@@ -72,7 +73,7 @@ impl Tile {
     }
 
     fn rows(&self) -> u32 {
-        64 * self.row_groups
+        CONV_CHUNK_PIXELS * self.row_groups
     }
 
     fn columns(&self) -> u32 {
@@ -80,8 +81,8 @@ impl Tile {
     }
 }
 
-/// Matrix products `[rows, depth] x [depth, columns]` that a shader works on in tiles.
-pub(super) struct Product {
+/// Matrix products `[rows, depth] x [depth, columns]` that a shader computes in tiles.
+pub(super) struct Gemm {
     /// How many there are.
     pub copies: u32,
     pub rows: u32,
@@ -89,10 +90,10 @@ pub(super) struct Product {
     pub columns: u32,
 }
 
-impl Product {
+impl Gemm {
     /// The tile that is used unless another was measured to be faster, if each thread works on the whole depth.
-    fn unshared_tile(&self) -> &'static Tile {
-        &Tile::candidates(self.columns, 1)[0]
+    fn unshared_tile(&self) -> &'static GemmTile {
+        &GemmTile::candidates(self.columns, 1)[0]
     }
 
     /// Workgroups of that tile.
@@ -100,57 +101,57 @@ impl Product {
         self.tiles(self.unshared_tile())
     }
 
-    fn tiles(&self, tile: &Tile) -> u32 {
+    fn tiles(&self, tile: &GemmTile) -> u32 {
         self.copies * self.rows.div_ceil(tile.rows()) * self.columns.div_ceil(tile.columns())
     }
 }
 
-/// All products of a dispatch, which have equal columns.
-pub(super) struct Products(pub Vec<Product>);
+/// All matrix products of a dispatch, which have equal columns.
+pub(super) struct GemmBatch(pub Vec<Gemm>);
 
-impl Products {
+impl GemmBatch {
     fn columns(&self) -> u32 {
         self.0[0].columns
     }
 
-    fn tiles(&self, tile: &Tile) -> u32 {
-        self.0.iter().map(|product| product.tiles(tile)).sum()
+    fn tiles(&self, tile: &GemmTile) -> u32 {
+        self.0.iter().map(|gemm| gemm.tiles(tile)).sum()
     }
 
-    /// Parts of a workgroup that share the depth of its tile. They depend on the products alone, never on the tile, as
-    /// the sums' bits depend on them.
-    pub fn depth_parts(&self) -> u32 {
+    /// Returns the split-K factor: the parts of a workgroup that share the depth of its tile. It depends on the
+    /// products alone, never on the tile, as the sums' bits depend on it.
+    pub fn split_k(&self) -> u32 {
         let tile = self.0[0].unshared_tile();
-        if self.tiles(tile) * 16 * tile.threads < BUSY_THREADS { DEPTH_PARTS } else { 1 }
+        if self.tiles(tile) * CONV_ROW_THREADS * tile.threads < BUSY_THREADS { SPLIT_K } else { 1 }
     }
 
     /// Workgroups of the default tile.
-    pub fn workgroups(&self, depth_parts: u32) -> u32 {
-        self.tiles(&Tile::candidates(self.columns(), depth_parts)[0])
+    pub fn workgroups(&self, split_k: u32) -> u32 {
+        self.tiles(&GemmTile::candidates(self.columns(), split_k)[0])
     }
 
     /// Terms of the longest sum.
     pub fn terms(&self) -> f64 {
-        f64::from(self.0.iter().map(|product| product.depth).max().unwrap_or(0))
+        f64::from(self.0.iter().map(|gemm| gemm.depth).max().unwrap_or(0))
     }
 
     /// Words loaded in the default tiles, as if those on the border were whole.
-    pub fn loads(&self, depth_parts: u32) -> f64 {
-        let tile = &Tile::candidates(self.columns(), depth_parts)[0];
-        let steps = self.0.iter().map(|product| f64::from(product.tiles(tile)) * f64::from(product.depth));
+    pub fn loads(&self, split_k: u32) -> f64 {
+        let tile = &GemmTile::candidates(self.columns(), split_k)[0];
+        let steps = self.0.iter().map(|gemm| f64::from(gemm.tiles(tile)) * f64::from(gemm.depth));
         steps.sum::<f64>() * f64::from(tile.rows() + tile.columns())
     }
 }
 
-impl Shape {
-    /// A variant for each candidate tile of `products`.
-    pub(super) fn variants(&self, products: &Products, depth_parts: u32) -> Vec<Variant> {
+impl ConvShape {
+    /// Returns a variant for each candidate tile of `gemms`.
+    pub(super) fn variants(&self, gemms: &GemmBatch, split_k: u32) -> Vec<Variant> {
         // Words of four channels need multiples of them. The few layers that have none, stems mostly, are not worth
         // a choice.
         let vector = self.in_channels.is_multiple_of(4) && self.out_channels.is_multiple_of(4);
         let imports: &[&str] = if vector { &["words_vector"] } else { &[] };
-        let candidates = Tile::candidates(products.columns(), depth_parts);
-        let variant = |tile: &Tile| Variant {
+        let candidates = GemmTile::candidates(gemms.columns(), split_k);
+        let variant = |tile: &GemmTile| Variant {
             name: tile.name,
             constants: vec![
                 ("COLUMNS", f64::from(tile.threads)),
@@ -158,11 +159,11 @@ impl Shape {
                 ("COLUMN_GROUPS", f64::from(tile.column_groups)),
                 ("TILE_DEPTH", f64::from(tile.depth)),
                 ("BUFFERS", f64::from(tile.buffers)),
-                ("DEPTH_PARTS", f64::from(depth_parts)),
+                ("SPLIT_K", f64::from(split_k)),
                 ("POINTWISE", f64::from(u8::from(self.is_pointwise()))),
             ],
             imports,
-            workgroups: products.tiles(tile),
+            workgroups: gemms.tiles(tile),
         };
         candidates[..if vector { candidates.len() } else { 1 }].iter().map(variant).collect()
     }

@@ -1,25 +1,29 @@
-// taken: four words of x as a convolution takes them. Needs a binding `x`, gemm, norm, relu and words.
+// input: four words of x as a convolution reads them. Needs a binding `x`, gemm, norm, relu and words.
 //
 // The words are loaded first, wherever they are, and made what they count as afterwards: loads behind branches would
 // wait for each other, and most of a small product's time is spent waiting for them.
 
+// How x is read.
+const LOAD_PLAIN = 0u;
+const LOAD_NORMALIZED = 1u;  // through the norm and a ReLU
+
 // A word of x, or none, which counts as zero.
-struct Place {
-    at: u32,
+struct InputWord {
+    index: u32,
     inside: bool,
 }
 
-fn place(element: u32, inside: bool) -> Place {
-    return Place(select(0u, element, inside) / WORD, inside);
+fn input_word(element: u32, inside: bool) -> InputWord {
+    return InputWord(select(0u, element, inside) / WORD, inside);
 }
 
-// All of one channel; `through` the norm and a ReLU, or as they are.
-fn x_words(a: Place, b: Place, c: Place, d: Place, channel: u32, through: bool) -> Quad {
-    var first = x[a.at];
-    var second = x[b.at];
-    var third = x[c.at];
-    var fourth = x[d.at];
-    if through {
+// All of one channel, by the mode `load`.
+fn x_words(a: InputWord, b: InputWord, c: InputWord, d: InputWord, channel: u32, load: u32) -> Quad {
+    var first = x[a.index];
+    var second = x[b.index];
+    var third = x[c.index];
+    var fourth = x[d.index];
+    if load == LOAD_NORMALIZED {
         let norm = norm_of(channel, p.in_channels);
         first = relu(normalized(first, norm));
         second = relu(normalized(second, norm));
