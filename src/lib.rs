@@ -6,6 +6,7 @@ pub mod cli;
 
 pub mod report;
 
+pub mod job;
 pub mod measure;
 pub mod run_dir;
 pub mod selftest;

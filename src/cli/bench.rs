@@ -8,20 +8,17 @@ use serde::Serialize;
 
 use super::args::{BenchArgs, ModelArgs, SkippedNets};
 use super::console::{Console, thousands};
-use super::resolve::resolve;
-use super::runs::plan;
-use super::{BadInput, open_device, show_device, tune};
+use super::{BadInput, request, show_device};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::device::cpu::processor_name;
-use crate::device::open::Chosen;
 use crate::measure::{
     Caption, Group, Peak, Report, Skipping, Spread, StepTime, Stepper, bench, skipping, skipping_plot,
 };
-use crate::model::weights::Weights;
 use crate::plan::GateSampling;
 use crate::run_dir::{DeviceEntry, RunError};
-use crate::train::{Engine, Model, TrainOptions, check_flag};
+use crate::job::{DeviceRequest, Setup, SetupBuilder};
+use crate::train::{Model, TrainOptions, check_field};
 
 /// Images in a batch, unless said otherwise and if there are so many.
 const BATCH_SIZE: usize = 128;
@@ -31,7 +28,7 @@ const SURVIVAL_LAST: [f64; 2] = [0.5, 0.2];
 /// Measures a net's step, or what skipping saves.
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let most = 1_000_000;
-    check_flag("repeats", args.repeats, (1..=most).contains(&args.repeats), &format!("from 1 to {most}"))?;
+    check_field("repeats", args.repeats, (1..=most).contains(&args.repeats), &format!("from 1 to {most}"))?;
     if args.model.training.device == "both" {
         return Err(BadInput("--device both runs everything twice, to compare; give gpu or cpu".into()).into());
     }
@@ -120,53 +117,42 @@ fn options(mut args: ModelArgs, data: &DataSet) -> anyhow::Result<TrainOptions> 
     let batch_size = *args.training.batch_size.get_or_insert(BATCH_SIZE.min(data.train.len()) as u32);
     // All training images can be in the batch: none is needed for validation.
     args.training.validation.get_or_insert(0);
-    check_flag("batch-size", batch_size, batch_size > 0, "at least 1")?;
-    resolve(&args, data)
+    check_field("batch_size", batch_size, batch_size > 0, "at least 1")?;
+    Ok(request::request(&args)?.resolve(data)?)
 }
 
-/// A device for `args`.
-fn open(args: &BenchArgs) -> anyhow::Result<Chosen> {
-    open_device(&args.model.training.device, args.model.training.backend, args.tune)
+/// Returns which device `args` ask for.
+fn device(args: &BenchArgs) -> DeviceRequest {
+    request::device(&args.model.training, args.tune)
 }
 
-/// The net of `options` on `device`, warmed up.
-fn stepper(
-    args: &BenchArgs,
-    mut device: Box<dyn Device>,
-    options: &TrainOptions,
-    data: &DataSet,
-) -> anyhow::Result<Stepper> {
-    let net = options.net(data.train.channels, data.classes)?;
-    let plan = plan(&net, options, data, device.limits(), false)?;
+/// Warms up the net of `setup`, tuned as `args` say.
+fn stepper(args: &BenchArgs, mut setup: Setup<'_>, options: &TrainOptions) -> anyhow::Result<Stepper> {
     let console = Console::new(args.json, false);
-    tune(args.tune, &mut |text| console.line(text), device.as_mut(), &plan)?;
-    let mut engine = Engine::new(device, plan, options.eval_batch, data)?;
-    engine.load(&Weights::initial(&net, options.initialisation, options.seed))?;
-    Ok(Stepper::new(engine, options)?)
+    setup.tune(device(args).tune, &mut |text| console.line(text))?;
+    Ok(Stepper::new(setup.engine()?, options)?)
 }
 
 fn figures(args: &BenchArgs, data: &DataSet) -> anyhow::Result<()> {
     let options = options(args.model.clone(), data)?;
-    let image = [data.train.height, data.train.width, data.train.channels];
-    let described = options.net(data.train.channels, data.classes)?;
-    let Chosen { mut device, note } = open(args)?;
+    let builder = Setup::builder(&options, data)?;
+    let chosen = device(args).open()?;
     // What does not fit is refused before anything is measured.
-    plan(&described, &options, data, device.limits(), false)?;
-    let console = Console::new(args.json, false);
-    show_device(console, device.as_ref(), note.as_deref());
-    let origin = Origin::new(device.as_ref());
+    let mut setup = builder.on(chosen.device)?;
+    show_device(Console::new(args.json, false), setup.device.as_ref(), chosen.note.as_deref());
+    let origin = Origin::new(setup.device.as_ref());
     let net = Net {
         arch: options.arch.clone(),
         model: options.model.name(),
         batch_size: options.batch_size,
         eval_batch: options.eval_batch,
-        image,
-        parameters: described.parameter_count(),
+        image: [data.train.height, data.train.width, data.train.channels],
+        parameters: setup.net.parameter_count(),
         survival_last: (options.model == Model::Stochastic).then_some(options.survival_last),
         gate_sampling: (options.model == Model::Stochastic).then_some(options.gate_sampling),
     };
-    let peak = Peak::measure(device.as_mut())?;
-    let mut stepper = stepper(args, device, &options, data)?;
+    let peak = Peak::measure(setup.device.as_mut())?;
+    let mut stepper = stepper(args, setup, &options)?;
     let report = bench(&mut stepper, peak, args.repeats, options.seed)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
@@ -283,7 +269,7 @@ fn step(out: &mut impl Write, name: &str, step: &StepTime) -> io::Result<()> {
 
 /// The nets and probabilities of `--skipping`, one after the other, each on a device of its own.
 fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Result<()> {
-    check_flag("draws", args.draws, (1..=100_000).contains(&args.draws), "from 1 to 100000")?;
+    check_field("draws", args.draws, (1..=100_000).contains(&args.draws), "from 1 to 100000")?;
     if args.model.model == Model::Resnet {
         return Err(BadInput("--skipping has no effect with --model resnet; leave one of them out".into()).into());
     }
@@ -295,24 +281,24 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
             model.net.arch = Some(arch.clone());
             model.training.batch_size = Some(*batch_size);
             model.net.survival_last = Some(survival_last);
-            let options = options(model, data)?;
-            options.net(data.train.channels, data.classes)?;
-            settings.push(options);
+            settings.push(options(model, data)?);
         }
     }
     let console = Console::new(args.json, false);
-    let Chosen { device, note } = open(args)?;
-    for options in &settings {
-        plan(&options.net(data.train.channels, data.classes)?, options, data, device.limits(), false)?;
+    let builders: Vec<SetupBuilder<'_>> =
+        settings.iter().map(|options| Setup::builder(options, data)).collect::<Result<_, _>>()?;
+    let chosen = device(args).open()?;
+    for builder in &builders {
+        builder.plan(chosen.device.limits())?;
     }
     args.svg.as_deref().map_or(Ok(()), check_writable)?;
-    show_device(console, device.as_ref(), note.as_deref());
-    let origin = Origin::new(device.as_ref());
+    show_device(console, chosen.device.as_ref(), chosen.note.as_deref());
+    let origin = Origin::new(chosen.device.as_ref());
     console.line(format!("clock      {}", origin.clock));
-    drop(device);
+    drop(chosen);
     let mut measured = Vec::new();
-    for options in &settings {
-        let mut stepper = stepper(args, open(args)?.device, options, data)?;
+    for (options, builder) in settings.iter().zip(builders) {
+        let mut stepper = stepper(args, builder.on(device(args).open()?.device)?, options)?;
         let (arch, batch_size, last) = (&options.arch, options.batch_size, options.survival_last);
         let net = skipping(&mut stepper, arch, batch_size, last, args.draws, args.repeats, options.seed)?;
         tell(console, &net, args.each);
@@ -322,7 +308,7 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
         let DeviceEntry { kind, name, backend, driver } = &origin.device;
         let caption = Caption {
             machine: format!("{kind}: {name} ({backend}, {driver}); sdgpu {}", origin.version),
-            command: command(),
+            command: std::iter::once("sdgpu".into()).chain(request::arguments()).collect::<Vec<_>>().join(" "),
         };
         let written = fs::write(path, skipping_plot(&measured, &caption));
         written.map_err(|error| RunError::Write { path: path.clone(), error })?;
@@ -385,10 +371,4 @@ fn tell(console: Console, net: &Skipping, each: bool) {
 fn check_writable(path: &Path) -> Result<(), RunError> {
     let opened = File::options().append(true).create(true).open(path);
     opened.map(drop).map_err(|error| RunError::Write { path: path.into(), error })
-}
-
-/// What was typed, with the program by its name alone.
-fn command() -> String {
-    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-    std::iter::once("sdgpu".to_string()).chain(arguments).collect::<Vec<_>>().join(" ")
 }

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use super::args::EvalArgs;
 use super::console::Console;
-use super::resolve::EVAL_BATCH;
-use super::{BadInput, open_device, show_device, tune};
+use super::{BadInput, request, show_device};
 use crate::data::DataSet;
+use crate::job::Setup;
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
-use crate::plan::{BranchScale, DataSizes, ImageFile, Plan, PlanOptions};
+use crate::plan::ImageFile;
 use crate::run_dir::{JsonLines, RunConfig, RunError, TestLine, read_weights};
-use crate::train::{Engine, OptionError, Score, TrainOptions, check_flag};
+use crate::train::{Model, Score, TrainOptions, check_field};
 
 /// Tests weights on the test images.
 pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
@@ -26,35 +26,33 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     }
     let data_source = args.data.as_deref().or(settings.as_ref().map(|settings| settings.data.as_str()));
     let data = DataSet::load(data_source.unwrap_or(DataSet::EMBEDDED))?;
-    let net = match (&settings, &args.arch) {
-        (Some(settings), _) => settings.net(data.train.channels, data.classes)?,
-        (None, Some(arch)) => ResNet::named(arch, data.train.channels, data.classes).map_err(OptionError::from)?,
+    // Without settings, the net is taken for a plain one: every branch counts in full.
+    let mut options = match (settings, &args.arch) {
+        (Some(settings), _) => settings,
+        (None, Some(arch)) => {
+            let mut options = TrainOptions::default();
+            (options.model, options.arch) = (Model::Resnet, arch.clone());
+            options
+        }
         (None, None) => {
             let file = args.target.display();
             return Err(BadInput(format!("{file} does not say which net it is for; give --arch")).into());
         }
     };
-    // Without settings, the net is taken for a plain one: every branch counts in full.
-    let blocks = net.blocks.len();
-    let (survival, branch_scale) = match &settings {
-        Some(settings) => (settings.survival_probabilities(blocks)?, settings.branch_scale),
-        None => (vec![1.0; blocks], BranchScale::Eval),
-    };
     let test_images = data.test.len();
-    let eval_batch = args.eval_batch.unwrap_or(EVAL_BATCH.min(test_images as u32));
-    let range = format!("from 1 to the {test_images} test images");
-    check_flag("eval-batch", eval_batch, (1..=test_images).contains(&(eval_batch as usize)), &range)?;
-    let candidates: Vec<Candidate> = candidates.into_iter().map(|file| file.fit(&net)).collect::<Result<_, _>>()?;
+    let usual = TrainOptions::default().eval_batch;
+    options.eval_batch = args.eval_batch.unwrap_or(usual.min(test_images as u32));
+    let holds = (1..=test_images).contains(&(options.eval_batch as usize));
+    check_field("eval_batch", options.eval_batch, holds, &format!("from 1 to the {test_images} test images"))?;
+    let builder = Setup::builder(&options, &data)?.inference_only();
+    let candidates: Vec<Candidate> =
+        candidates.into_iter().map(|file| file.fit(builder.as_net())).collect::<Result<_, _>>()?;
 
-    let mut chosen = open_device(&args.device, args.backend, args.tune)?;
-    let sizes = DataSizes { height: data.test.height, width: data.test.width, train: 0, test: test_images };
-    let limits = chosen.device.limits();
-    let options = PlanOptions { data: sizes, training: None, eval_batch, survival, branch_scale, limits };
-    let plan = Plan::new(&net, &options)?;
     let console = Console::new(false, args.json);
-    tune(args.tune, &mut |text| console.line(text), chosen.device.as_mut(), &plan)?;
-    show_device(console, chosen.device.as_ref(), chosen.note.as_deref());
-    let mut engine = Engine::new(chosen.device, plan, eval_batch, &data)?;
+    let request = request::device_of(&args.device, args.backend, args.tune);
+    let setup = builder.open(&request, &mut |text| console.line(text))?;
+    show_device(console, setup.device.as_ref(), setup.note.as_deref());
+    let mut engine = setup.engine()?;
     let indices: Vec<u32> = (0..test_images as u32).collect();
     for Candidate { name, path, weights } in candidates {
         engine.load(&weights)?;

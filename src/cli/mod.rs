@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 
@@ -15,26 +14,26 @@ mod devices;
 mod eval;
 mod plan;
 mod progress;
+mod progress_table;
 mod report;
-mod resolve;
-mod runs;
+mod request;
 mod selftest;
+mod session;
 mod signals;
 mod sweep;
 mod train;
+mod wording;
 
-use args::{Cli, Command, TuneArgs};
+use args::{Cli, Command};
 use console::Console;
+use wording::with_flags;
 
 use crate::data::DataError;
-use crate::device::gpu::Backend;
-use crate::device::open::{self, Chosen, DeviceChoice};
-use crate::device::{Device, DeviceError, TuneOptions, Tuning, cache_folder};
-use crate::dispatch::Dispatch;
-use crate::plan::{Plan, PlanError};
-use crate::report::ReportError;
+use crate::device::Device;
+use crate::job::{Halted, JobError};
 use crate::run_dir::{ConfigError, RunError};
-use crate::train::{Engine, OptionError, TrainError};
+use crate::report::ReportError;
+use crate::train::OptionError;
 
 /// Exit code for what the user can mend before anything starts: flags, files, devices that are not there.
 const BAD_INPUT: u8 = 2;
@@ -60,7 +59,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads on: that is no fault.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:#}"), exit_code(&error)),
+        Err(error) => fail(&with_flags(&format!("{error:#}")), exit_code(&error)),
     }
 }
 
@@ -103,50 +102,12 @@ const WHAT_WOULD_BE_RIGHT: [(&str, &str); 5] = [
     ("invalid float literal", "a number is needed, as in 0.5"),
 ];
 
-/// Opens the device that the flags `--device` and `--backend` ask for; the flags of `tune` must make sense for it.
-fn open_device(device: &str, backend: Option<Backend>, tune: TuneArgs) -> anyhow::Result<Chosen> {
-    open_device_with(device, backend, tune, 0)
-}
-
-/// The same; the CPU device gets `threads` threads, or if that is 0, as many as there are cores.
-fn open_device_with(device: &str, backend: Option<Backend>, tune: TuneArgs, threads: usize) -> anyhow::Result<Chosen> {
-    let choice = DeviceChoice::from(device);
-    let flags = [("backend", backend.is_some()), ("tune", tune.tune), ("no-tune", tune.no_tune)];
-    if let Some((flag, _)) = flags.iter().find(|(_, given)| *given && choice == DeviceChoice::Cpu) {
-        return Err(BadInput(format!("--{flag} has no effect with --device cpu; leave it out")).into());
-    }
-    Ok(open::open(&choice, backend, threads)?)
-}
-
-/// How long the variants of shaders are measured at most, on a device that has not been seen before.
-const TUNING_TIME: Duration = Duration::from_secs(4);
-
-/// Chooses the variants of the shaders that `plan` needs, and has `device` use them; where that takes a while, says so.
-fn tune(args: TuneArgs, say: &mut dyn FnMut(&str), device: &mut dyn Device, plan: &Plan) -> anyhow::Result<Tuning> {
-    if args.no_tune {
-        return Ok(Tuning::default());
-    }
-    let options = TuneOptions { forced: args.tune, budget: TUNING_TIME, cache: cache_folder() };
-    let name = device.info().name.clone();
-    let mut progress = |measured: usize, kernels: usize| {
-        if measured == 0 {
-            let seconds = TUNING_TIME.as_secs();
-            say(&format!("tuning     up to {kernels} kernels on {name}, for about {seconds} s, this once"));
-        }
-    };
-    let dispatches = Engine::dispatches(plan);
-    let dispatches: Vec<&Dispatch> = dispatches.iter().collect();
-    let tuning = device.tune(&plan.storage, &dispatches, &options, &mut progress)?;
-    device.set_tuning(&tuning);
-    Ok(tuning)
-}
-
 /// Says which device is used, and why if that needs saying.
 fn show_device(console: Console, device: &dyn Device, note: Option<&str>) {
     let info = device.info();
     console.line(format!("device     {}: {} ({}, {})", info.kind, info.name, info.backend, info.driver));
     if let Some(note) = note {
-        console.line(format!("           {note}"));
+        console.line(format!("           {}", with_flags(note)));
     }
 }
 
@@ -161,26 +122,29 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<runs::Halted>() {
-        Some(halted) => halted.exit_code(),
+    match halted(error) {
+        // As shells have it after a signal.
+        Some(halted) => halted.signal.map_or(1, |(number, _)| 128 + number as u8),
         None if is_bad_input(error) => BAD_INPUT,
         None => 1,
     }
 }
 
+fn halted(error: &anyhow::Error) -> Option<&Halted> {
+    match error.downcast_ref() {
+        Some(JobError::Halted(halted)) => Some(halted),
+        _ => None,
+    }
+}
+
 fn is_bad_input(error: &anyhow::Error) -> bool {
-    let device = |error: &DeviceError| {
-        matches!(error, DeviceError::NoAdapter(_) | DeviceError::BadLimits(_) | DeviceError::OutOfMemory { .. })
-    };
-    error.is::<OptionError>()
+    error.downcast_ref().is_some_and(JobError::is_bad_input)
+        || error.is::<OptionError>()
         || error.is::<DataError>()
         || error.is::<RunError>()
         || error.is::<ConfigError>()
-        || error.is::<PlanError>()
         || error.is::<ReportError>()
         || error.is::<BadInput>()
-        || matches!(error.downcast_ref(), Some(TrainError::Data(_)))
-        || error.downcast_ref::<DeviceError>().is_some_and(device)
 }
 
 /// What is wrong with the command line beyond single flags.

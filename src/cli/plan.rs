@@ -4,19 +4,17 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 
 use super::args::{PlanArgs, TuneArgs};
-use super::resolve::resolve;
-use super::runs::plan;
-use super::{BadInput, open_device};
+use super::{BadInput, request};
 use crate::data::DataSet;
+use crate::job::Setup;
 use crate::plan::{DEVICE_CLASSES, DispatchRow, Estimate, GateSampling, Gates, Plan};
 
 /// Shows a step without running it.
 pub fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let data = DataSet::load(&args.model.training.data)?;
-    let options = resolve(&args.model, &data)?;
-    let net = options.net(data.train.channels, data.classes)?;
-    let device = open_device(&args.model.training.device, args.model.training.backend, TuneArgs::default())?.device;
-    let plan = plan(&net, &options, &data, device.limits(), false)?;
+    let options = request::request(&args.model)?.resolve(&data)?;
+    let device = request::device(&args.model.training, TuneArgs::default()).open()?.device;
+    let plan = Setup::builder(&options, &data)?.plan(device.limits())?;
     let blocks = plan.blocks.len();
     let gates = args.gates.clone().unwrap_or_else(|| Gates::all(blocks));
     if gates.0.len() != blocks {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
+use crate::job::StopRequest;
+
 /// Knows which signal has come.
 pub struct Signals {
     came: Arc<AtomicUsize>,
@@ -28,18 +30,14 @@ impl Signals {
         Ok(Self { came })
     }
 
-    /// The signal that has come.
-    pub fn came(&self) -> Option<i32> {
-        Some(self.came.load(Ordering::Relaxed) as i32).filter(|&signal| signal != 0)
+    /// Returns the signal that has come, as the reason to stop.
+    pub fn stop(&self) -> Option<StopRequest> {
+        let number = Some(self.came.load(Ordering::Relaxed) as i32).filter(|&number| number != 0)?;
+        Some(StopRequest::Signal { number, name: low_level::signal_name(number).unwrap_or("a signal") })
     }
 }
 
-/// The exit code of a program that `signal` has ended, as shells have it.
-pub fn exit_code(signal: i32) -> u8 {
+/// Returns the exit code of a program that `signal` has ended, as shells have it.
+fn exit_code(signal: i32) -> u8 {
     128 + signal as u8
-}
-
-/// The name of `signal`.
-pub fn name(signal: i32) -> &'static str {
-    low_level::signal_name(signal).unwrap_or("a signal")
 }

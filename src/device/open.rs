@@ -6,9 +6,10 @@ use super::gpu::{self, Backend, GpuDevice, GpuRequest, LoweredLimits, Wanted};
 use super::{Device, DeviceError, DeviceInfo, cache_folder};
 
 /// A device as asked for on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// A hardware GPU if there is one, else the CPU device.
+    #[default]
     Auto,
     /// An adapter, software too.
     Gpu(Wanted),

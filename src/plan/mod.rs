@@ -219,6 +219,8 @@ pub struct Plan {
     pub group_tables: Vec<(ValueId, Vec<u32>)>,
     /// Sizes of the data that lies on the device.
     pub data: DataSizes,
+    /// Images in an evaluation batch.
+    pub eval_batch: u32,
     /// Whether a step reports the mean absolute gradient of the first convolution's weights.
     pub records_gradients: bool,
     /// Survival probability of each block.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable;
 use super::error::{ConfigError, RunError};
+use super::older;
 use super::facts::RunFacts;
 use crate::device::{DeviceInfo, Tuning};
 use crate::train::{CheckpointEvery, OptionError, TrainOptions};
@@ -45,9 +46,6 @@ pub struct RunConfig {
     pub init_weights: Option<String>,
     /// Whether what is needed to replay the run is recorded.
     pub trace: bool,
-    /// Whether the metrics tell the mean absolute gradient of the first convolution.
-    #[serde(default)]
-    pub record_gradients: bool,
     /// How often a checkpoint is made.
     pub checkpoint_every: CheckpointEvery,
     /// How many of the last checkpoints stay.
@@ -79,7 +77,10 @@ impl RunConfig {
 
     /// What the `text` of a settings file says, or where and why it is not one, on one line.
     pub fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| error.message().replace('\n', " "))
+        let message = |error: toml::de::Error| error.message().replace('\n', " ");
+        let mut entries = toml::from_str(text).map_err(message)?;
+        older::upgrade(&mut entries);
+        entries.try_into().map_err(message)
     }
 
     /// Reads the settings of the run in `folder`; each must be in its range.

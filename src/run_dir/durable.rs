@@ -69,3 +69,8 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 }
+
+/// Returns `path` as it is found from any folder.
+pub fn absolute(path: &Path) -> String {
+    std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
+}

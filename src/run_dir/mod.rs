@@ -25,7 +25,7 @@ pub use arguments::Arguments;
 pub use checkpoint_file::{decode as decode_checkpoint, encode as encode_checkpoint};
 pub use config::{DeviceEntry, RunConfig};
 pub use directory::{Resumed, RunDir, StoppedRun, save_weights};
-pub use durable::write as write_durably;
+pub use durable::{absolute, write as write_durably};
 pub use error::{ConfigError, FileError, RunError};
 pub use facts::RunFacts;
 pub use metrics::{JsonLines, TestLine};

@@ -10,6 +10,16 @@ use crate::plan::{DataSizes, Plan, StepFlop};
 /// Limits that everything fits into: FLOP do not depend on them.
 const ROOMY: Limits = Limits { binding_words: usize::MAX >> 3, buffer_words: usize::MAX >> 3, total_words: usize::MAX };
 
+/// Moves what older versions wrote elsewhere in `config.toml` to where it belongs now: whether gradients
+/// are recorded is a setting.
+pub(super) fn upgrade(config: &mut toml::Table) {
+    if let Some(recorded) = config.remove("record-gradients")
+        && let Some(toml::Value::Table(settings)) = config.get_mut("settings")
+    {
+        settings.entry("record-gradients").or_insert(recorded);
+    }
+}
+
 /// Returns what the settings and the command in `config` and the run's data set `data` tell of the run.
 pub(super) fn facts(config: &RunConfig, data: Option<&DataSet>) -> RunFacts {
     let words = config.command.iter().flat_map(|command| command.split(' ').skip(1));
@@ -34,6 +44,6 @@ fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
         train: data.train.len(),
         test: data.test.len(),
     };
-    let options = settings.plan(&net, sizes, ROOMY, false).ok()?;
+    let options = settings.plan(&net, sizes, ROOMY).ok()?;
     Some(Plan::new(&net, &options).ok()?.flop())
 }

@@ -24,8 +24,6 @@ pub struct Planned {
     pub init_weights: Option<String>,
     /// Whether a trace is recorded.
     pub trace: bool,
-    /// Whether the gradient of the first convolution is recorded.
-    pub record_gradients: bool,
 }
 
 /// How far a run of a series is.
@@ -75,20 +73,19 @@ impl Planned {
             data_sha256: config.data_sha256.clone(),
             init_weights: config.init_weights.clone(),
             trace: config.trace,
-            record_gradients: config.record_gradients,
         }
     }
 
     /// All of it, by the names that `config.toml` uses.
     fn named(&self) -> Map<String, Value> {
-        let Self { settings, data_sha256, init_weights, trace, record_gradients } = self;
+        let Self { settings, data_sha256, init_weights, trace } = self;
         // By way of the text, which has as few digits as tell a number.
         let text = serde_json::to_string(settings).unwrap_or_default();
         let mut named: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
         named.insert("data-sha256".into(), data_sha256.clone().into());
         named.insert("init-weights".into(), init_weights.clone().into());
         named.insert("trace".into(), (*trace).into());
-        named.insert("record-gradients".into(), (*record_gradients).into());
+        named.insert("record-gradients".into(), settings.record_gradients.into());
         named
     }
 }

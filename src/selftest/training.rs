@@ -8,12 +8,11 @@ use serde::Serialize;
 use crate::data::{DataSet, Images};
 use crate::device::cpu::CpuDevice;
 use crate::device::{Device, DeviceError};
-use crate::dispatch::Limits;
-use crate::model::init::Init;
-use crate::model::resnet::ResNet;
+use crate::job::{JobError, Setup};
+use crate::model::survival::Rule;
 use crate::model::weights::Weights;
-use crate::plan::{BranchScale, DataSizes, Gates, ImageFile, Optimizer, Plan, PlanError, PlanOptions, TrainingOptions};
-use crate::train::{DroppedUpdate, Engine, Step, UpdateRows};
+use crate::plan::{Gates, ImageFile};
+use crate::train::{OptimizerKind, Step, TrainOptions, UpdateRows};
 
 /// The net.
 const ARCHITECTURE: &str = "resnet8";
@@ -33,7 +32,8 @@ struct Setting {
     survival: f64,
     dropout: f32,
     label_smoothing: f32,
-    optimizer: Optimizer,
+    optimizer: OptimizerKind,
+    weight_decay: f64,
     learning_rate: f64,
     /// How far losses of two right devices may be apart, in each step and in the test behind the last.
     loss_bound: f64,
@@ -50,7 +50,8 @@ const SETTINGS: [Setting; 2] = [
         survival: 1.0,
         dropout: 0.0,
         label_smoothing: 0.0,
-        optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 },
+        optimizer: OptimizerKind::Adam,
+        weight_decay: 0.0,
         learning_rate: 1e-3,
         loss_bound: 1e-3,
         weights_bound: 1e-2,
@@ -60,12 +61,32 @@ const SETTINGS: [Setting; 2] = [
         survival: 0.5,
         dropout: 0.3,
         label_smoothing: 0.1,
-        optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-4 },
+        optimizer: OptimizerKind::Sgd,
+        weight_decay: 1e-4,
         learning_rate: 1e-2,
         loss_bound: 1e-5,
         weights_bound: 1e-5,
     },
 ];
+
+impl Setting {
+    fn options(&self) -> TrainOptions {
+        TrainOptions {
+            arch: ARCHITECTURE.into(),
+            batch_size: BATCH,
+            eval_batch: BATCH,
+            optimizer: self.optimizer,
+            nesterov: true,
+            weight_decay: self.weight_decay,
+            survival: Rule::Uniform,
+            survival_last: self.survival,
+            dropout: self.dropout,
+            label_smoothing: self.label_smoothing,
+            seed: SEED,
+            ..TrainOptions::default()
+        }
+    }
+}
 
 /// What a training came to.
 #[derive(PartialEq)]
@@ -73,18 +94,6 @@ struct Outcome {
     /// Loss of each step, then of the test.
     losses: Vec<f64>,
     weights: Weights,
-}
-
-/// Why there is no outcome.
-enum Refusal {
-    Plan(PlanError),
-    Device(DeviceError),
-}
-
-impl From<DeviceError> for Refusal {
-    fn from(error: DeviceError) -> Self {
-        Self::Device(error)
-    }
 }
 
 /// How a training on a device compares with the same one on the CPU device.
@@ -121,13 +130,15 @@ impl Trainings {
         let data = DataSet { train: first(&data.train), test: first(&data.test), ..data.clone() };
         let mut expected = Vec::new();
         for setting in &SETTINGS {
-            let (outcome, _) = train(Box::new(CpuDevice::new()?), &data, setting).map_err(|refusal| match refusal {
-                Refusal::Device(error) => error,
-                Refusal::Plan(error) => DeviceError::Refused { device: "CPU".into(), message: error.to_string() },
+            let (outcome, _) = train(Box::new(CpuDevice::new()?), &data, setting).map_err(|error| match error {
+                JobError::Device(error) => error,
+                error => DeviceError::Refused { device: "CPU".into(), message: error.to_string() },
             })?;
             expected.push(outcome);
         }
-        let initial = Weights::initial(&net(&data, &SETTINGS[0]), Init::KaimingNormal, SEED);
+        let options = SETTINGS[0].options();
+        let net = options.net(data.train.channels, data.classes).expect("a net that exists");
+        let initial = Weights::initial(&net, options.initialisation, options.seed);
         Ok(Self { data, initial, expected })
     }
 
@@ -148,11 +159,10 @@ impl Trainings {
             });
             let report = match twice {
                 Ok((outcome, again)) => self.compare(setting, expected, &outcome, outcome == again),
-                Err(Refusal::Device(error @ (DeviceError::Lost { .. } | DeviceError::Hung { .. }))) => {
+                Err(JobError::Device(error @ (DeviceError::Lost { .. } | DeviceError::Hung { .. }))) => {
                     return Err(error);
                 }
-                Err(Refusal::Device(error)) => not_run(setting, error.to_string()),
-                Err(Refusal::Plan(error)) => not_run(setting, error.to_string()),
+                Err(error) => not_run(setting, error.to_string()),
             };
             reports.push(TrainingReport { seconds: start.elapsed().as_secs_f64(), ..report });
         }
@@ -214,39 +224,11 @@ fn first(images: &Images) -> Images {
     images.pick(&indices)
 }
 
-fn net(data: &DataSet, setting: &Setting) -> ResNet {
-    let mut net = ResNet::named(ARCHITECTURE, data.train.channels, data.classes).expect("a net that exists");
-    net.dropout = setting.dropout;
-    net
-}
-
-fn plan(data: &DataSet, setting: &Setting, net: &ResNet, limits: Limits) -> Result<Plan, PlanError> {
-    let Images { height, width, .. } = data.train;
-    let Setting { optimizer, label_smoothing, .. } = *setting;
-    let options = PlanOptions {
-        data: DataSizes { height, width, train: data.train.len(), test: data.test.len() },
-        training: Some(TrainingOptions {
-            batch: BATCH,
-            optimizer,
-            label_smoothing,
-            record_gradients: false,
-            recalibration: false,
-        }),
-        eval_batch: BATCH,
-        survival: vec![setting.survival; net.blocks.len()],
-        branch_scale: BranchScale::Eval,
-        limits,
-    };
-    Plan::new(net, &options)
-}
-
 /// Trains on `device`, and hands it back.
-fn train(device: Box<dyn Device>, data: &DataSet, setting: &Setting) -> Result<(Outcome, Box<dyn Device>), Refusal> {
-    let net = net(data, setting);
-    let plan = plan(data, setting, &net, device.limits()).map_err(Refusal::Plan)?;
-    let mut engine = Engine::new(device, plan, BATCH, data)?;
-    engine.load(&Weights::initial(&net, Init::KaimingNormal, SEED))?;
-    let mut rows = UpdateRows::new(setting.optimizer, DroppedUpdate::ZeroGrad, net.blocks.len());
+fn train(device: Box<dyn Device>, data: &DataSet, setting: &Setting) -> Result<(Outcome, Box<dyn Device>), JobError> {
+    let options = setting.options();
+    let mut engine = Setup::builder(&options, data)?.on(device)?.engine()?;
+    let mut rows = UpdateRows::new(options.optimizer(), options.dropped_update, engine.plan.blocks.len());
     let mut tickets = Vec::new();
     for number in 0..STEPS {
         let indices: Vec<u32> = (0..BATCH).map(|i| (number * BATCH + i) % data.train.len() as u32).collect();

@@ -20,7 +20,6 @@ pub struct Engine {
     /// The net's plan.
     pub plan: Plan,
     update: Vec<Dispatch>,
-    eval_batch: usize,
     /// The files that do not lie on the device.
     streamed: [Option<Images>; 2],
 }
@@ -106,7 +105,7 @@ impl Engine {
     }
 
     /// Prepares `device` for `plan`, with `data` on it; the weights are all zero until [`Self::load`].
-    pub fn new(mut device: Box<dyn Device>, plan: Plan, eval_batch: u32, data: &DataSet) -> Result<Self, DeviceError> {
+    pub fn new(mut device: Box<dyn Device>, plan: Plan, data: &DataSet) -> Result<Self, DeviceError> {
         let dispatches = Self::dispatches(&plan);
         device.prepare(&plan.storage, &dispatches.iter().collect::<Vec<_>>())?;
         let interface = &plan.interface;
@@ -124,12 +123,12 @@ impl Engine {
         for (table, groups) in &plan.group_tables {
             device.write(*table, groups)?;
         }
-        Ok(Self { device, update: plan.schedule_update(), plan, eval_batch: eval_batch as usize, streamed })
+        Ok(Self { device, update: plan.schedule_update(), plan, streamed })
     }
 
     /// Images in an evaluation batch.
     pub fn eval_batch(&self) -> usize {
-        self.eval_batch
+        self.plan.eval_batch as usize
     }
 
     /// Submits a training step with its update; its report is collected with [`Self::report`].

@@ -27,7 +27,7 @@ pub use events::{
 };
 pub use options::{
     DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OptimizerKind, OptionError, TrainOptions,
-    check_flag,
+    check_field,
 };
 pub use predict::{Prediction, Score};
 pub use recalibrate::Statistics;

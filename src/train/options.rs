@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::safeguards::OnNan;
+use crate::data::DataSet;
 use crate::dispatch::Limits;
 use crate::model::init::Init;
 use crate::model::resnet::{NormSettings, ResNet, UnknownArchitecture};
@@ -74,9 +75,12 @@ pub enum EvaluateOn {
     TestBatch,
 }
 
-/// Every setting of a training run.
+/// Every setting of a training run: what decides what it computes, and what `config.toml` records.
+///
+/// Begin with [`Self::quick`] or [`Self::notebook`] and change fields. [`Self::check`] says what is out of range.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TrainOptions {
     /// Plain or stochastic.
     pub model: Model,
@@ -146,72 +150,177 @@ pub struct TrainOptions {
     pub shuffle: bool,
     /// What becomes of a step that is not finite.
     pub on_nan: OnNan,
+    /// Whether each step reports the mean absolute gradient of the first convolution.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record_gradients: bool,
 }
 
-/// A setting out of its range.
+/// A setting that can't be, or that changes nothing. Messages name fields in backquotes.
 #[derive(Debug, Error, PartialEq)]
+#[non_exhaustive]
 pub enum OptionError {
     /// Out of range.
-    #[error("--{flag} is {value}; it must be {range}")]
+    #[error("`{field}` is {value}; it must be {range}")]
     OutOfRange {
-        /// The flag.
-        flag: &'static str,
+        /// The field.
+        field: &'static str,
         /// What was given.
         value: String,
         /// What would be right.
         range: String,
     },
+    /// The field changes nothing beside another setting.
+    #[error("`{field}` has no effect with {beside}; leave it out")]
+    NoEffect {
+        /// The field.
+        field: &'static str,
+        /// The other setting.
+        beside: &'static str,
+    },
+    /// There is no field of that name, or the value is not of its type.
+    #[error("settings: {0}")]
+    Unreadable(String),
     /// No such net.
     #[error(transparent)]
     UnknownArchitecture(#[from] UnknownArchitecture),
 }
 
-/// Errors unless `holds`: unless the `value` of `flag` is in `range`, which a message can name.
-pub fn check_flag(flag: &'static str, value: impl Display, holds: bool, range: &str) -> Result<(), OptionError> {
-    let out_of_range = || OptionError::OutOfRange { flag, value: value.to_string(), range: range.to_string() };
+/// Errors unless `holds`: unless the `value` of `field` is in `range`, which a message can name.
+pub fn check_field(
+    field: &'static str,
+    value: impl Display,
+    holds: bool,
+    range: &str,
+) -> Result<(), OptionError> {
+    let out_of_range =
+        || OptionError::OutOfRange { field, value: value.to_string(), range: range.to_string() };
     if holds { Ok(()) } else { Err(out_of_range()) }
 }
 
+impl Default for TrainOptions {
+    /// Returns [`Self::quick`].
+    fn default() -> Self {
+        Self::quick()
+    }
+}
+
 impl TrainOptions {
+    /// Passes over the training images in [`Self::quick`].
+    pub(crate) const QUICK_EPOCHS: u64 = 2;
+
+    /// Returns the settings of a quick run: ResNet-20 with stochastic depth to 99 % on MNIST, in some minutes on two
+    /// cores.
+    pub fn quick() -> Self {
+        Self {
+            model: Model::Stochastic,
+            arch: "resnet20".into(),
+            data: DataSet::EMBEDDED.into(),
+            validation: 5000,
+            batch_size: 64,
+            steps: Self::QUICK_EPOCHS * (55_000 / 64),
+            eval_every: 287,
+            // Few enough for small GPUs, enough to keep large ones busy and to make little of what each dispatch costs.
+            eval_batch: 250,
+            evaluate_on: EvaluateOn::Validation,
+            test_every: 0,
+            bn_recalibrate: 0,
+            optimizer: OptimizerKind::Adam,
+            lr: 5e-3,
+            momentum: 0.9,
+            nesterov: false,
+            weight_decay: 0.0,
+            lr_schedule: LearningRateSchedule::Cosine,
+            warmup_steps: 100,
+            survival: Rule::Linear,
+            survival_first: 1.0,
+            survival_last: 0.5,
+            gate_sampling: GateSampling::Independent,
+            branch_scale: BranchScale::Eval,
+            dropped_update: DroppedUpdate::ZeroGrad,
+            dropout: 0.0,
+            label_smoothing: 0.1,
+            initialisation: Init::KaimingNormal,
+            norm_epsilon: NormSettings::PYTORCH.epsilon,
+            norm_momentum: NormSettings::PYTORCH.momentum,
+            seed: 0,
+            shuffle: true,
+            on_nan: OnNan::Stop,
+            record_gradients: false,
+        }
+    }
+
+    /// Returns the settings of the notebook's run: ResNet-50 with stochastic depth, batch 400, 1,000 steps, evaluated
+    /// on a random test batch after each.
+    pub fn notebook() -> Self {
+        Self {
+            arch: "resnet50".into(),
+            validation: 0,
+            batch_size: 400,
+            steps: 1000,
+            eval_every: 1,
+            eval_batch: 400,
+            evaluate_on: EvaluateOn::TestBatch,
+            lr: 1e-3,
+            lr_schedule: LearningRateSchedule::Constant,
+            warmup_steps: 0,
+            survival: Rule::Linspace,
+            survival_last: 0.6,
+            dropout: 0.4,
+            label_smoothing: 0.0,
+            initialisation: Init::GlorotUniform,
+            norm_epsilon: NormSettings::NOTEBOOK.epsilon,
+            norm_momentum: NormSettings::NOTEBOOK.momentum,
+            ..Self::quick()
+        }
+    }
+
+    /// Returns these settings with those `given` in their place, by the names that `config.toml` uses.
+    pub(crate) fn with(&self, given: &toml::Table) -> Result<Self, OptionError> {
+        let unreadable = |message: &str| OptionError::Unreadable(message.trim().replace('\n', " "));
+        let mut all = toml::Table::try_from(self).map_err(|error| unreadable(&error.to_string()))?;
+        all.extend(given.clone());
+        all.try_into().map_err(|error: toml::de::Error| unreadable(error.message()))
+    }
+
     /// Checks every setting against its range, and against `train` and `test`, the images there are.
     pub fn check(&self, train: usize, test: usize) -> Result<(), OptionError> {
         let left = train.saturating_sub(self.validation);
         let unit = |x: f64| (0.0..1.0).contains(&x);
         let probability = |x: f64| x > 0.0 && x <= 1.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-        check_flag(
+        check_field(
             "validation",
             self.validation,
             self.validation < train,
             &format!("less than the {train} training images"),
         )?;
-        let batch_range = format!("from 1 to the {left} training images left by --validation");
-        check_flag("batch-size", self.batch_size, (1..=left).contains(&(self.batch_size as usize)), &batch_range)?;
+        let batch_range = format!("from 1 to the {left} training images left by `validation`");
+        check_field("batch_size", self.batch_size, (1..=left).contains(&(self.batch_size as usize)), &batch_range)?;
         let evaluated = match self.evaluate_on {
             EvaluateOn::Validation => test.max(self.validation),
             EvaluateOn::TestBatch => test,
         };
         let eval_range = format!("from 1 to the {evaluated} images evaluated");
-        check_flag("eval-batch", self.eval_batch, (1..=evaluated).contains(&(self.eval_batch as usize)), &eval_range)?;
-        check_flag("steps", self.steps, (1..=MOST_STEPS).contains(&self.steps), &format!("from 1 to {MOST_STEPS}"))?;
-        check_flag("eval-every", self.eval_every, self.eval_every > 0, "at least 1")?;
+        check_field("eval_batch", self.eval_batch, (1..=evaluated).contains(&(self.eval_batch as usize)), &eval_range)?;
+        check_field("steps", self.steps, (1..=MOST_STEPS).contains(&self.steps), &format!("from 1 to {MOST_STEPS}"))?;
+        check_field("eval_every", self.eval_every, self.eval_every > 0, "at least 1")?;
         let recalibrates = self.bn_recalibrate <= self.steps;
-        check_flag("bn-recalibrate", self.bn_recalibrate, recalibrates, "at most the number of steps")?;
-        check_flag(
+        check_field("bn_recalibrate", self.bn_recalibrate, recalibrates, "at most the number of steps")?;
+        check_field(
             "lr",
             self.lr,
             self.lr > 0.0 && self.lr <= HIGHEST_RATE,
             &format!("above 0, at most {HIGHEST_RATE:e}"),
         )?;
-        check_flag("momentum", self.momentum, unit(self.momentum), "in [0, 1)")?;
-        check_flag("weight-decay", self.weight_decay, not_negative(self.weight_decay), "a number, 0 or more")?;
-        check_flag("warmup-steps", self.warmup_steps, self.warmup_steps <= self.steps, "at most the number of steps")?;
-        check_flag("survival-first", self.survival_first, probability(self.survival_first), "in (0, 1]")?;
-        check_flag("survival-last", self.survival_last, probability(self.survival_last), "in (0, 1]")?;
-        check_flag("dropout", self.dropout, unit(self.dropout.into()), "in [0, 1)")?;
-        check_flag("label-smoothing", self.label_smoothing, unit(self.label_smoothing.into()), "in [0, 1)")?;
+        check_field("momentum", self.momentum, unit(self.momentum), "in [0, 1)")?;
+        check_field("weight_decay", self.weight_decay, not_negative(self.weight_decay), "a number, 0 or more")?;
+        check_field("warmup_steps", self.warmup_steps, self.warmup_steps <= self.steps, "at most the number of steps")?;
+        check_field("survival_first", self.survival_first, probability(self.survival_first), "in (0, 1]")?;
+        check_field("survival_last", self.survival_last, probability(self.survival_last), "in (0, 1]")?;
+        check_field("dropout", self.dropout, unit(self.dropout.into()), "in [0, 1)")?;
+        check_field("label_smoothing", self.label_smoothing, unit(self.label_smoothing.into()), "in [0, 1)")?;
         let nesterov = !self.nesterov || self.momentum > 0.0;
-        check_flag("nesterov", self.nesterov, nesterov, "used with a --momentum above 0")
+        check_field("nesterov", self.nesterov, nesterov, "used with a `momentum` above 0")
     }
 
     /// Whether there are evaluations on the way.
@@ -239,27 +348,29 @@ impl TrainOptions {
             Model::Stochastic => (self.survival, self.survival_first, self.survival_last),
         };
         survival::probabilities(rule, first, last, blocks).map_err(|error| OptionError::OutOfRange {
-            flag: "survival-last",
+            field: "survival_last",
             value: error.0.to_string(),
             range: "in (0, 1]".into(),
         })
     }
 
-    /// What the plan of `net` is made for; with `record_gradients`, each step reports that of the first convolution.
-    pub fn plan(
-        &self,
-        net: &ResNet,
-        data: DataSizes,
-        limits: Limits,
-        record_gradients: bool,
-    ) -> Result<PlanOptions, OptionError> {
+    /// Errors unless `probabilities` are in (0, 1], one for each of `blocks` blocks.
+    pub(crate) fn check_survival(&self, probabilities: &[f64], blocks: usize) -> Result<(), OptionError> {
+        let is_probability = |p: &f64| *p > 0.0 && *p <= 1.0;
+        let holds = probabilities.len() == blocks && probabilities.iter().all(is_probability);
+        let range = format!("one number in (0, 1] for each of the {blocks} blocks");
+        check_field("survival_probabilities", format!("{probabilities:?}"), holds, &range)
+    }
+
+    /// Returns what the plan of `net` is made for, on a device of these `limits`.
+    pub fn plan(&self, net: &ResNet, data: DataSizes, limits: Limits) -> Result<PlanOptions, OptionError> {
         Ok(PlanOptions {
             data,
             training: Some(TrainingOptions {
                 batch: self.batch_size,
                 optimizer: self.optimizer(),
                 label_smoothing: self.label_smoothing,
-                record_gradients,
+                record_gradients: self.record_gradients,
                 recalibration: self.bn_recalibrate > 0,
             }),
             eval_batch: self.eval_batch,

@@ -151,8 +151,8 @@ impl Trainer<'_> {
             }
             thread::sleep(PAUSE);
         };
-        let (plan, eval_batch) = (self.engine.plan.clone(), self.engine.eval_batch() as u32);
-        self.engine = Engine::new(device, plan, eval_batch, self.data)?;
+        let plan = self.engine.plan.clone();
+        self.engine = Engine::new(device, plan, self.data)?;
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ mod train;
 
 pub use inspect::{EvalArgs, PlanArgs, ReportArgs};
 pub use measure::{BenchArgs, SelftestArgs, SkippedNets};
-pub use net::{ModelArgs, NetArgs, Preset, TrainingArgs};
+pub use net::{ModelArgs, NetArgs, TrainingArgs};
 pub use run::{Record, RunArgs, TuneArgs};
 pub use series::{CompareArgs, SweepArgs};
 pub use train::TrainArgs;

@@ -1,23 +1,15 @@
 //! Flags of a net, its data and its training.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::named;
 use crate::data::DataSet;
 use crate::device::gpu::Backend;
+use crate::job::Preset;
 use crate::model::survival::Rule;
 use crate::plan::{BranchScale, GateSampling};
 use crate::train::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OptimizerKind};
-
-/// A set of defaults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Preset {
-    /// MNIST to 99 % in some minutes on two cores.
-    Quick,
-    /// The notebook's run.
-    Seed,
-}
 
 /// Flags of one net, the data and the training.
 #[derive(Clone, Debug, Args)]
@@ -34,7 +26,7 @@ pub struct ModelArgs {
 }
 
 /// Flags that say which net, of those that `sdgpu sweep` takes several values for.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args, Serialize)]
 pub struct NetArgs {
     /// resnet18, 34, 50, 101, 152 (torchvision's), or resnetN or cifar-resnetN with N = 6n + 2 [default: resnet20]
     #[arg(long, value_name = "NAME")]
@@ -48,13 +40,17 @@ pub struct NetArgs {
 }
 
 /// Flags of the data and the training, and of the model beyond its name. What is left out comes from the preset.
-#[derive(Clone, Debug, Args)]
+///
+/// Each is called as the setting that it gives; those that give none are skipped.
+#[derive(Clone, Debug, Args, Serialize)]
 pub struct TrainingArgs {
-    /// quick, or seed: the notebook's run
+    /// quick, or notebook: the notebook's run
     #[arg(long, default_value = "quick", value_parser = named::<Preset>)]
+    #[serde(skip)]
     pub preset: Preset,
     /// mnist, or a folder with the four IDX files, gzipped or not
     #[arg(long, value_name = "mnist|DIR", default_value = DataSet::EMBEDDED)]
+    #[serde(skip)]
     pub data: String,
     /// Images held out of the training set, to choose the best weights on [default: a twelfth; 0 with test batches]
     #[arg(long, value_name = "N")]
@@ -64,6 +60,7 @@ pub struct TrainingArgs {
     pub batch_size: Option<u32>,
     /// Passes over the training set
     #[arg(long, value_name = "N", conflicts_with = "steps")]
+    #[serde(skip)]
     pub epochs: Option<u64>,
     /// Training steps
     #[arg(long, value_name = "N")]
@@ -121,6 +118,7 @@ pub struct TrainingArgs {
     /// timm's rate: --survival linspace --survival-first 1 --survival-last 1-R --branch-scale train
     #[arg(long, value_name = "R", allow_negative_numbers = true,
           conflicts_with_all = ["survival", "survival_first", "survival_last", "branch_scale"])]
+    #[serde(skip)]
     pub drop_path: Option<f64>,
     /// Dropout before the last layer
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
@@ -130,14 +128,18 @@ pub struct TrainingArgs {
     pub label_smoothing: Option<f32>,
     /// auto, gpu, gpu:N, cpu, both (every dispatch on both, compared), or part of an adapter's name
     #[arg(long, default_value = "auto")]
+    #[serde(skip)]
     pub device: String,
     /// vulkan, metal or dx12
     #[arg(long, value_parser = str::parse::<Backend>)]
+    #[serde(skip)]
     pub backend: Option<Backend>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
+    #[serde(skip)]
     pub seed: u64,
     /// Keep the images in the files' order
     #[arg(long)]
+    #[serde(skip)]
     pub no_shuffle: bool,
 }

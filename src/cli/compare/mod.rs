@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use super::BadInput;
 use super::args::{CompareArgs, ModelArgs, NetArgs, TrainingArgs};
 use super::console::Console;
+use super::progress_table::ProgressTable;
 use super::report::write_into;
-use super::resolve::resolve;
-use super::runs::{Series, SeriesRun};
+use super::request;
+use super::session::Session;
 use crate::data::DataSet;
-use crate::train::{EvaluateOn, Model, TrainOptions};
+use crate::job::{Queue, QueueOptions, QueuedRun};
+use crate::train::{EvaluateOn, Model};
 
 mod table;
 
@@ -31,26 +33,32 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
     for seed in seeds(&args.training, args.seeds)? {
         for model in models {
             let given = TrainingArgs { seed, evaluate_on, ..args.training.clone() };
-            let settings = resolve(&for_model(model, &args.net, given), &data)?;
-            let settings = TrainOptions { on_nan: args.run.on_nan, ..settings };
-            runs.push(SeriesRun { name: format!("{}-seed{seed}", model.name()), settings });
+            let asked = request::run_request(&for_model(model, &args.net, given), &args.run)?;
+            let settings = asked.resolve(&data)?;
+            runs.push(QueuedRun { name: format!("{}-seed{seed}", model.name()), settings });
         }
     }
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/compare-{}", runs[0].settings.arch)));
+    let session = Session::begin()?;
+    let device = request::device(&args.training, args.run.tune);
+    let context = session.context(&data, data.sha256(), device, "the same command again");
+    let recording = request::recording(&args.run);
     // Side by side they would spoil each other's times.
-    let mut series = Series::new(runs, out, (&args.training, &args.run), &data, 1, &["seed"])?;
+    let options = QueueOptions { out, recording, jobs: 1, varied: &["seed"] };
+    let mut queue = Queue::new(runs, options, context)?;
     let seed_by_seed: Vec<Vec<usize>> = (0..args.seeds as usize).map(|seed| vec![2 * seed, 2 * seed + 1]).collect();
-    let not_finite = series.train(console, &seed_by_seed)?;
+    let table = ProgressTable::new(console, &queue, &seed_by_seed);
+    let not_finite = queue.train(&table)?;
 
     let nets = models.map(|model| {
-        let of_model = series.results().filter(|(run, _)| run.settings.model == model);
+        let of_model = queue.results().filter(|(run, _)| run.settings.model == model);
         NetSummaries { name: model.name(), summaries: of_model.map(|(_, summary)| summary.cloned()).collect() }
     });
     table::lines(&nets).iter().for_each(|line| console.line(line));
     if !args.run.no_report {
-        write_into(series.out(), &data, console);
+        write_into(queue.out(), &data, console);
     }
-    console.line(format!("runs       {}", series.out().display()));
+    console.line(format!("runs       {}", queue.out().display()));
     not_finite.map_or(Ok(()), |message| Err(anyhow::Error::msg(message)))
 }
 

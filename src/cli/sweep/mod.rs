@@ -6,12 +6,14 @@ use super::BadInput;
 use super::args::{ModelArgs, NetArgs, SweepArgs, TrainingArgs};
 use super::compare::seeds;
 use super::console::Console;
+use super::progress_table::ProgressTable;
 use super::report::write_into;
-use super::resolve::resolve;
-use super::runs::{Series, SeriesRun};
+use super::request;
+use super::session::Session;
 use crate::data::DataSet;
 use crate::model::survival::Rule;
-use crate::train::{Model, TrainOptions};
+use crate::job::{Queue, QueueOptions, QueuedRun};
+use crate::train::Model;
 
 mod grid;
 
@@ -28,29 +30,34 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
     let (runs, mut grid) = plan_runs(args, &data)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs/sweep"));
     let (jobs, count) = (args.jobs as usize, runs.len());
-    let varied = ["seed", "arch", "survival", "survival-last"];
-    let mut series = Series::new(runs, out, (&args.training, &args.run), &data, jobs, &varied)?;
-    if series.jobs() < jobs.min(count) {
-        console.line(format!("jobs       {} at once, as there is no memory for {jobs}", series.jobs()));
+    let session = Session::begin()?;
+    let device = request::device(&args.training, args.run.tune);
+    let context = session.context(&data, data.sha256(), device, "the same command again");
+    let recording = request::recording(&args.run);
+    let varied = &["seed", "arch", "survival", "survival-last"];
+    let mut queue = Queue::new(runs, QueueOptions { out, recording, jobs, varied }, context)?;
+    if queue.jobs() < jobs.min(count) {
+        console.line(format!("jobs       {} at once, as there is no memory for {jobs}", queue.jobs()));
     }
     let alone: Vec<Vec<usize>> = (0..count).map(|index| vec![index]).collect();
-    let not_finite = series.train(console, &alone)?;
+    let table = ProgressTable::new(console, &queue, &alone);
+    let not_finite = queue.train(&table)?;
 
-    let summaries: Vec<_> = series.results().map(|(_, summary)| summary.cloned()).collect();
+    let summaries: Vec<_> = queue.results().map(|(_, summary)| summary.cloned()).collect();
     for (cell, summaries) in grid.cells.iter_mut().zip(summaries.chunks(args.seeds as usize)) {
         cell.summaries = summaries.iter().flatten().cloned().collect();
     }
     grid.table().iter().chain(&grid.heat_map(console.colours())).for_each(|line| console.line(line));
     if !args.run.no_report {
-        write_into(series.out(), &data, console);
+        write_into(queue.out(), &data, console);
     }
-    console.line(format!("runs       {}", series.out().display()));
+    console.line(format!("runs       {}", queue.out().display()));
     not_finite.map_or(Ok(()), |message| Err(anyhow::Error::msg(message)))
 }
 
 /// The runs of the grid, cell by cell and seed by seed. Where every block survives, the rule makes no difference: that
 /// is one cell, of the rule that is the default.
-fn plan_runs(args: &SweepArgs, data: &DataSet) -> anyhow::Result<(Vec<SeriesRun>, Grid)> {
+fn plan_runs(args: &SweepArgs, data: &DataSet) -> anyhow::Result<(Vec<QueuedRun>, Grid)> {
     let archs: Vec<Option<String>> = match args.arch.as_slice() {
         [] => vec![None],
         given => given.iter().cloned().map(Some).collect(),
@@ -63,8 +70,8 @@ fn plan_runs(args: &SweepArgs, data: &DataSet) -> anyhow::Result<(Vec<SeriesRun>
                 let of_seed = |seed: u64, rule: Rule| {
                     let net = NetArgs { arch: arch.clone(), survival: Some(rule), survival_last: Some(last) };
                     let training = TrainingArgs { seed, ..args.training.clone() };
-                    let settings = resolve(&ModelArgs { model: Model::Stochastic, net, training }, data)?;
-                    anyhow::Ok(TrainOptions { on_nan: args.run.on_nan, ..settings })
+                    let model = ModelArgs { model: Model::Stochastic, net, training };
+                    anyhow::Ok(request::run_request(&model, &args.run)?.resolve(data)?)
                 };
                 let settings = of_seed(args.training.seed, rule)?;
                 let blocks = settings.net(data.train.channels, data.classes)?.blocks.len();
@@ -80,7 +87,7 @@ fn plan_runs(args: &SweepArgs, data: &DataSet) -> anyhow::Result<(Vec<SeriesRun>
                 }
                 cells.push(cell);
                 for seed in seeds(&args.training, args.seeds)? {
-                    runs.push(SeriesRun { name: format!("{name}-seed{seed}"), settings: of_seed(seed, rule)? });
+                    runs.push(QueuedRun { name: format!("{name}-seed{seed}"), settings: of_seed(seed, rule)? });
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::summary::announce;
 use crate::cli::console::Console;
 use crate::cli::progress::{Progress, warn};
-use crate::cli::runs::{Display, Start};
+use crate::job::{Listener, Start};
 use crate::run_dir::JsonLines;
 use crate::train::{Event, Observer};
 
@@ -25,8 +25,8 @@ impl TrainDisplay {
     }
 }
 
-impl Display for TrainDisplay {
-    fn line(&mut self, text: &str) {
+impl Listener for TrainDisplay {
+    fn say(&mut self, text: &str) {
         self.console.line(text);
     }
 

@@ -2,17 +2,16 @@
 
 use std::ops::RangeInclusive;
 
-use super::args::{Record, TrainArgs};
+use super::BadInput;
+use super::args::TrainArgs;
 use super::console::Console;
 use super::report::write_into;
-use super::resolve::resolve;
-use super::runs::{
-    Begin, Finished, Job, KEEP_CHECKPOINTS, Profiled, Site, checkpoint_every, device_flags, settings_of, train_one,
-};
-use super::signals::Signals;
+use super::request;
+use super::session::Session;
 use crate::data::DataSet;
+use crate::job::{Begin, Finished, Job, Profiled, Recording, settings_of};
 use crate::run_dir::{RunDir, StoppedRun};
-use crate::train::{OptionError, TrainOptions, check_flag};
+use crate::train::{OptionError, check_field};
 
 mod display;
 mod summary;
@@ -23,7 +22,7 @@ use summary::conclude;
 /// Trains a net, from the beginning or from where a run was stopped.
 pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let console = Console::new(args.json, args.run.quiet);
-    let signals = Signals::catch()?;
+    let session = Session::begin()?;
     // Everything is checked before anything is written.
     args.out.as_deref().map_or(Ok(()), RunDir::check)?;
     let stopped = args.resume.as_deref().map(StoppedRun::open).transpose()?;
@@ -31,47 +30,29 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let data = DataSet::load(source)?;
     let data_sha256 = data.sha256();
     let settings = match &stopped {
-        Some(stopped) => settings_of(stopped, args, &data, &data_sha256)?,
-        None => TrainOptions { on_nan: args.run.on_nan, ..resolve(&args.model, &data)? },
+        Some(stopped) => settings_of(stopped, &data, &data_sha256)?,
+        None => request::run_request(&args.model, &args.run)?.resolve(&data)?,
     };
-    let before = stopped.as_ref().map(|stopped| stopped.config.checkpoint_every);
-    let checkpoint_every = checkpoint_every(args.run.checkpoint_every, before, settings.on_nan)?;
+    if stopped.is_some() && args.run.keep_checkpoints.is_some() {
+        return Err(BadInput("--keep-checkpoints is settled where the run began; leave it out".into()).into());
+    }
     let steps = profiled_steps(args, settings.steps)?;
-    let profile = args.profile.clone().map(|path| Profiled { path, steps: steps.clone() });
-    let (init, trace, record_gradients) = match &stopped {
-        Some(StoppedRun { config, .. }) => {
-            (config.init_weights.clone().map(Into::into), config.trace, config.record_gradients)
-        }
-        None => (args.run.init.clone(), args.run.records(Record::Trace), args.run.records(Record::Gradients)),
+    let device = request::device(&args.model.training, args.run.tune);
+    let (device, recording) = match &stopped {
+        Some(stopped) => (device.or_that_of(stopped), resumed(request::recording(&args.run), stopped)),
+        None => (device, request::recording(&args.run)),
     };
-    let (device, backend) = device_flags(args, stopped.as_ref());
-    let site = Site {
-        data: &data,
-        data_sha256,
-        device,
-        backend,
-        tune: args.run.tune,
-        threads: 0,
-        jobs: 1,
-        interrupted: &|| signals.came(),
-        go_on: "sdgpu train --resume RUN",
-    };
+    let context = session.context(&data, data_sha256, device, "sdgpu train --resume RUN");
     let job = Job {
         settings,
-        init,
-        trace,
-        record_gradients,
-        checkpoint_every,
-        keep_checkpoints: args.run.keep_checkpoints.unwrap_or(KEEP_CHECKPOINTS) as usize,
-        profile,
-        csv: args.run.csv,
-        tensorboard: args.run.tensorboard,
+        recording,
+        profile: args.profile.clone().map(|path| Profiled { path, steps: steps.clone() }),
         begin: match stopped {
             None => Begin::New(args.out.clone()),
             Some(stopped) => Begin::Stopped(Box::new(stopped)),
         },
     };
-    let Finished { outcome, run, profile } = train_one(job, &site, &mut TrainDisplay::new(console, args.json))?;
+    let Finished { outcome, run, profile } = job.run(&context, &mut TrainDisplay::new(console, args.json))?;
     conclude(console, &outcome, &run);
     if !args.run.no_report {
         write_into(&run, &data, console);
@@ -83,6 +64,12 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns `recording` with what `stopped` began with and records.
+fn resumed(recording: Recording, stopped: &StoppedRun) -> Recording {
+    let config = &stopped.config;
+    Recording { init: config.init_weights.clone().map(Into::into), trace: config.trace, ..recording }
+}
+
 /// The steps that `--profile` is about, of a run of `steps`.
 fn profiled_steps(args: &TrainArgs, steps: u64) -> Result<RangeInclusive<u64>, OptionError> {
     let Some(range) = &args.profile_steps else {
@@ -91,6 +78,6 @@ fn profiled_steps(args: &TrainArgs, steps: u64) -> Result<RangeInclusive<u64>, O
     };
     let (first, last) = (*range.start(), *range.end());
     let holds = first >= 1 && last <= steps;
-    check_flag("profile-steps", format!("{first}..{last}"), holds, &format!("within the run's steps, 1..{steps}"))?;
+    check_field("profile_steps", format!("{first}..{last}"), holds, &format!("within the run's steps, 1..{steps}"))?;
     Ok(range.clone())
 }

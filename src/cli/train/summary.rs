@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cli::chart;
 use crate::cli::console::{Console, duration, thousands};
 use crate::cli::plan::survivors;
-use crate::cli::runs::Start;
+use crate::job::Start;
 use crate::cli::show_device;
 use crate::plan::Gates;
 use crate::run_dir::read_metrics;

@@ -176,6 +176,7 @@ impl<'a> Builder<'a> {
             interface,
             group_tables: self.group_tables,
             data: self.options.data,
+            eval_batch: self.options.eval_batch,
             records_gradients: self.options.training.as_ref().is_some_and(|training| training.record_gradients),
             survival: self.options.survival.clone(),
             systematic: Systematic::new(&self.options.survival, &stages),

@@ -1,4 +1,4 @@
-//! Everybody who watches a run.
+//! Who listens to a run: its folder, its caller, and the profile.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -30,36 +30,36 @@ pub struct Start<'a> {
     pub notes: &'a [String],
 }
 
-/// Shows a run to the user.
-pub trait Display: Observer {
-    /// Says something on the way to the first step.
-    fn line(&mut self, text: &str);
-    /// The run is about to begin.
+/// The caller's ear: sees a run begin, every event of it, and its end.
+pub trait Listener: Observer {
+    /// Hears what happens on the way to the first step.
+    fn say(&mut self, text: &str);
+    /// Learns that the run is about to begin.
     fn begins(&mut self, start: &Start<'_>);
-    /// Warns of what the training survives, also where nothing else is to be printed.
+    /// Hears of a fault that the training survives.
     fn warn(&mut self, text: &str);
-    /// No more steps will come.
+    /// Learns that no more steps will come.
     fn ends(&mut self);
 }
 
-/// Everybody who watches the run.
-pub struct Watchers<'a> {
+/// Hands each event to the run's folder, the listener and the profile, in this order.
+pub(super) struct Fanout<'a> {
     /// Writes what is to stay.
     pub run_dir: &'a mut RunDir,
-    /// Shows how it goes.
-    pub display: &'a mut dyn Display,
+    /// Tells the caller.
+    pub listener: &'a mut dyn Listener,
     /// Writes where the time goes.
     pub profile: Option<ChromeTrace>,
 }
 
-impl Observer for Watchers<'_> {
+impl Observer for Fanout<'_> {
     fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
         let mut warning = warning(event);
         let mut flow = ControlFlow::Continue(());
-        // What is shown is on its way to the disk.
-        let [run_dir, display]: [&mut dyn Observer; 2] = [self.run_dir, self.display];
+        // What a listener hears of is on its way to the disk.
+        let [run_dir, listener]: [&mut dyn Observer; 2] = [self.run_dir, self.listener];
         let profile = self.profile.as_mut().map(|profile| profile as &mut dyn Observer);
-        for observer in [run_dir, display].into_iter().chain(profile) {
+        for observer in [run_dir, listener].into_iter().chain(profile) {
             match observer.observe(event) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => flow = ControlFlow::Break(()),
@@ -70,7 +70,7 @@ impl Observer for Watchers<'_> {
                 Err(error) => return Err(error),
             }
         }
-        warning.iter().for_each(|warning| self.display.warn(warning));
+        warning.iter().for_each(|warning| self.listener.warn(warning));
         Ok(flow)
     }
 }

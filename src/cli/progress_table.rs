@@ -1,4 +1,4 @@
-//! What is seen of a series while it goes on: the runs at work with their accuracy, and the time that is left.
+//! What is seen of a queue of runs while it goes on: the runs at work with their accuracy, and the time that is left.
 
 use std::collections::HashSet;
 use std::io;
@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::SeriesRun;
-use super::watchers::{Display, Start};
 use crate::cli::chart;
 use crate::cli::console::{Console, duration};
 use crate::cli::progress::warn;
 use crate::cli::show_device;
+use crate::job::{Listener, Queue, QueueView, QueuedRun, Start};
 use crate::run_dir::{Progress, read_metrics};
 use crate::train::{EvalRecord, EvalSplit, Event, Observer, StepRecord, WhichWeights};
 
@@ -25,8 +24,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Time between two pictures on a terminal.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// Shows a series.
-pub struct Board {
+/// Shows a queue of runs: a line for each that is at work.
+pub struct ProgressTable {
     console: Console,
     /// Of the runs.
     folder: PathBuf,
@@ -71,7 +70,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(folder: &Path, run: &SeriesRun, progress: &Progress) -> Self {
+    fn new(folder: &Path, run: &QueuedRun, progress: &Progress) -> Self {
         let mut row = Self {
             name: run.name.clone(),
             kind: (run.settings.arch.clone(), run.settings.model.name()),
@@ -186,41 +185,19 @@ impl State {
     }
 }
 
-impl Board {
-    /// For `runs` in `folder`, which are as far as `progress` says, `jobs` at once.
-    pub fn new(
-        console: Console,
-        folder: &Path,
-        runs: &[SeriesRun],
-        progress: &[Progress],
-        groups: &[Vec<usize>],
-        jobs: usize,
-    ) -> Self {
+impl ProgressTable {
+    /// Shows the runs of `queue`, those of a group beside each other.
+    pub fn new(console: Console, queue: &Queue<'_>, groups: &[Vec<usize>]) -> Self {
         let bar = console.draws().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
             let style = ProgressStyle::with_template("{msg}");
             style.map(|style| bar.with_style(style)).unwrap_or_else(|_| ProgressBar::hidden())
         });
-        let rows = runs.iter().zip(progress).map(|(run, progress)| Row::new(folder, run, progress)).collect();
+        let (folder, jobs) = (queue.out(), queue.jobs());
+        let rows = queue.progress().map(|(run, progress)| Row::new(folder, run, progress)).collect();
         let (shown, device_is_said, warned) = (None, false, HashSet::new());
         let state = Mutex::new(State { rows, groups: groups.to_vec(), jobs, shown, device_is_said, warned });
         Self { console, folder: folder.to_path_buf(), bar, state }
-    }
-
-    /// What the run `index` tells.
-    pub fn row(&self, index: usize) -> BoardRow<'_> {
-        BoardRow { board: self, index }
-    }
-
-    /// The run `index` ended as `message` says, and others go on.
-    pub fn failed(&self, index: usize, message: &str) {
-        self.state().rows[index].stage = Stage::Failed;
-        self.warn(message);
-    }
-
-    /// Takes the picture away.
-    pub fn close(&self) {
-        self.bar.iter().for_each(ProgressBar::finish_and_clear);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -231,13 +208,6 @@ impl Board {
         match &self.bar {
             Some(bar) => bar.suspend(|| self.console.line(text)),
             None => self.console.line(text),
-        }
-    }
-
-    fn warn(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| warn(text)),
-            None => warn(text),
         }
     }
 
@@ -260,28 +230,50 @@ impl Board {
     }
 }
 
-/// One run's part of the board.
-pub struct BoardRow<'a> {
-    board: &'a Board,
+impl QueueView for ProgressTable {
+    fn listener(&self, index: usize) -> Box<dyn Listener + '_> {
+        Box::new(TableRow { table: self, index })
+    }
+
+    fn failed(&self, index: usize, message: &str) {
+        self.state().rows[index].stage = Stage::Failed;
+        self.warn(message);
+    }
+
+    fn warn(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| warn(text)),
+            None => warn(text),
+        }
+    }
+
+    fn ends(&self) {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+    }
+}
+
+/// One run's part of the table.
+struct TableRow<'a> {
+    table: &'a ProgressTable,
     index: usize,
 }
 
-impl BoardRow<'_> {
+impl TableRow<'_> {
     fn name(&self) -> String {
-        self.board.state().rows[self.index].name.clone()
+        self.table.state().rows[self.index].name.clone()
     }
 }
 
-impl Display for BoardRow<'_> {
-    fn line(&mut self, text: &str) {
-        self.board.say(text);
+impl Listener for TableRow<'_> {
+    fn say(&mut self, text: &str) {
+        self.table.say(text);
     }
 
     fn begins(&mut self, start: &Start<'_>) {
-        let mut state = self.board.state();
+        let mut state = self.table.state();
         if !std::mem::replace(&mut state.device_is_said, true) {
-            let show = || show_device(self.board.console, start.device, start.device_note);
-            match &self.board.bar {
+            let show = || show_device(self.table.console, start.device, start.device_note);
+            match &self.table.bar {
                 Some(bar) => bar.suspend(show),
                 None => show(),
             }
@@ -290,44 +282,44 @@ impl Display for BoardRow<'_> {
         (row.stage, row.step) = (Stage::Running, start.from_step);
         row.began = Some((Instant::now(), start.from_step));
         if start.from_step > 0 {
-            row.read_evaluations(&self.board.folder);
+            row.read_evaluations(&self.table.folder);
         }
         let how = if start.from_step > 0 { format!("goes on after step {}", start.from_step) } else { "begins".into() };
         let message = format!("{}: {how}", row.name);
         let notes: Vec<String> = start.notes.iter().map(|note| format!("{}: {note}", row.name)).collect();
         drop(state);
         // The last note says where it goes on, as the message does.
-        notes.iter().rev().skip(1).rev().for_each(|note| self.board.say(note));
-        self.board.say(&message);
+        notes.iter().rev().skip(1).rev().for_each(|note| self.table.say(note));
+        self.table.say(&message);
     }
 
     fn warn(&mut self, text: &str) {
         let message = format!("{}: {text}", self.name());
-        if self.board.state().warned.insert(message.clone()) {
-            self.board.warn(&message);
+        if self.table.state().warned.insert(message.clone()) {
+            self.table.warn(&message);
         }
     }
 
     fn ends(&mut self) {
-        let mut state = self.board.state();
+        let mut state = self.table.state();
         let row = &mut state.rows[self.index];
         let Some(test) = row.test else { return };
         row.stage = Stage::Done;
         let message = format!("{}: test accuracy {:.2} %", row.name, 100.0 * test);
         drop(state);
-        self.board.say(&message);
+        self.table.say(&message);
     }
 }
 
-impl Observer for BoardRow<'_> {
+impl Observer for TableRow<'_> {
     fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
         match event {
             Event::Step(record) => {
-                let mut state = self.board.state();
+                let mut state = self.table.state();
                 state.rows[self.index].step_done(record);
-                self.board.show(&mut state);
+                self.table.show(&mut state);
             }
-            Event::Eval(record) => self.board.state().rows[self.index].evaluated(record),
+            Event::Eval(record) => self.table.state().rows[self.index].evaluated(record),
             _ => {}
         }
         Ok(ControlFlow::Continue(()))

@@ -1,50 +1,45 @@
 //! Going on with a run that was stopped.
 
-use crate::cli::BadInput;
-use crate::cli::args::TrainArgs;
+use super::device::DeviceRequest;
+use super::error::JobError;
 use crate::data::DataSet;
-use crate::device::gpu::Backend;
+use crate::device::open::DeviceChoice;
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::run_dir::{DeviceEntry, Resumed, RunConfig, RunDir, RunError, StoppedRun};
 use crate::train::{Checkpoint, TrainOptions};
 
-/// The settings of a run that was stopped; errors if its data are not what they were.
+/// Returns the settings of a run that was stopped. Errors if its data are not what they were.
 pub fn settings_of(
     stopped: &StoppedRun,
-    args: &TrainArgs,
     data: &DataSet,
     data_sha256: &str,
-) -> anyhow::Result<TrainOptions> {
+) -> Result<TrainOptions, JobError> {
     let RunConfig { settings, data_sha256: before, .. } = &stopped.config;
     if data_sha256 != before {
-        let message = format!("{}: the images or labels are not those that the run began with", settings.data);
-        return Err(BadInput(message).into());
+        return Err(JobError::OtherData { data: settings.data.clone() });
     }
     settings.check(data.train.len(), data.test.len())?;
-    if args.run.keep_checkpoints.is_some() {
-        return Err(BadInput("--keep-checkpoints is settled where the run began; leave it out".into()).into());
-    }
     Ok(settings.clone())
 }
 
-/// The device asked for, or the one that the run was made on.
-pub fn device_flags(args: &TrainArgs, stopped: Option<&StoppedRun>) -> (String, Option<Backend>) {
-    let (device, backend) = (args.model.training.device.clone(), args.model.training.backend);
-    match stopped {
-        Some(stopped) if device == "auto" => {
-            let DeviceEntry { kind, name, backend: before, .. } = &stopped.config.device;
-            let is_gpu = kind == "gpu";
-            let device = if is_gpu { name } else { kind };
-            (device.clone(), backend.or_else(|| before.to_lowercase().parse().ok().filter(|_| is_gpu)))
+impl DeviceRequest {
+    /// Asks for the device of `stopped` where no other one is asked for.
+    pub fn or_that_of(self, stopped: &StoppedRun) -> Self {
+        if self.device != DeviceChoice::Auto {
+            return self;
         }
-        _ => (device, backend),
+        let DeviceEntry { kind, name, backend, .. } = &stopped.config.device;
+        let is_gpu = kind == "gpu";
+        let device = DeviceChoice::from(if is_gpu { name } else { kind }.as_str());
+        let before = || backend.to_lowercase().parse().ok().filter(|_| is_gpu);
+        Self { device, backend: self.backend.or_else(before), ..self }
     }
 }
 
 /// Goes on with a run, which `config` describes as it is now, from its last checkpoint, or else from `initial`; and
 /// what to tell the user of it.
-pub fn resume(
+pub(super) fn resume(
     stopped: StoppedRun,
     config: &RunConfig,
     net: &ResNet,

@@ -1,0 +1,35 @@
+//! What the jobs of one command have in common: how it was typed, its signals, its data and its device.
+
+use std::io;
+
+use super::request;
+use super::signals::Signals;
+use crate::data::DataSet;
+use crate::job::{Command, Context, DeviceRequest, StopRequest};
+
+/// A command that does jobs.
+pub struct Session {
+    command: Command,
+    stop: Box<dyn Fn() -> Option<StopRequest> + Sync>,
+}
+
+impl Session {
+    /// Catches signals from now on: the first one asks the jobs to stop.
+    pub fn begin() -> io::Result<Self> {
+        let signals = Signals::catch()?;
+        Ok(Self { command: request::command(), stop: Box::new(move || signals.stop()) })
+    }
+
+    /// Returns the context of jobs on `data`, whose checksum is `data_sha256`. `go_on` is what is to be typed to go on
+    /// with one.
+    pub fn context<'a>(
+        &'a self,
+        data: &'a DataSet,
+        data_sha256: String,
+        device: DeviceRequest,
+        go_on: &'a str,
+    ) -> Context<'a> {
+        let stop = self.stop.as_ref();
+        Context { data, data_sha256, device, jobs: 1, stop, go_on, command: Some(&self.command) }
+    }
+}

@@ -1,0 +1,134 @@
+//! Why a job can't be done, or ended before it was done.
+
+use std::fmt;
+use std::io;
+
+use thiserror::Error;
+
+use crate::data::DataError;
+use crate::device::DeviceError;
+use crate::plan::PlanError;
+use crate::run_dir::{ConfigError, RunError};
+use crate::train::{CheckpointEvery, OptionError, TrainError};
+
+/// Why a job can't be done. Messages name settings by their fields, in backquotes.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// A setting is out of its range, or changes nothing.
+    #[error(transparent)]
+    Options(#[from] OptionError),
+    /// The images can't be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The net can't be computed with these settings, or not on this device.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// There is no such device, or it failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A folder or a file of a run can't be used.
+    #[error(transparent)]
+    RunDir(#[from] RunError),
+    /// The settings of a run can't be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The training ended early, outside of a run's folder.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A run ended before it was done.
+    #[error(transparent)]
+    Halted(#[from] Halted),
+    /// The system refuses something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What is asked for makes no sense for the CPU device.
+    #[error("`{field}` has no effect with `device` cpu; leave it out")]
+    NoEffectOnCpu {
+        /// The field.
+        field: &'static str,
+    },
+    /// The images are not those that a stopped run began with.
+    #[error("{data}: the images or labels are not those that the run began with")]
+    OtherData {
+        /// Where they were loaded from.
+        data: String,
+    },
+    /// What a run computes depends on this interval, which can't change on its way.
+    #[error("`checkpoint_every` {every} would change what a run with `on_nan` rewind computes")]
+    OtherInterval {
+        /// What was asked for.
+        every: CheckpointEvery,
+    },
+    /// A run that goes back to checkpoints can't make them by the clock.
+    #[error("`on_nan` rewind needs a `checkpoint_every` in steps: by the clock, no two runs would be the same")]
+    IntervalByClock,
+}
+
+impl JobError {
+    /// Whether the caller can mend it before anything starts: settings, files, a device that is not there.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Device(error) => is_bad_request(error),
+            Self::Train(TrainError::Data(_)) => true,
+            Self::Train(_) | Self::Halted(_) | Self::Io(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether memory was lacking, so that it may do once another run has ended.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Device(DeviceError::OutOfMemory { .. }) | Self::Plan(PlanError::OutOfMemory { .. }))
+    }
+
+    /// Whether a run met a NaN or an infinity.
+    pub(super) fn is_not_finite(&self) -> bool {
+        matches!(self, Self::Halted(Halted { error: Some(TrainError::NotFinite { .. }), .. }))
+    }
+}
+
+fn is_bad_request(error: &DeviceError) -> bool {
+    use DeviceError::{BadLimits, NoAdapter, OutOfMemory};
+    matches!(error, NoAdapter(_) | BadLimits(_) | OutOfMemory { .. })
+}
+
+/// Why a job is to stop after the step at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopRequest {
+    /// A signal came.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// Its name.
+        name: &'static str,
+    },
+    /// Another run of the queue failed.
+    OtherRun,
+}
+
+/// A run that ended before it was done.
+#[derive(Debug, Error)]
+pub struct Halted {
+    /// Why; `None` if no run was at work.
+    pub error: Option<TrainError>,
+    /// The signal that ended it: its number and its name.
+    pub signal: Option<(i32, &'static str)>,
+    /// What to do to go on, if it can.
+    pub go_on: Option<String>,
+}
+
+impl fmt::Display for Halted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, "{error}")?,
+            None => write!(f, "stopped between two runs")?,
+        }
+        if let Some((_, name)) = self.signal {
+            write!(f, " by {name}")?;
+        }
+        match &self.go_on {
+            Some(command) => write!(f, "; to go on: {command}"),
+            None => Ok(()),
+        }
+    }
+}
