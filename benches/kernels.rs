@@ -13,12 +13,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use sdgpu::device::Device;
-use sdgpu::device::open::{self, DeviceChoice};
-use sdgpu::dispatch::ValueId;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
-use sdgpu::rng::{self, Stream};
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::open::{self, DeviceChoice};
+use sdgpu::internals::dispatch::ValueId;
+use sdgpu::internals::plan::{DataSizes, Gates, Plan};
+use sdgpu::internals::rng::{self, Stream};
+use sdgpu::internals::train::{Model, TrainOptions};
 
 /// Families of kernels that take a step's time.
 const FAMILIES: [&str; 4] = ["conv", "batch_norm", "adam", "sgd"];
@@ -31,24 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let choice = DeviceChoice::from(variable("SDGPU_BENCH_DEVICE", "cpu").as_str());
     let mut device = open::open(&choice, None, 0)?.device;
 
-    let net = ResNet::named(arch, 1, 10)?;
+    let mut options = TrainOptions::quick();
+    (options.model, options.arch) = (Model::Resnet, arch.into());
+    (options.batch_size, options.eval_batch, options.label_smoothing) = (batch, 1, 0.0);
+    let net = options.net(1, 10)?;
     let blocks = net.blocks.len();
-    let optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
-    let options = PlanOptions {
-        data: DataSizes { height: 28, width: 28, train: batch as usize, test: 1 },
-        training: Some(TrainingOptions {
-            batch,
-            optimizer,
-            label_smoothing: 0.0,
-            record_gradients: false,
-            recalibration: false,
-        }),
-        eval_batch: 1,
-        survival: vec![1.0; blocks],
-        branch_scale: BranchScale::Eval,
-        limits: device.limits(),
-    };
-    let plan = Plan::new(&net, &options)?;
+    let sizes = DataSizes { height: 28, width: 28, train: batch as usize, test: 1 };
+    let plan = Plan::new(&net, &options.plan(&net, sizes, device.limits())?)?;
     let list = [plan.schedule(&Gates::all(blocks)), plan.schedule_update()].concat();
     device.prepare(&plan.storage, &list.iter().collect::<Vec<_>>())?;
     fill(device.as_mut(), &plan)?;
@@ -95,7 +84,7 @@ fn fill(device: &mut dyn Device, plan: &Plan) -> Result<(), Box<dyn Error>> {
         let id = ValueId(index as u32);
         // Parts are filled with what they are part of, and values without a place are used by nobody.
         let words = plan.storage.region(id).words;
-        let is_part = matches!(value.place, sdgpu::plan::Place::Part { .. });
+        let is_part = matches!(value.place, sdgpu::internals::plan::Place::Part { .. });
         if words == 0 || is_part || of_the_host.contains(&id) {
             continue;
         }
@@ -109,6 +98,6 @@ fn fill(device: &mut dyn Device, plan: &Plan) -> Result<(), Box<dyn Error>> {
     let rows = [1, 1e-6f32.to_bits(), 1f32.to_bits(), 0].repeat(plan.blocks.len() + 1);
     let indices: Vec<u32> = (0..plan.data.train as u32).collect();
     device.write(interface.indices, &indices)?;
-    device.write(interface.control, &sdgpu::protocol::control(indices.len() as u32, 0, 0, &rows))?;
+    device.write(interface.control, &sdgpu::internals::protocol::control(indices.len() as u32, 0, 0, &rows))?;
     Ok(())
 }

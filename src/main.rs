@@ -1,5 +1,5 @@
 //! The `sdgpu` command.
 
 fn main() -> std::process::ExitCode {
-    sdgpu::cli::run()
+    sdgpu::run_command_line()
 }

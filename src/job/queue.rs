@@ -195,8 +195,7 @@ impl<'a> Queue<'a> {
             Some(stopped) => Begin::Stopped(Box::new(stopped)),
             None => Begin::New(Some(folder)),
         };
-        let job =
-            Job { settings: settings.clone(), begin, recording: self.options.recording.clone(), profile: None };
+        let job = Job { settings: settings.clone(), begin, recording: self.options.recording.clone(), profile: None };
         job.run(context, view.listener(index).as_mut())
     }
 

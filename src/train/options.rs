@@ -186,14 +186,8 @@ pub enum OptionError {
 }
 
 /// Errors unless `holds`: unless the `value` of `field` is in `range`, which a message can name.
-pub fn check_field(
-    field: &'static str,
-    value: impl Display,
-    holds: bool,
-    range: &str,
-) -> Result<(), OptionError> {
-    let out_of_range =
-        || OptionError::OutOfRange { field, value: value.to_string(), range: range.to_string() };
+pub fn check_field(field: &'static str, value: impl Display, holds: bool, range: &str) -> Result<(), OptionError> {
+    let out_of_range = || OptionError::OutOfRange { field, value: value.to_string(), range: range.to_string() };
     if holds { Ok(()) } else { Err(out_of_range()) }
 }
 
@@ -404,38 +398,19 @@ pub(super) mod tests {
     /// Settings of a run that no test makes.
     pub fn options() -> TrainOptions {
         TrainOptions {
-            model: Model::Stochastic,
             arch: "resnet8".into(),
-            data: "mnist".into(),
             validation: 4,
             batch_size: 4,
             steps: 1000,
             eval_every: 5,
             eval_batch: 4,
-            evaluate_on: EvaluateOn::Validation,
-            test_every: 0,
-            bn_recalibrate: 0,
-            optimizer: OptimizerKind::Adam,
             lr: 0.1,
-            momentum: 0.9,
-            nesterov: false,
-            weight_decay: 0.0,
             lr_schedule: LearningRateSchedule::Constant,
             warmup_steps: 0,
-            survival: Rule::Linear,
-            survival_first: 1.0,
-            survival_last: 0.5,
-            gate_sampling: GateSampling::Independent,
-            branch_scale: BranchScale::Eval,
             dropped_update: DroppedUpdate::Freeze,
-            dropout: 0.0,
             label_smoothing: 0.0,
-            initialisation: Init::KaimingNormal,
-            norm_epsilon: 1e-5,
-            norm_momentum: 0.1,
             seed: 5,
-            shuffle: true,
-            on_nan: OnNan::Stop,
+            ..TrainOptions::quick()
         }
     }
 }

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::compare::BothDevices;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::gpu::GpuRequest;
-use sdgpu::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
-use sdgpu::dispatch::{
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::compare::BothDevices;
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::device::gpu::GpuRequest;
+use sdgpu::internals::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
+use sdgpu::internals::dispatch::{
     Bindings, Cost, Dispatch, Kernel, Limits, Parameters, Region, Shader, Storage, ValueId, Variant,
 };
-use sdgpu::kernels::probe::Triad;
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
-use sdgpu::rng::{self, Stream};
-use sdgpu::train::{DroppedUpdate, Engine, Step, UpdateRows};
+use sdgpu::internals::job::{JobError, Setup};
+use sdgpu::internals::kernels::probe::Triad;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{Gates, Optimizer, Plan};
+use sdgpu::internals::rng::{self, Stream};
+use sdgpu::internals::train::{DroppedUpdate, Engine, Step, TrainOptions, UpdateRows};
 
 use crate::adapter;
+use crate::support;
 
 pub const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
 
@@ -40,31 +41,26 @@ fn data(size: u32) -> DataSet {
     DataSet { name: "patches".into(), train: patches(64, size, 6), test: patches(24, size, 6), classes: 6 }
 }
 
-/// What the plan of `net` is made for: half its blocks are dropped, on average.
-fn options(net: &ResNet, data: &DataSet, batch: u32, limits: Limits) -> PlanOptions {
-    let (height, width) = (data.train.height, data.train.width);
-    PlanOptions {
-        data: DataSizes { height, width, train: data.train.len(), test: data.test.len() },
-        training: Some(TrainingOptions {
-            batch,
-            optimizer: ADAM,
-            label_smoothing: 0.0,
-            record_gradients: false,
-            recalibration: false,
-        }),
-        eval_batch: 8,
-        survival: vec![0.5; net.blocks.len()],
-        branch_scale: BranchScale::Eval,
-        limits,
-    }
+/// Settings under which half of the blocks are dropped, on average.
+fn options(batch: u32) -> TrainOptions {
+    support::options(batch, 8, 0.5)
+}
+
+/// The plan of `net` on `data`.
+fn plan(net: &ResNet, data: &DataSet, batch: u32, limits: Limits) -> Plan {
+    let options = options(batch);
+    let builder = Setup::builder(&options, data).and_then(|builder| builder.net(net.clone())).expect("a net");
+    builder.plan(limits).expect("a plan")
 }
 
 /// An engine for `net` with the weights of seed 0.
 fn engine(device: Box<dyn Device>, net: &ResNet, data: &DataSet, batch: u32) -> Result<Engine, DeviceError> {
-    let options = options(net, data, batch, device.limits());
-    let mut engine = Engine::new(device, Plan::new(net, &options).expect("a plan"), 8, data)?;
-    engine.load(&Weights::initial(net, Init::KaimingNormal, 0))?;
-    Ok(engine)
+    let options = options(batch);
+    let builder = Setup::builder(&options, data).and_then(|builder| builder.net(net.clone())).expect("a net");
+    builder.on(device).expect("a plan").engine().map_err(|error| match error {
+        JobError::Device(error) => error,
+        error => panic!("{error}"),
+    })
 }
 
 /// Trains for `steps` steps; returns the losses, and the weights at the end.
@@ -116,7 +112,7 @@ fn variants_do_not_change_a_bit() {
     let (net, data) = (resnet8(), data(9));
     let run = |choose: fn(usize) -> usize| {
         let mut device = adapter::open();
-        let plan = Plan::new(&net, &options(&net, &data, 8, device.limits())).expect("a plan");
+        let plan = plan(&net, &data, 8, device.limits());
         let mut tuning = Tuning::default();
         for Dispatch { kernel, .. } in Engine::dispatches(&plan) {
             let variants = kernel.variants();
@@ -162,7 +158,7 @@ fn tuning_measures_each_kernel_once() {
     let (net, data) = (resnet8(), data(9));
     let folder = tempfile::tempdir().expect("a folder");
     let mut device = adapter::open();
-    let plan = Plan::new(&net, &options(&net, &data, 8, device.limits())).expect("a plan");
+    let plan = plan(&net, &data, 8, device.limits());
     let dispatches = Engine::dispatches(&plan);
     let mut choices: Vec<&Dispatch> = dispatches.iter().filter(|one| one.kernel.variants().len() > 1).collect();
     choices.dedup_by_key(|one| Tuning::key(one.kernel.as_ref()));
@@ -333,7 +329,7 @@ fn a_forgotten_step_stops_nothing() {
 fn bind_groups_are_made_once() {
     let (net, data) = (resnet8(), data(9));
     let mut gpu = adapter::open();
-    let plan = Plan::new(&net, &options(&net, &data, 4, gpu.limits())).expect("a plan");
+    let plan = plan(&net, &data, 4, gpu.limits());
     let lists: Vec<Vec<Dispatch>> =
         (0..8u32).map(|draw| plan.schedule(&Gates((0..3).map(|block| draw >> block & 1 == 1).collect()))).collect();
     gpu.prepare(&plan.storage, &lists.iter().flatten().collect::<Vec<_>>()).expect("memory");

@@ -3,16 +3,18 @@
 //! `tests/fixtures/README.md` says what the fixtures hold and where the tolerances come from.
 
 use safetensors::SafeTensors;
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::Device;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::model::resnet::{NormSettings, ResNet};
-use sdgpu::model::weights::{Tensor, Weights};
-use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
-use sdgpu::train::{DroppedUpdate, Engine, Step, UpdateRows};
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::job::Setup;
+use sdgpu::internals::model::resnet::{NormSettings, ResNet};
+use sdgpu::internals::model::weights::{Tensor, Weights};
+use sdgpu::internals::plan::{BranchScale, Gates, Optimizer};
+use sdgpu::internals::train::{DroppedUpdate, OptimizerKind, Step, TrainOptions, UpdateRows};
 use serde::Deserialize;
 
 use crate::adapter;
+use crate::support::{self, with};
 
 #[derive(Deserialize)]
 struct Settings {
@@ -48,13 +50,18 @@ enum OptimizerSettings {
 }
 
 impl OptimizerSettings {
-    fn build(&self) -> (Optimizer, f64) {
+    fn set(&self, options: &mut TrainOptions) {
         match *self {
             Self::Adam { learning_rate, beta1, beta2, epsilon, weight_decay } => {
-                (Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, learning_rate)
+                (options.optimizer, options.lr, options.weight_decay) =
+                    (OptimizerKind::Adam, learning_rate, weight_decay);
+                let constants = Optimizer::Adam { beta1, beta2, epsilon, weight_decay };
+                assert_eq!(options.optimizer(), constants, "constants that no option sets");
             }
             Self::Sgd { learning_rate, momentum, nesterov, weight_decay } => {
-                (Optimizer::Sgd { momentum, nesterov, weight_decay }, learning_rate)
+                (options.optimizer, options.lr, options.weight_decay) =
+                    (OptimizerKind::Sgd, learning_rate, weight_decay);
+                (options.momentum, options.nesterov) = (momentum, nesterov);
             }
         }
     }
@@ -100,7 +107,7 @@ impl<'a> Golden<'a> {
     }
 
     fn weights(&self, prefix: &str, net: &ResNet) -> Weights {
-        let tensor = |parameter: &sdgpu::model::parameters::Parameter| Tensor {
+        let tensor = |parameter: &sdgpu::internals::model::parameters::Parameter| Tensor {
             name: parameter.name.clone(),
             shape: self.file.tensor(&format!("{prefix}/{}", parameter.name)).expect("a tensor").shape().to_vec(),
             values: self.floats(&format!("{prefix}/{}", parameter.name)),
@@ -133,38 +140,27 @@ fn check(bytes: &[u8], device: Box<dyn Device>) {
     let settings = &golden.settings;
     let [height, width, channels] = settings.input;
     let images = Images { height, width, channels, pixels: golden.bytes("images"), labels: golden.bytes("labels") };
-    let count = images.len();
     let data = DataSet { name: "fixture".into(), train: images.clone(), test: images, classes: settings.classes };
-    let (optimizer, learning_rate) = settings.optimizer.build();
-    let label_smoothing = settings.label_smoothing;
-    let options = PlanOptions {
-        data: DataSizes { height, width, train: count, test: count },
-        training: Some(TrainingOptions {
-            batch: settings.batch,
-            optimizer,
-            label_smoothing,
-            record_gradients: false,
-            recalibration: false,
-        }),
-        eval_batch: settings.batch,
-        survival: settings.survival.clone(),
-        branch_scale: settings.branch_scale,
-        limits: device.limits(),
-    };
-    let plan = Plan::new(&net, &options).expect("a plan");
-    let mut engine = Engine::new(device, plan, settings.batch, &data).expect("a device ready for the plan");
+    let options = with(support::options(settings.batch, settings.batch, 1.0), |options| {
+        options.label_smoothing = settings.label_smoothing;
+        options.branch_scale = settings.branch_scale;
+        settings.optimizer.set(options);
+    });
+    let builder = Setup::builder(&options, &data).and_then(|builder| builder.net(net.clone())).expect("a net");
+    let builder = builder.survival_probabilities(settings.survival.clone()).expect("probabilities");
+    let setup = builder.weights(golden.weights("initial", &net)).on(device).expect("a plan");
+    let mut engine = setup.engine().expect("a device ready for the plan");
     let normalization: Vec<f32> = settings.mean.iter().chain(&settings.inverse_deviation).copied().collect();
     let place = engine.plan.interface.normalization;
     engine.device.write(place, bytemuck::cast_slice(&normalization)).expect("an upload");
-    engine.load(&golden.weights("initial", &net)).expect("an upload");
 
     let dropped = if settings.dropped_update == "freeze" { DroppedUpdate::Freeze } else { DroppedUpdate::ZeroGrad };
-    let mut rows = UpdateRows::new(optimizer, dropped, net.blocks.len());
+    let mut rows = UpdateRows::new(options.optimizer(), dropped, net.blocks.len());
     let losses = golden.floats("losses");
     for step in 0..settings.steps {
         let gates: Gates = settings.gates[step as usize].parse().expect("gates");
         let indices: Vec<u32> = (step * settings.batch..(step + 1) * settings.batch).collect();
-        let rows = rows.next(learning_rate, &gates);
+        let rows = rows.next(options.lr, &gates);
         let ticket = engine.submit(&Step { number: step, seed: 0, indices: &indices, gates: &gates, rows: &rows });
         let report = engine.report(ticket.expect("a step")).expect("a report");
         assert!(report.finite);
@@ -184,7 +180,7 @@ fn check(bytes: &[u8], device: Box<dyn Device>) {
     assert_weights("after step 5,", &weights, &golden.weights("step5", &net), 5e-5);
 
     let indices: Vec<u32> = (0..settings.batch).collect();
-    engine.evaluate(sdgpu::plan::ImageFile::Test, &indices).expect("an evaluation");
+    engine.evaluate(sdgpu::internals::plan::ImageFile::Test, &indices).expect("an evaluation");
     let logits = engine.device.read(engine.plan.interface.eval_logits).expect("logits");
     assert_close("logits", bytemuck::cast_slice(&logits), &golden.floats("logits"), 3e-4);
 }

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::Device;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::{Conv, ResNet, Shortcut};
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
-use sdgpu::rng::{self, Stream};
-use sdgpu::train::{Engine, Step};
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::job::Setup;
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::resnet::{Conv, ResNet, Shortcut};
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{BranchScale, Gates};
+use sdgpu::internals::rng::{self, Stream};
+use sdgpu::internals::train::{OptimizerKind, Step};
 
 use crate::adapter;
+use crate::support::{self, with};
 
 /// A batch of images, `[batch, channels, height, width]`.
 #[derive(Clone)]
@@ -207,23 +209,13 @@ fn check(case: &Case, device: Box<dyn Device>) {
         }
     }
 
-    let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-    let options = PlanOptions {
-        data: DataSizes { height: size, width: size, train: BATCH as usize, test: BATCH as usize },
-        training: Some(TrainingOptions {
-            batch: BATCH,
-            optimizer,
-            label_smoothing: case.label_smoothing,
-            record_gradients: true,
-            recalibration: false,
-        }),
-        eval_batch: BATCH,
-        survival: vec![case.survival; net.blocks.len()],
-        branch_scale: case.scale,
-        limits: device.limits(),
-    };
-    let mut engine = Engine::new(device, Plan::new(net, &options).expect("a plan"), BATCH, &data).expect("an engine");
-    engine.load(&weights).expect("an upload");
+    let options = with(support::options(BATCH, BATCH, case.survival), |options| {
+        (options.optimizer, options.momentum) = (OptimizerKind::Sgd, 0.0);
+        (options.label_smoothing, options.branch_scale) = (case.label_smoothing, case.scale);
+        options.record_gradients = true;
+    });
+    let builder = Setup::builder(&options, &data).and_then(|builder| builder.net(net.clone())).expect("a net");
+    let mut engine = builder.weights(weights.clone()).on(device).expect("a plan").engine().expect("an engine");
     let gates = Gates(case.gates.clone());
     let rows = vec![0; 4 * (net.blocks.len() + 1)];
     let indices: Vec<u32> = (0..BATCH).collect();

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::gpu::{GpuRequest, LoweredLimits};
-use sdgpu::device::{Device, DeviceError};
-use sdgpu::dispatch::{Dispatch, Region, Storage, ValueId};
-use sdgpu::kernels::probe::Triad;
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanError, PlanOptions, TrainingOptions};
-use sdgpu::train::{DroppedUpdate, Engine, Prediction, Score, Step, UpdateRows};
+use sdgpu::internals::data::DataSet;
+use sdgpu::internals::device::gpu::{GpuRequest, LoweredLimits};
+use sdgpu::internals::device::{Device, DeviceError};
+use sdgpu::internals::dispatch::{Dispatch, Region, Storage, ValueId};
+use sdgpu::internals::job::{JobError, Setup};
+use sdgpu::internals::kernels::probe::Triad;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{Gates, ImageFile, PlanError};
+use sdgpu::internals::train::{DroppedUpdate, Prediction, Score, Step, UpdateRows};
 
 use crate::adapter;
 use crate::devices::{ADAM, patches};
+use crate::support::{self, with};
 
 const BATCH: u32 = 8;
 const EVAL_BATCH: u32 = 5;
@@ -45,28 +45,13 @@ struct Outcome {
 /// A few steps within `limits`; whether each file was streamed, and what came of them.
 fn train(limits: &str, data: &DataSet) -> Result<([bool; 2], Outcome), PlanError> {
     let device = adapter::open_with(&request(limits));
-    let net = ResNet::named("resnet8", 1, data.classes).expect("a net");
-    let Images { height, width, .. } = data.train;
-    let plan = Plan::new(
-        &net,
-        &PlanOptions {
-            data: DataSizes { height, width, train: data.train.len(), test: data.test.len() },
-            training: Some(TrainingOptions {
-                batch: BATCH,
-                optimizer: ADAM,
-                label_smoothing: 0.0,
-                record_gradients: false,
-                recalibration: false,
-            }),
-            eval_batch: EVAL_BATCH,
-            survival: vec![0.5; net.blocks.len()],
-            branch_scale: BranchScale::Eval,
-            limits: device.limits(),
-        },
-    )?;
-    let streamed = plan.interface.streamed;
-    let mut engine = Engine::new(Box::new(device), plan, EVAL_BATCH, data).expect("an engine");
-    engine.load(&Weights::initial(&net, Init::KaimingNormal, 0)).expect("an upload");
+    let options = with(support::options(BATCH, EVAL_BATCH, 0.5), |options| options.arch = "resnet8".into());
+    let setup = Setup::builder(&options, data).expect("a net").on(Box::new(device)).map_err(|error| match error {
+        JobError::Plan(error) => error,
+        error => panic!("{error}"),
+    })?;
+    let (streamed, net) = (setup.plan.interface.streamed, setup.net.clone());
+    let mut engine = setup.engine().expect("an engine");
     let mut rows = UpdateRows::new(ADAM, DroppedUpdate::ZeroGrad, net.blocks.len());
     let fewest = data.train.len().min(data.test.len()) as u32;
     let scattered = |from: u32, count: u32| -> Vec<u32> { (from..from + count).map(|i| i * 977 % fewest).collect() };

@@ -18,3 +18,4 @@ mod report;
 mod selftest;
 mod shaders;
 mod statistics;
+mod support;

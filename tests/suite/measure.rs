@@ -2,19 +2,14 @@
 
 use std::time::Duration;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
-use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
-use sdgpu::measure::{Peak, Skipping, Stepper, bench, skipping};
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::survival::Rule;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, GateSampling, Plan};
-use sdgpu::train::{
-    DroppedUpdate, Engine, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind, TrainOptions,
-};
+use crate::support::with;
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use sdgpu::internals::dispatch::{Dispatch, Limits, Storage, ValueId};
+use sdgpu::internals::job::Setup;
+use sdgpu::internals::measure::{Peak, Skipping, Stepper, bench, skipping};
+use sdgpu::internals::train::{LearningRateSchedule, TrainOptions};
 
 /// The CPU device, with times that depend on the dispatch alone and on how many lists were timed before: the machine
 /// grows slower by `drift` from one list to the next. A list that lacks a dispatch takes `tax` longer, and each fifth
@@ -81,57 +76,26 @@ impl Device for MadeUp {
     }
 }
 
-fn options() -> TrainOptions {
-    TrainOptions {
-        model: Model::Stochastic,
-        arch: "resnet14".into(),
-        data: "noise".into(),
-        validation: 0,
-        batch_size: 4,
-        steps: 1,
-        eval_every: 1,
-        eval_batch: 4,
-        evaluate_on: EvaluateOn::Validation,
-        test_every: 0,
-        bn_recalibrate: 0,
-        optimizer: OptimizerKind::Adam,
-        lr: 1e-3,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 0.0,
-        lr_schedule: LearningRateSchedule::Constant,
-        warmup_steps: 0,
-        survival: Rule::Linear,
-        survival_first: 1.0,
-        survival_last: 0.5,
-        gate_sampling: GateSampling::Independent,
-        branch_scale: BranchScale::Eval,
-        dropped_update: DroppedUpdate::ZeroGrad,
-        dropout: 0.0,
-        label_smoothing: 0.1,
-        initialisation: Init::KaimingNormal,
-        norm_epsilon: 1e-5,
-        norm_momentum: 0.1,
-        seed: 0,
-        on_nan: OnNan::Stop,
-        shuffle: true,
-    }
+fn options(arch: &str) -> TrainOptions {
+    with(TrainOptions::default(), |options| {
+        options.arch = arch.into();
+        (options.validation, options.batch_size, options.eval_batch) = (0, 4, 4);
+        (options.steps, options.eval_every, options.warmup_steps) = (1, 1, 0);
+        (options.lr, options.lr_schedule) = (1e-3, LearningRateSchedule::Constant);
+    })
 }
 
 /// `arch` on a made-up device.
 fn stepper(arch: &str, [drift, tax, hiccup]: [f64; 3]) -> Stepper {
-    let options = TrainOptions { arch: arch.into(), ..options() };
+    let options = options(arch);
     let images = |count: usize| {
         let pixels = (0..count * 81).map(|index| (index * 7919 % 251) as u8).collect();
         Images { height: 9, width: 9, channels: 1, pixels, labels: (0..count).map(|image| (image % 3) as u8).collect() }
     };
     let data = DataSet { name: "noise".into(), train: images(8), test: images(8), classes: 3 };
     let device = MadeUp { cpu: CpuDevice::new().expect("the CPU device"), drift, tax, hiccup, timed: 0, longest: 0 };
-    let net = ResNet::named(arch, 1, 3).expect("a net");
-    let sizes = DataSizes { height: 9, width: 9, train: 8, test: 8 };
-    let plan = Plan::new(&net, &options.plan(&net, sizes, device.limits(), false).expect("options")).expect("a plan");
-    let mut engine = Engine::new(Box::new(device), plan, 4, &data).expect("an engine");
-    engine.load(&Weights::initial(&net, Init::KaimingNormal, 0)).expect("weights");
+    let setup = Setup::builder(&options, &data).expect("a net").on(Box::new(device)).expect("a plan");
+    let engine = setup.engine().expect("an engine");
     Stepper::new(engine, &options).expect("a stepper")
 }
 

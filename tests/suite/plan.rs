@@ -2,35 +2,25 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::support::{self, with};
 use expect_test::expect_file;
 use proptest::prelude::*;
-use sdgpu::device::gpu::{LONGEST_DISPATCH, slow_seconds};
-use sdgpu::dispatch::{Dispatch, Limits, Region, ValueId};
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::survival::{Rule, probabilities};
-use sdgpu::plan::{
-    BranchScale, DataSizes, DeviceClass, Estimate, GateSampling, Gates, ImageFile, Mend, Optimizer, Place, Plan,
-    PlanError, PlanOptions, TrainingOptions,
+use sdgpu::internals::device::gpu::{LONGEST_DISPATCH, slow_seconds};
+use sdgpu::internals::dispatch::{Dispatch, Limits, Region, ValueId};
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::survival::{Rule, probabilities};
+use sdgpu::internals::plan::{
+    DataSizes, DeviceClass, Estimate, GateSampling, Gates, ImageFile, Mend, Optimizer, Place, Plan, PlanError,
+    PlanOptions,
 };
 
 const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
 const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30, total_words: usize::MAX };
 
 fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
-    PlanOptions {
-        data: DataSizes { height: size, width: size, train: 20, test: 10 },
-        training: Some(TrainingOptions {
-            batch,
-            optimizer: ADAM,
-            label_smoothing: 0.0,
-            record_gradients: false,
-            recalibration: false,
-        }),
-        eval_batch: 4,
-        survival: probabilities(Rule::Linear, 1.0, 0.5, net.blocks.len()).expect("probabilities"),
-        branch_scale: BranchScale::Eval,
-        limits,
-    }
+    let sizes = DataSizes { height: size, width: size, train: 20, test: 10 };
+    let options = with(support::options(batch, 4, 0.5), |options| options.survival = Rule::Linear);
+    options.plan(net, sizes, limits).expect("options")
 }
 
 fn plan(net: &ResNet, size: u32, batch: u32) -> Plan {

@@ -1,17 +1,18 @@
 //! Running statistics re-estimated for evaluations: what they are, and that training does not see them.
 
-use sdgpu::data::DataSet;
-use sdgpu::device::Device;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::weights::{Tensor, Weights};
-use sdgpu::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanOptions, TrainingOptions};
-use sdgpu::train::{DroppedUpdate, Engine, Step, TrainOptions, UpdateRows};
+use sdgpu::internals::data::DataSet;
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::job::Setup;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::weights::{Tensor, Weights};
+use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanOptions};
+use sdgpu::internals::train::{DroppedUpdate, Engine, Step, UpdateRows};
 
 use crate::adapter;
 use crate::devices::{ADAM, patches};
 use crate::recovery::{self, AsGpu, cpu, steps, train};
+use crate::support::{self, with};
 
 const BATCH: u32 = 8;
 const SIZE: u32 = 18;
@@ -32,24 +33,17 @@ fn nets() -> [ResNet; 2] {
 /// An engine that can recalibrate, with the weights of seed 0.
 fn engine(net: &ResNet, open: Open, survival: f64, branch_scale: BranchScale) -> Engine {
     let data = DataSet { name: "patches".into(), train: patches(64, SIZE, 6), test: patches(24, SIZE, 6), classes: 6 };
-    let device = open();
-    let options = PlanOptions {
-        data: DataSizes { height: SIZE, width: SIZE, train: 64, test: 24 },
-        training: Some(TrainingOptions {
-            batch: BATCH,
-            optimizer: ADAM,
-            label_smoothing: 0.0,
-            record_gradients: false,
-            recalibration: true,
-        }),
-        eval_batch: BATCH,
-        survival: vec![survival; net.blocks.len()],
-        branch_scale,
-        limits: device.limits(),
-    };
-    let mut engine = Engine::new(device, Plan::new(net, &options).expect("a plan"), BATCH, &data).expect("an engine");
-    engine.load(&Weights::initial(net, Init::KaimingNormal, 0)).expect("an upload");
-    engine
+    let options = with(support::options(BATCH, BATCH, 1.0), |options| {
+        (options.branch_scale, options.bn_recalibrate) = (branch_scale, 1);
+    });
+    let builder = Setup::builder(&options, &data).and_then(|builder| builder.net(net.clone())).expect("a net");
+    let mut setup = builder.on(open()).expect("a plan");
+    // One of the tests has a "probability" of 2, which no setting allows.
+    let sizes = DataSizes { height: SIZE, width: SIZE, train: 64, test: 24 };
+    let planned = options.plan(net, sizes, setup.device.limits()).expect("options");
+    let survival = vec![survival; net.blocks.len()];
+    setup.plan = Plan::new(net, &PlanOptions { survival, ..planned }).expect("a plan");
+    setup.engine().expect("an engine")
 }
 
 /// The images of batch `number`.
@@ -146,7 +140,7 @@ fn what_training_had_is_put_back() {
 fn training_does_not_see_it() {
     fn check<D: Device + AsGpu + 'static>(open: impl Fn() -> D) {
         let run = |bn_recalibrate| {
-            let options = TrainOptions { bn_recalibrate, ..recovery::options() };
+            let options = with(recovery::options(), |options| options.bn_recalibrate = bn_recalibrate);
             let (result, log) = train(&options, None, &open, &[]);
             (result.expect("a run"), log)
         };

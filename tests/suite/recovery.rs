@@ -7,63 +7,37 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::gpu::{GpuDevice, GpuRequest};
-use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
-use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::survival::Rule;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, GateSampling, Interface, Plan};
-use sdgpu::protocol::CONTROL_STEP;
-use sdgpu::train::{
-    Checkpoint, CheckpointEvery, DroppedUpdate, Engine, EvalRecord, EvaluateOn, Event, IN_FLIGHT, LearningRateSchedule,
-    Model, NotFiniteRecord, Observer, OnNan, OptimizerKind, Outcome, Safeguards, StepRecord, TrainError, TrainOptions,
-    Trainer,
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::device::gpu::{GpuDevice, GpuRequest};
+use sdgpu::internals::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use sdgpu::internals::dispatch::{Dispatch, Limits, Storage, ValueId};
+use sdgpu::internals::job::Setup;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{Interface, Plan};
+use sdgpu::internals::protocol::CONTROL_STEP;
+use sdgpu::internals::train::{
+    Checkpoint, CheckpointEvery, DroppedUpdate, Engine, EvalRecord, EvaluateOn, Event, IN_FLIGHT, NotFiniteRecord,
+    Observer, OnNan, OptimizerKind, Outcome, Safeguards, StepRecord, TrainError, TrainOptions, Trainer,
 };
 
 use crate::adapter;
+use crate::support::with;
 
 /// Steps of a run.
 const STEPS: u64 = 12;
 
 pub fn options() -> TrainOptions {
-    TrainOptions {
-        model: Model::Stochastic,
-        arch: "resnet8".into(),
-        data: "patches".into(),
-        validation: 4,
-        batch_size: 4,
-        steps: STEPS,
-        eval_every: 5,
-        eval_batch: 4,
-        evaluate_on: EvaluateOn::Validation,
-        test_every: 3,
-        bn_recalibrate: 0,
-        optimizer: OptimizerKind::Adam,
-        lr: 3e-3,
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 1e-4,
-        lr_schedule: LearningRateSchedule::Cosine,
-        warmup_steps: 2,
-        survival: Rule::Linear,
-        survival_first: 1.0,
-        survival_last: 0.5,
-        gate_sampling: GateSampling::Independent,
-        branch_scale: BranchScale::Eval,
-        dropped_update: DroppedUpdate::Freeze,
-        dropout: 0.2,
-        label_smoothing: 0.0,
-        initialisation: Init::KaimingNormal,
-        norm_epsilon: 1e-5,
-        norm_momentum: 0.1,
-        seed: 5,
-        shuffle: true,
-        on_nan: OnNan::Stop,
-    }
+    with(TrainOptions::default(), |options| {
+        options.arch = "resnet8".into();
+        options.data = "patches".into();
+        (options.validation, options.batch_size, options.eval_batch) = (4, 4, 4);
+        (options.steps, options.eval_every, options.test_every) = (STEPS, 5, 3);
+        (options.lr, options.weight_decay, options.warmup_steps) = (3e-3, 1e-4, 2);
+        options.dropped_update = DroppedUpdate::Freeze;
+        (options.dropout, options.label_smoothing) = (0.2, 0.0);
+        options.seed = 5;
+    })
 }
 
 /// Images whose quadrant that is bright is their class.
@@ -213,14 +187,8 @@ impl Observer for Log {
     }
 }
 
-fn net(options: &TrainOptions) -> ResNet {
-    options.net(1, 3).expect("a net")
-}
-
 fn plan(options: &TrainOptions, limits: Limits) -> Plan {
-    let sizes = DataSizes { height: 6, width: 6, train: 28, test: 8 };
-    let net = net(options);
-    Plan::new(&net, &options.plan(&net, sizes, limits, false).expect("options")).expect("a plan")
+    Setup::builder(options, &data()).expect("a net").plan(limits).expect("a plan")
 }
 
 /// Trains under `options` from `from`, or the begin, on the devices that `open` opens, where the `faults` strike, one
@@ -266,11 +234,11 @@ fn train_observed<D: Device + AsGpu + 'static>(
         Box::new(Faulty { device, fault, runs, interface, normalization: Vec::new() }) as Box<dyn Device>
     };
     let device = next();
-    let plan = plan(options, device.limits());
-    let engine = Engine::new(device, plan, options.eval_batch, &data).expect("an engine");
+    let setup = Setup::builder(options, &data).expect("a net").on(device).expect("a plan");
+    let initial = setup.initial.clone();
+    let engine = setup.engine().expect("an engine");
     let safeguards =
         Safeguards { checkpoint_every: Some(every), reopen: Some(Box::new(|| Ok(next()))), ..Safeguards::default() };
-    let initial = Weights::initial(&net(options), options.initialisation, options.seed);
     Trainer::new(engine, options, &data, safeguards)
         .and_then(|mut trainer| trainer.run(from.unwrap_or_else(|| Checkpoint::begin(initial)), observer))
 }
@@ -287,15 +255,20 @@ fn bits(log: &Log) -> Vec<u32> {
 
 #[test]
 fn a_run_goes_on_from_any_checkpoint_as_if_it_had_never_stopped() {
-    let momentum = TrainOptions {
-        optimizer: OptimizerKind::Sgd,
-        nesterov: true,
-        dropped_update: DroppedUpdate::ZeroGrad,
-        lr: 0.05,
-        ..options()
-    };
-    let notebook = TrainOptions { validation: 0, evaluate_on: EvaluateOn::TestBatch, eval_every: 1, ..options() };
-    let recalibrated = TrainOptions { bn_recalibrate: 2, ..options() };
+    let momentum = with(options(), |options| {
+        options.optimizer = OptimizerKind::Sgd;
+        options.nesterov = true;
+        options.dropped_update = DroppedUpdate::ZeroGrad;
+        options.lr = 0.05;
+    });
+    let notebook = with(options(), |options| {
+        options.validation = 0;
+        options.evaluate_on = EvaluateOn::TestBatch;
+        options.eval_every = 1;
+    });
+    let recalibrated = with(options(), |options| {
+        options.bn_recalibrate = 2;
+    });
     for options in [options(), momentum, notebook, recalibrated] {
         let (result, whole) = train(&options, None, cpu, &[]);
         result.expect("a run");
@@ -354,7 +327,9 @@ fn an_observer_stops_a_run_that_then_goes_on_as_if_it_had_never_stopped() {
 #[test]
 fn a_device_lost_at_any_time_is_replaced_and_the_bits_stay_the_same() {
     for bn_recalibrate in [0, 3] {
-        lost_at_any_time(&TrainOptions { bn_recalibrate, ..options() });
+        lost_at_any_time(&with(options(), |options| {
+            options.bn_recalibrate = bn_recalibrate;
+        }));
     }
 }
 
@@ -426,9 +401,13 @@ fn a_step_that_is_not_finite_ends_the_run_by_name() {
 
 #[test]
 fn a_step_that_is_not_finite_is_left_out() {
-    let base = TrainOptions { eval_every: STEPS, ..options() };
+    let base = with(options(), |options| {
+        options.eval_every = STEPS;
+    });
     for (on_nan, goes_on_from) in [(OnNan::Skip, 5), (OnNan::Rewind, 4)] {
-        let options = TrainOptions { on_nan, ..base.clone() };
+        let options = with(base.clone(), |options| {
+            options.on_nan = on_nan;
+        });
         let (_, whole) = train_with(&options, None, cpu, &[], CheckpointEvery::Steps(1));
         let (result, log) = train(&options, None, cpu, &[Fault::NotFinite(5)]);
         assert_eq!(result.expect("a run").steps_left_out, 1);
@@ -454,7 +433,12 @@ fn a_step_that_is_not_finite_is_left_out() {
 
 #[test]
 fn a_run_that_is_not_finite_for_long_ends() {
-    let options = TrainOptions { on_nan: OnNan::Skip, steps: 14, lr: 1e30, warmup_steps: 0, ..options() };
+    let options = with(options(), |options| {
+        options.on_nan = OnNan::Skip;
+        options.steps = 14;
+        options.lr = 1e30;
+        options.warmup_steps = 0;
+    });
     let (result, log) = train(&options, None, cpu, &[]);
     let error = result.expect_err("no sound step").to_string();
     assert!(error.contains("; 10 steps before it were left out; "), "{error}");

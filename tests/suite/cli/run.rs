@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sdgpu::model::init::Init;
-use sdgpu::model::survival::Rule;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, GateSampling};
-use sdgpu::run_dir::{RunConfig, read_metrics, read_timing, read_trace};
-use sdgpu::train::Event;
-use sdgpu::train::{DroppedUpdate, EvaluateOn, Model};
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::survival::Rule;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{BranchScale, GateSampling};
+use sdgpu::internals::run_dir::{RunConfig, read_metrics, read_timing, read_trace};
+use sdgpu::internals::train::Event;
+use sdgpu::internals::train::{DroppedUpdate, EvaluateOn, Model};
 use serde_json::Value;
 
 use super::{TRAIN, Workspace, json_lines};
@@ -75,14 +75,12 @@ fn run_directory_holds_what_is_promised() {
 
     // Unknown and missing settings would be errors.
     let config = config(&workspace, "run");
-    let RunConfig {
-        version, command, init_weights, trace, record_gradients, checkpoint_every, keep_checkpoints, ..
-    } = config;
+    let RunConfig { version, command, init_weights, trace, checkpoint_every, keep_checkpoints, .. } = config;
     let RunConfig { data_sha256, device, settings, tuning, .. } = config;
     assert!(tuning.is_empty());
     assert_eq!((checkpoint_every.to_string().as_str(), keep_checkpoints, data_sha256.len()), ("5m", 2, 64));
     assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
-    assert_eq!((init_weights, trace, record_gradients), (None, false, false));
+    assert_eq!((init_weights, trace, settings.record_gradients), (None, false, false));
     assert_eq!(command, Some(format!("sdgpu {TRAIN} --out run")));
     assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));
     assert_eq!((settings.steps, settings.batch_size, settings.validation, settings.eval_every), (12, 8, 5, 2));
@@ -335,7 +333,7 @@ fn recorded_gradients_change_nothing_else() {
         assert!(gradients.iter().all(|&gradient| gradient > 0.0 && gradient < 10.0), "{gradients:?}");
         let [with, without] = runs.map(|run| weights(&workspace, &format!("{run}/weights/last.safetensors")));
         assert!(with == without, "{device}: other weights");
-        assert_eq!(runs.map(|run| config(&workspace, run).record_gradients), [true, false]);
+        assert_eq!(runs.map(|run| config(&workspace, run).settings.record_gradients), [true, false]);
 
         let metrics = read_metrics(&workspace.path(runs[0])).unwrap();
         let told = metrics.iter().filter_map(|event| match event {
