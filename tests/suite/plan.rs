@@ -14,7 +14,6 @@ use sdgpu::internals::plan::{
     PlanOptions,
 };
 
-const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
 const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30, total_words: usize::MAX };
 
 fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
