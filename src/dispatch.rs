@@ -166,9 +166,9 @@ pub trait Kernel: Parameters + Send + Sync + fmt::Debug {
 /// The values that a twin works on, in the order of the shader's bindings.
 #[derive(Debug)]
 pub struct Bindings<'a, 'b> {
-    /// Values read.
+    /// Values read; an unused one is empty.
     pub reads: &'b [&'a [u32]],
-    /// Values written; they hold what they held before.
+    /// Values written; they hold what they held before. An unused one is empty.
     pub writes: &'b mut [&'a mut [u32]],
 }
 
@@ -195,10 +195,17 @@ pub struct Dispatch {
     pub label: Label,
     /// What is computed.
     pub kernel: Arc<dyn Kernel>,
-    /// Values read, in the order of the shader's bindings.
-    pub reads: Vec<ValueId>,
+    /// Values read, in the order of the shader's bindings; `None` where the kernel's mode uses none.
+    pub reads: Vec<Option<ValueId>>,
     /// Values written, likewise.
-    pub writes: Vec<ValueId>,
+    pub writes: Vec<Option<ValueId>>,
+}
+
+impl Dispatch {
+    /// Values read and values written, without unused bindings.
+    pub fn values(&self) -> impl Iterator<Item = ValueId> {
+        self.reads.iter().chain(&self.writes).copied().flatten()
+    }
 }
 
 /// Folds `workgroups` into three dimensions of at most `limit` each.

@@ -87,30 +87,30 @@ impl CpuDevice {
 
     /// On a thread of the pool.
     fn run_one(&mut self, dispatch: &Dispatch) {
-        let written: Vec<Region> = dispatch.writes.iter().map(|&value| self.storage.region(value)).collect();
+        let written: Vec<Option<Region>> =
+            dispatch.writes.iter().map(|value| value.map(|value| self.storage.region(value))).collect();
         // Buffers written are taken out of the arena, so that the rest can be borrowed for reading.
         let mut taken: Vec<(usize, Buffer)> = Vec::with_capacity(written.len());
-        for region in &written {
+        for region in written.iter().flatten() {
             if taken.iter().all(|(buffer, _)| *buffer != region.buffer) {
                 taken.push((region.buffer, std::mem::take(&mut self.buffers[region.buffer])));
             }
         }
-        let mut writes: Vec<(usize, &mut [u32])> = Vec::with_capacity(written.len());
+        let mut writes: Vec<&mut [u32]> = written.iter().map(|_| Default::default()).collect();
         for (buffer, pages) in &mut taken {
-            let mut regions: Vec<(usize, Region)> =
-                written.iter().copied().enumerate().filter(|(_, region)| region.buffer == *buffer).collect();
+            let regions = written.iter().enumerate().filter_map(|(slot, region)| Some((slot, (*region)?)));
+            let mut regions: Vec<(usize, Region)> = regions.filter(|(_, region)| region.buffer == *buffer).collect();
             regions.sort_by_key(|(_, region)| region.offset);
             let (mut rest, mut start) = (pages.words_mut(), 0);
-            for (place, region) in regions {
+            for (slot, region) in regions {
                 let (_, tail) = rest.split_at_mut(region.offset - start);
                 let (mine, tail) = tail.split_at_mut(region.words);
-                writes.push((place, mine));
+                writes[slot] = mine;
                 (rest, start) = (tail, region.offset + region.words);
             }
         }
-        writes.sort_by_key(|(place, _)| *place);
-        let mut writes: Vec<&mut [u32]> = writes.into_iter().map(|(_, words)| words).collect();
-        let reads: Vec<&[u32]> = dispatch.reads.iter().map(|&value| self.slice(value)).collect();
+        let read = |value: &Option<ValueId>| value.map_or(&[][..], |value| self.slice(value));
+        let reads: Vec<&[u32]> = dispatch.reads.iter().map(read).collect();
         dispatch.kernel.twin(Bindings { reads: &reads, writes: &mut writes });
         for (buffer, pages) in taken {
             self.buffers[buffer] = pages;

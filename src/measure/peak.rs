@@ -72,8 +72,8 @@ fn fastest(device: &mut dyn Device, kernel: &Arc<dyn Kernel>, words: usize, read
     let probe = Dispatch {
         label: kernel.shader().name.into(),
         kernel: Arc::clone(kernel),
-        reads: (0..reads as u32).map(ValueId).collect(),
-        writes: vec![ValueId(reads as u32)],
+        reads: (0..reads as u32).map(|index| Some(ValueId(index))).collect(),
+        writes: vec![Some(ValueId(reads as u32))],
     };
     device.prepare(&storage, &[&probe])?;
     let list = [probe];

@@ -103,7 +103,7 @@ impl Plan {
         for (pass, dispatch) in passes.zip(dispatches) {
             let bytes = |value: ValueId| 4 * self.storage.region(value).words as u64;
             let most = dispatch.kernel.bytes().unwrap_or(u64::MAX);
-            for &value in dispatch.reads.iter().chain(&dispatch.writes) {
+            for value in dispatch.values() {
                 moved.entry((pass as usize, value)).or_insert(bytes(value).min(most));
             }
         }
@@ -111,7 +111,7 @@ impl Plan {
     }
 
     fn row(&self, pass: Pass, segment: &str, dispatch: &Dispatch) -> DispatchRow {
-        let values: BTreeSet<ValueId> = dispatch.reads.iter().chain(&dispatch.writes).copied().collect();
+        let values: BTreeSet<ValueId> = dispatch.values().collect();
         let bound = values.iter().map(|&value| 4 * self.storage.region(value).words as u64).sum();
         DispatchRow {
             pass,
@@ -164,7 +164,7 @@ impl Plan {
     /// Upper bound of the number of bind groups that a GPU will ever make for this plan.
     pub fn bind_group_bound(&self) -> usize {
         let choices = |operands: &[Operand]| -> usize {
-            operands.iter().map(|&operand| self.candidates(operand).len()).product()
+            operands.iter().map(|&operand| self.candidates(operand).len().max(1)).product()
         };
         memory::time_line(self).map(|template| choices(&template.reads) * choices(&template.writes)).sum()
     }

@@ -70,11 +70,19 @@ pub enum Operand {
     Images,
     /// Their labels.
     Labels,
+    /// Nothing: the kernel's mode neither reads nor writes this binding.
+    Unused,
 }
 
 impl From<ValueId> for Operand {
     fn from(value: ValueId) -> Self {
         Self::Value(value)
+    }
+}
+
+impl From<Option<ValueId>> for Operand {
+    fn from(value: Option<ValueId>) -> Self {
+        value.map_or(Self::Unused, Self::Value)
     }
 }
 

@@ -137,9 +137,12 @@ pub fn guarded(row: &Row) -> Vec<Vec<u32>> {
 pub fn run(device: &mut dyn Device, row: &Row, guards: usize) -> Result<Vec<Vec<u32>>, Failure> {
     let buffers = guarded(row);
     let mut storage = Storage::default();
-    let value = |buffer: usize| ValueId(2 * buffer as u32);
+    let values: Vec<&[u32]> = row.values().collect();
+    // An unused operand is bound only with its guard words, which no kernel may read or change.
+    let bound = |buffer: usize| values[buffer].len() + guards > 0;
+    let value = |buffer: usize| bound(buffer).then_some(ValueId(2 * buffer as u32));
     let whole = |buffer: usize| ValueId(2 * buffer as u32 + 1);
-    for (buffer, value) in row.values().enumerate() {
+    for (buffer, value) in values.iter().enumerate() {
         let words = buffers[buffer].len();
         storage.buffers.push(words);
         storage.regions.push(Region { buffer, offset: GUARDS_BEFORE, words: value.len() + guards });

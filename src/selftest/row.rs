@@ -183,6 +183,24 @@ impl Row {
         self
     }
 
+    /// Leaves the next value read unused: a shader is given NaNs in its place, a twin nothing.
+    pub fn unused_read(self) -> Self {
+        self.read(&[0u32; 0][..])
+    }
+
+    /// Adds the next value read, or leaves it unused.
+    pub fn read_if_used(self, value: Option<&[f64]>) -> Self {
+        match value {
+            Some(value) => self.read(value),
+            None => self.unused_read(),
+        }
+    }
+
+    /// Leaves the next value written unused: what a shader is given in its place must stay as it is.
+    pub fn unused_write(self) -> Self {
+        self.write(Vec::<Word>::new())
+    }
+
     /// The next value written, poisoned before.
     pub fn write(mut self, expected: Vec<impl Into<Word>>) -> Self {
         self.writes.push((vec![POISON; expected.len()], expected.into_iter().map(Into::into).collect()));
@@ -200,12 +218,12 @@ impl Row {
         self.kernel.shader().name
     }
 
-    /// The values read.
+    /// The values read; an unused one is empty.
     pub fn reads(&self) -> &[Vec<u32>] {
         &self.reads
     }
 
-    /// The values read, then those written, before the run.
+    /// The values read, then those written, before the run; an unused one is empty.
     pub fn values(&self) -> impl Iterator<Item = &[u32]> {
         let writes = self.writes.iter().map(|(before, _)| before.as_slice());
         self.reads.iter().map(Vec::as_slice).chain(writes)

@@ -15,7 +15,7 @@ pub(super) fn first_not_finite(
 ) -> Result<Option<String>, DeviceError> {
     for dispatch in list {
         device.run(std::slice::from_ref(dispatch))?;
-        for &value in &dispatch.writes {
+        for &value in dispatch.writes.iter().flatten() {
             let words = device.read(value)?;
             if let Some(index) = words.iter().position(|&bits| is_not_finite(bits)) {
                 let (name, found) = (&plan.values[value.index()].name, f32::from_bits(words[index]));

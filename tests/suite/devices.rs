@@ -238,8 +238,12 @@ fn tuning_leaves_out_what_the_driver_refuses() {
     let storage = Storage { buffers: vec![words; 3], regions: (0..3).map(region).collect() };
     let tune = |taken: &'static [bool]| {
         let kernel = Arc::new(Fussy { triad: Triad { elements: words as u32, factor: 0.5 }, taken });
-        let dispatch =
-            Dispatch { label: "triad".into(), kernel, reads: vec![ValueId(0), ValueId(1)], writes: vec![ValueId(2)] };
+        let dispatch = Dispatch {
+            label: "triad".into(),
+            kernel,
+            reads: vec![Some(ValueId(0)), Some(ValueId(1))],
+            writes: vec![Some(ValueId(2))],
+        };
         let options = TuneOptions { forced: true, budget: Duration::from_secs(60), cache: None };
         let mut device = adapter::open();
         let tuning = device.tune(&storage, &[&dispatch], &options, &mut |_, _| {})?;
@@ -360,7 +364,7 @@ fn timing_changes_nothing() {
     let dispatch = |index: usize| {
         let (from, to) = (ValueId((index % 2) as u32), ValueId((1 - index % 2) as u32));
         let label = format!("triad {index}").into();
-        Dispatch { label, kernel: kernel.clone(), reads: vec![from, ValueId(2)], writes: vec![to] }
+        Dispatch { label, kernel: kernel.clone(), reads: vec![Some(from), Some(ValueId(2))], writes: vec![Some(to)] }
     };
     let list: Vec<Dispatch> = (0..LENGTH).map(dispatch).collect();
     let run = |device: &mut dyn Device, timed: bool| {

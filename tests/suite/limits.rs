@@ -134,7 +134,7 @@ fn lowered_limits_are_enforced() {
         let region = |buffer| Region { buffer, offset: 0, words };
         let storage = Storage { buffers: vec![words; 3], regions: (0..3).map(region).collect() };
         let kernel = Arc::new(Triad { elements: words as u32, factor: 0.5 });
-        let (reads, writes) = (vec![ValueId(0), ValueId(1)], vec![ValueId(2)]);
+        let (reads, writes) = (vec![Some(ValueId(0)), Some(ValueId(1))], vec![Some(ValueId(2))]);
         let dispatch = Dispatch { label: "triad".into(), kernel, reads, writes };
         device.prepare(&storage, &[&dispatch])?;
         device.run(&[dispatch])?;

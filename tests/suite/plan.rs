@@ -50,9 +50,8 @@ fn named(name: &str, size: u32) -> Plan {
 
 /// A list as text: label, shader, values by name.
 fn listing(plan: &Plan, list: &[Dispatch]) -> String {
-    let names = |values: &[ValueId]| {
-        values.iter().map(|value| plan.values[value.index()].name.as_str()).collect::<Vec<_>>().join(", ")
-    };
+    let name = |value: &Option<ValueId>| value.map_or("-", |value| plan.values[value.index()].name.as_str());
+    let names = |values: &[Option<ValueId>]| values.iter().map(name).collect::<Vec<_>>().join(", ");
     let line = |dispatch: &Dispatch| {
         let (shader, reads, writes) = (dispatch.kernel.shader().name, names(&dispatch.reads), names(&dispatch.writes));
         format!("{} [{shader}]\n    {reads}\n    -> {writes}\n", dispatch.label)
@@ -306,7 +305,7 @@ fn gates_survive_at_their_rate() {
 fn most_live(plan: &Plan, list: &[Dispatch]) -> u64 {
     let mut lives: HashMap<ValueId, (usize, usize)> = HashMap::new();
     for (time, dispatch) in list.iter().enumerate() {
-        for &value in dispatch.reads.iter().chain(&dispatch.writes) {
+        for value in dispatch.values() {
             if plan.values[value.index()].place == Place::Pooled {
                 lives.entry(value).or_insert((time, time)).1 = time;
             }
@@ -441,18 +440,18 @@ impl<'a> Memory<'a> {
     fn run(&mut self, list: &[Dispatch]) -> Result<(), String> {
         for dispatch in list {
             let name = |value: ValueId| &self.plan.values[value.index()].name;
-            for &value in &dispatch.reads {
+            for &value in dispatch.reads.iter().flatten() {
                 let pooled = self.plan.values[value.index()].place == Place::Pooled;
                 let holder = self.holder.get(&self.place(value));
                 if pooled && holder != Some(&value) {
                     let holder = holder.map_or("nothing", |&holder| name(holder));
                     return Err(format!("{} reads {}, but {holder} lies there", dispatch.label, name(value)));
                 }
-                if dispatch.writes.iter().any(|&written| self.place(written).0 == self.place(value).0) {
+                if dispatch.writes.iter().flatten().any(|&written| self.place(written).0 == self.place(value).0) {
                     return Err(format!("{} reads and writes the buffer of {}", dispatch.label, name(value)));
                 }
             }
-            dispatch.writes.iter().for_each(|&value| self.write(value));
+            dispatch.writes.iter().flatten().for_each(|&value| self.write(value));
         }
         Ok(())
     }

@@ -108,6 +108,27 @@ struct Bound {
     seconds: f64,
 }
 
+/// What unused bindings are given, as every binding needs a buffer: one for those read, and one for each that could be
+/// written, as no buffer may be bound twice where it is written.
+struct UnusedBuffers {
+    read: Buffer,
+    writes: Vec<Buffer>,
+}
+
+impl UnusedBuffers {
+    /// Bytes of each: more than the widest element that a shader declares, a vector of four words.
+    const BYTES: u64 = 256;
+
+    fn new(device: &wgpu::Device) -> Self {
+        let buffer = || {
+            let (label, usage) = (Some("unused"), BufferUsages::STORAGE);
+            let descriptor = BufferDescriptor { label, size: Self::BYTES, usage, mapped_at_creation: false };
+            device.create_buffer(&descriptor)
+        };
+        Self { read: buffer(), writes: (0..limits::STORAGE_BUFFERS).map(|_| buffer()).collect() }
+    }
+}
+
 /// A GPU.
 pub struct GpuDevice {
     info: DeviceInfo,
@@ -121,6 +142,7 @@ pub struct GpuDevice {
     storage: Storage,
     buffers: Vec<Buffer>,
     params: Option<Buffer>,
+    unused: UnusedBuffers,
     prepared: HashMap<usize, Prepared>,
     bound: Vec<Bound>,
     /// Places in `bound`.
@@ -158,6 +180,7 @@ impl GpuDevice {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
         let faults = Faults::listen(&device, &info.name);
+        let unused = UnusedBuffers::new(&device);
         let cache = cache.map(|(folder, key)| DriverCache::open(&device, folder, &key));
         let sources = request.sources.clone().unwrap_or_else(|| Arc::new(compose));
         Ok(Self {
@@ -173,6 +196,7 @@ impl GpuDevice {
             storage: Storage::default(),
             buffers: Vec::new(),
             params: None,
+            unused,
             prepared: HashMap::new(),
             bound: Vec::new(),
             places: HashMap::new(),
@@ -257,7 +281,10 @@ impl GpuDevice {
             offset: prepared.params_offset,
             size: wgpu::BufferSize::new(prepared.params_bytes),
         });
-        let values = dispatch.reads.iter().chain(&dispatch.writes).map(|&value| range(self.storage.region(value)));
+        let value = |value: ValueId| range(self.storage.region(value));
+        let reads = dispatch.reads.iter().map(|read| read.map_or_else(|| self.unused.read.as_entire_binding(), value));
+        let writes = dispatch.writes.iter().zip(&self.unused.writes);
+        let values = reads.chain(writes.map(|(write, unused)| write.map_or_else(|| unused.as_entire_binding(), value)));
         let entries: Vec<BindGroupEntry<'_>> = std::iter::once(params)
             .chain(values)
             .enumerate()
@@ -479,10 +506,13 @@ impl Device for GpuDevice {
     }
 }
 
+/// Stands in a [`BindKey`] for a binding that is not used, or that the shader does not have.
+const UNUSED: u32 = u32::MAX;
+
 fn bind_key(dispatch: &Dispatch) -> BindKey {
-    let mut values = [u32::MAX; 9];
+    let mut values = [UNUSED; 9];
     for (slot, value) in values.iter_mut().zip(dispatch.reads.iter().chain(&dispatch.writes)) {
-        *slot = value.0;
+        *slot = value.map_or(UNUSED, |value| value.0);
     }
     BindKey { kernel: address(&dispatch.kernel), values }
 }
