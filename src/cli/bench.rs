@@ -12,12 +12,12 @@ use super::{BadInput, request, show_device};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::device::cpu::processor_name;
+use crate::job::{DeviceRequest, Setup, SetupBuilder};
 use crate::measure::{
     Caption, Group, Peak, Report, Skipping, Spread, StepTime, Stepper, bench, skipping, skipping_plot,
 };
 use crate::plan::GateSampling;
 use crate::run_dir::{DeviceEntry, RunError};
-use crate::job::{DeviceRequest, Setup, SetupBuilder};
 use crate::train::{Model, TrainOptions, check_field};
 
 /// Images in a batch, unless said otherwise and if there are so many.

@@ -30,15 +30,15 @@ pub enum DeviceError {
     /// The device ran out of memory.
     #[error(
         "{device}: out of memory, allocating {} MiB, of which it had {}; use a smaller --batch-size or --eval-batch",
-        needed_words >> 18, had_words >> 18
+        needed_bytes >> 20, had_bytes >> 20
     )]
     OutOfMemory {
         /// Name of the device.
         device: String,
-        /// Words that were asked for.
-        needed_words: usize,
-        /// Words that could be allocated.
-        had_words: usize,
+        /// Bytes that were asked for.
+        needed_bytes: u64,
+        /// Bytes that could be allocated.
+        had_bytes: u64,
     },
     /// The driver reset or removed the device.
     #[error("{device}: the device was lost ({reason})")]
@@ -70,10 +70,10 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// The allocation of `buffers`, of so many words each, failed at the one with the number `failed`.
-    pub(crate) fn out_of_memory(device: &str, buffers: &[usize], failed: usize) -> Self {
-        let (needed_words, had_words) = (buffers.iter().sum(), buffers[..failed].iter().sum());
-        Self::OutOfMemory { device: device.to_string(), needed_words, had_words }
+    /// The allocation of `buffers`, of so many bytes each, failed at the one with the number `failed`.
+    pub(crate) fn out_of_memory(device: &str, buffers: &[u64], failed: usize) -> Self {
+        let (needed_bytes, had_bytes) = (buffers.iter().sum(), buffers[..failed].iter().sum());
+        Self::OutOfMemory { device: device.to_string(), needed_bytes, had_bytes }
     }
 }
 
@@ -180,7 +180,7 @@ pub trait Device {
     /// Whatever was prepared before is dropped.
     fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError>;
 
-    /// Overwrites the first `words.len()` words of `value`, after everything that was submitted before.
+    /// Overwrites the first words of `value`, four bytes each as its elements lie in memory, after everything that was submitted before.
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError>;
 
     /// Takes `list`, to be run in order after everything before. May return before it is done, or even begun: the next

@@ -10,11 +10,7 @@ use crate::run_dir::{DeviceEntry, Resumed, RunConfig, RunDir, RunError, StoppedR
 use crate::train::{Checkpoint, TrainOptions};
 
 /// Returns the settings of a run that was stopped. Errors if its data are not what they were.
-pub fn settings_of(
-    stopped: &StoppedRun,
-    data: &DataSet,
-    data_sha256: &str,
-) -> Result<TrainOptions, JobError> {
+pub fn settings_of(stopped: &StoppedRun, data: &DataSet, data_sha256: &str) -> Result<TrainOptions, JobError> {
     let RunConfig { settings, data_sha256: before, .. } = &stopped.config;
     if data_sha256 != before {
         return Err(JobError::OtherData { data: settings.data.clone() });

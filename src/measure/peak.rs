@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::device::{Device, DeviceError};
-use crate::dispatch::{Dispatch, Kernel, Region, Storage, ValueId};
+use crate::dispatch::{Dispatch, Element, Kernel, Storage, ValueId, bytes_of};
 use crate::kernels::probe::{MultiplyAdd, Triad};
 
 /// Threads of the multiply-adds: enough to fill a large GPU.
 const ELEMENTS: u32 = 1 << 20;
 /// Words of each of the triad's three values, if the device binds so many: 64 MiB, more than caches hold.
-const STREAM_WORDS: usize = 1 << 24;
+const STREAM_ELEMENTS: usize = 1 << 24;
 /// The multiply-adds take at least so long, in seconds: long beside a clock's steps, short beside what drivers allow.
 const LEAST_SECONDS: f64 = 0.02;
 /// Most rounds of multiply-adds.
@@ -58,17 +58,16 @@ fn multiply_adds(device: &mut dyn Device) -> Result<f64, DeviceError> {
 
 /// Bytes in a second.
 fn stream(device: &mut dyn Device) -> Result<f64, DeviceError> {
-    let words = STREAM_WORDS.min(device.limits().binding_words);
-    let kernel: Arc<dyn Kernel> = Arc::new(Triad { elements: words as u32, factor: 0.5 });
-    Ok(3.0 * 4.0 * words as f64 / fastest(device, &kernel, words, 2)?)
+    let most = device.limits().binding_bytes / Element::F32.bytes();
+    let count = STREAM_ELEMENTS.min(most as usize);
+    let kernel: Arc<dyn Kernel> = Arc::new(Triad { elements: count as u32, factor: 0.5 });
+    let bytes = 3 * bytes_of(Element::F32, count);
+    Ok(bytes as f64 / fastest(device, &kernel, count, 2)?)
 }
 
-/// The shortest time of `kernel`, which reads `reads` values of so many words and writes one, in seconds.
-fn fastest(device: &mut dyn Device, kernel: &Arc<dyn Kernel>, words: usize, reads: usize) -> Result<f64, DeviceError> {
-    let storage = Storage {
-        buffers: vec![words; reads + 1],
-        regions: (0..=reads).map(|buffer| Region { buffer, offset: 0, words }).collect(),
-    };
+/// The shortest time of `kernel`, which reads `reads` values of so many numbers and writes one, in seconds.
+fn fastest(device: &mut dyn Device, kernel: &Arc<dyn Kernel>, count: usize, reads: usize) -> Result<f64, DeviceError> {
+    let storage = Storage::separate(vec![(Element::F32, count); reads + 1]);
     let probe = Dispatch {
         label: kernel.shader().name.into(),
         kernel: Arc::clone(kernel),

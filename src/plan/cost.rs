@@ -101,10 +101,9 @@ impl Plan {
         let passes = self.templates(gates).map(|(pass, _, _)| pass).chain(self.update.iter().map(|_| Pass::Update));
         let dispatches = self.schedule(gates).into_iter().chain(self.schedule_update());
         for (pass, dispatch) in passes.zip(dispatches) {
-            let bytes = |value: ValueId| 4 * self.storage.region(value).words as u64;
             let most = dispatch.kernel.bytes().unwrap_or(u64::MAX);
             for value in dispatch.values() {
-                moved.entry((pass as usize, value)).or_insert(bytes(value).min(most));
+                moved.entry((pass as usize, value)).or_insert(self.storage.region(value).bytes().min(most));
             }
         }
         moved.values().sum()
@@ -112,7 +111,7 @@ impl Plan {
 
     fn row(&self, pass: Pass, segment: &str, dispatch: &Dispatch) -> DispatchRow {
         let values: BTreeSet<ValueId> = dispatch.values().collect();
-        let bound = values.iter().map(|&value| 4 * self.storage.region(value).words as u64).sum();
+        let bound = values.iter().map(|&value| self.storage.region(value).bytes()).sum();
         DispatchRow {
             pass,
             segment: segment.to_string(),
@@ -179,7 +178,7 @@ impl Plan {
                 (Place::Pooled, None) => continue,
                 _ => "lives throughout".to_string(),
             };
-            let kibibytes = value.words as f64 / 256.0;
+            let kibibytes = value.bytes() as f64 / 1024.0;
             let sign = if value.non_negative { ">=0" } else { "" };
             lines.push(format!(
                 "buffer {:4} +{:<9} {kibibytes:10.1} KiB  {life:18} {sign:3} {}",

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::dispatch::{Kernel, Label, Storage, ValueId};
+use crate::dispatch::{Element, Kernel, Label, Storage, ValueId, bytes_of};
 
 mod cost;
 mod error;
@@ -33,12 +33,21 @@ pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOption
 pub struct Value {
     /// What it is, e.g. `layer1.0.conv1 output`.
     pub name: String,
-    /// Size in 4-byte words.
-    pub words: usize,
+    /// Type of its elements.
+    pub element: Element,
+    /// Number of its elements.
+    pub count: usize,
     /// Where it is kept.
     pub place: Place,
     /// Whether it can hold no negative number, so that ReLU leaves it as it is.
     pub non_negative: bool,
+}
+
+impl Value {
+    /// Returns its size in bytes.
+    pub fn bytes(&self) -> u64 {
+        bytes_of(self.element, self.count)
+    }
 }
 
 /// Where a value is kept.
@@ -46,11 +55,11 @@ pub struct Value {
 pub enum Place {
     /// In a buffer of its own, for the whole run.
     Own,
-    /// In a range of another value's buffer, from word `offset`.
+    /// In a range of another value's buffer, of elements of the same type, from number `offset`.
     Part {
         /// The value that it is part of.
         of: ValueId,
-        /// First word.
+        /// First element.
         offset: usize,
     },
     /// In a buffer shared with values that live at other times.
@@ -174,7 +183,7 @@ pub struct ParameterValue {
 pub struct Interface {
     /// Training images, u8, four to a word, and test images; of a file that is streamed, those of a batch.
     pub images: [ValueId; 2],
-    /// Labels of both, one a word; likewise.
+    /// Labels of both; likewise.
     pub labels: [ValueId; 2],
     /// Whether a file is larger than the device can bind, so that the host writes each batch's images anew.
     pub streamed: [bool; 2],

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::durable;
 use super::error::{ConfigError, RunError};
-use super::older;
 use super::facts::RunFacts;
+use super::older;
 use crate::device::{DeviceInfo, Tuning};
 use crate::train::{CheckpointEvery, OptionError, TrainOptions};
 

@@ -186,7 +186,7 @@ impl Engine {
         let gradients = self.plan.parameters.iter().filter_map(|planned| planned.gradient);
         let chunks: BTreeSet<ValueId> = gradients.map(|gradient| self.place(gradient).0).collect();
         for chunk in chunks {
-            self.device.write(chunk, &vec![0; self.words(chunk)])?;
+            self.device.write(chunk, &vec![0; self.count(chunk)])?;
         }
         self.device.write(self.plan.interface.report, &[0; REPORT_WORDS])
     }
@@ -229,9 +229,9 @@ impl Engine {
         let planned = self.plan.parameters.iter().filter_map(|planned| Some((planned, value(planned)?)));
         for ((planned, value), tensor) in planned.zip(&tensors.0) {
             let (chunk, offset) = self.place(value);
-            let words = self.words(chunk);
+            let count = self.count(chunk);
             let memory = planned.parameter.kind.to_memory(&tensor.values);
-            let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; words]);
+            let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; count]);
             chunk[offset..][..memory.len()].copy_from_slice(bytemuck::cast_slice(&memory));
         }
         chunks.iter().try_for_each(|(chunk, words)| self.device.write(*chunk, words))
@@ -254,7 +254,7 @@ impl Engine {
         Ok(Weights(tensors))
     }
 
-    /// The flat buffer that a parameter is part of, and its first word there.
+    /// Returns the flat buffer that a parameter is part of, and its first element there.
     pub(super) fn place(&self, value: ValueId) -> (ValueId, usize) {
         match self.plan.values[value.index()].place {
             Place::Part { of, offset } => (of, offset),
@@ -262,8 +262,8 @@ impl Engine {
         }
     }
 
-    /// The size of a value.
-    pub(super) fn words(&self, value: ValueId) -> usize {
-        self.plan.values[value.index()].words
+    /// Returns the number of a value's elements.
+    pub(super) fn count(&self, value: ValueId) -> usize {
+        self.plan.values[value.index()].count
     }
 }

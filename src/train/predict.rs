@@ -67,7 +67,7 @@ impl Engine {
         indices: &[u32],
         labels: &[u8],
     ) -> Result<(Score, Vec<Prediction>), DeviceError> {
-        let classes = self.plan.values[self.plan.interface.eval_logits.index()].words / self.eval_batch();
+        let classes = self.count(self.plan.interface.eval_logits) / self.eval_batch();
         let mut predictions = Vec::with_capacity(indices.len());
         let mut keep = |batch: &EvaluationBatch, logits: &[f32]| {
             let rows = batch.indices[..batch.valid].iter().zip(logits.chunks(classes));

@@ -28,7 +28,7 @@ impl Engine {
         let trained = all.map(|value| Ok((value, self.device.read(value)?))).collect::<Result<_, DeviceError>>()?;
 
         let list = self.plan.schedule_recalibration();
-        let mut sums: Vec<Vec<f64>> = flat.iter().map(|&(running, _)| vec![0.0; self.words(running)]).collect();
+        let mut sums: Vec<Vec<f64>> = flat.iter().map(|&(running, _)| vec![0.0; self.count(running)]).collect();
         let mut count = 0.0;
         let mut add = |engine: &mut Self, tickets: Vec<Ticket>| {
             count += 1.0;

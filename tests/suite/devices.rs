@@ -9,7 +9,7 @@ use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::GpuRequest;
 use sdgpu::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
 use sdgpu::dispatch::{
-    Bindings, Cost, Dispatch, Kernel, Limits, Parameters, Region, Shader, Storage, ValueId, Variant,
+    Bindings, Cost, Dispatch, Element, Kernel, Limits, Parameters, Shader, Storage, ValueId, Variant,
 };
 use sdgpu::kernels::probe::Triad;
 use sdgpu::model::init::Init;
@@ -233,11 +233,10 @@ fn one(kernel: &impl Kernel) -> Variant {
 
 #[test]
 fn tuning_leaves_out_what_the_driver_refuses() {
-    let words = 1000;
-    let region = |buffer| Region { buffer, offset: 0, words };
-    let storage = Storage { buffers: vec![words; 3], regions: (0..3).map(region).collect() };
+    let count = 1000;
+    let storage = Storage::separate([(Element::F32, count); 3]);
     let tune = |taken: &'static [bool]| {
-        let kernel = Arc::new(Fussy { triad: Triad { elements: words as u32, factor: 0.5 }, taken });
+        let kernel = Arc::new(Fussy { triad: Triad { elements: count as u32, factor: 0.5 }, taken });
         let dispatch = Dispatch {
             label: "triad".into(),
             kernel,
@@ -316,8 +315,8 @@ fn a_forgotten_step_stops_nothing() {
     let (net, data) = (resnet8(), data(9));
     let mut engine = engine(Box::new(CpuDevice::new().expect("the CPU device")), &net, &data, 8).expect("an engine");
     for gradient in engine.plan.parameters.iter().filter_map(|planned| planned.gradient).collect::<Vec<_>>() {
-        let words = engine.plan.values[gradient.index()].words;
-        engine.device.write(gradient, &vec![f32::NAN.to_bits(); words]).expect("an upload");
+        let count = engine.plan.values[gradient.index()].count;
+        engine.device.write(gradient, &vec![f32::NAN.to_bits(); count]).expect("an upload");
     }
     let indices: Vec<u32> = (0..8).collect();
     let gates = Gates(vec![false; 3]);
@@ -354,12 +353,10 @@ fn bind_groups_are_made_once() {
 /// is longer than what one set of timestamps holds.
 #[test]
 fn timing_changes_nothing() {
-    const WORDS: usize = 300;
+    const COUNT: usize = 300;
     const LENGTH: usize = 2100;
-    let buffers = vec![WORDS; 3];
-    let regions = (0..3).map(|buffer| Region { buffer, offset: 0, words: WORDS }).collect();
-    let storage = Storage { buffers, regions };
-    let kernel = Arc::new(Triad { elements: WORDS as u32, factor: 0.001 });
+    let storage = Storage::separate([(Element::F32, COUNT); 3]);
+    let kernel = Arc::new(Triad { elements: COUNT as u32, factor: 0.001 });
     // Back and forth: each reads what the one before wrote.
     let dispatch = |index: usize| {
         let (from, to) = (ValueId((index % 2) as u32), ValueId((1 - index % 2) as u32));
@@ -369,7 +366,7 @@ fn timing_changes_nothing() {
     let list: Vec<Dispatch> = (0..LENGTH).map(dispatch).collect();
     let run = |device: &mut dyn Device, timed: bool| {
         device.prepare(&storage, &list.iter().collect::<Vec<_>>()).expect("memory");
-        let ones = vec![1f32.to_bits(); WORDS];
+        let ones = vec![1f32.to_bits(); COUNT];
         [0, 2].iter().for_each(|&value| device.write(ValueId(value), &ones).expect("an upload"));
         let spans = if timed {
             let timed = device.run_timed(&list).expect("a run");

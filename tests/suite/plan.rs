@@ -14,7 +14,7 @@ use sdgpu::plan::{
 };
 
 const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
-const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30, total_words: usize::MAX };
+const ROOMY: Limits = Limits { binding_bytes: 4 << 30, buffer_bytes: 4 << 30, total_bytes: u64::MAX };
 
 fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
     PlanOptions {
@@ -313,7 +313,7 @@ fn most_live(plan: &Plan, list: &[Dispatch]) -> u64 {
     }
     let bytes = |time: usize| {
         let alive = lives.iter().filter(|(_, (first, last))| (*first..=*last).contains(&time));
-        alive.map(|(value, _)| 4 * plan.values[value.index()].words as u64).sum()
+        alive.map(|(value, _)| plan.values[value.index()].bytes()).sum()
     };
     (0..list.len()).map(bytes).max().expect("a list")
 }
@@ -353,7 +353,7 @@ fn batch_norm_over_one_value_is_refused() {
 #[test]
 fn a_net_beyond_the_limit_is_refused_with_the_largest_batch_that_fits() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { binding_words: 1 << 20, buffer_words: 1 << 20, ..ROOMY };
+    let limits = Limits { binding_bytes: 4 << 20, buffer_bytes: 4 << 20, ..ROOMY };
     let error = Plan::new(&net, &options(&net, 28, 128, limits)).expect_err("too large");
     let PlanError::TooLarge { mend: Some(Mend { batch_size: Some(batch), eval_batch: None }), .. } = error else {
         panic!("{error}")
@@ -366,7 +366,7 @@ fn a_net_beyond_the_limit_is_refused_with_the_largest_batch_that_fits() {
 #[test]
 fn an_evaluation_batch_beyond_the_limit_is_named() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { binding_words: 1 << 20, buffer_words: 1 << 20, ..ROOMY };
+    let limits = Limits { binding_bytes: 4 << 20, buffer_bytes: 4 << 20, ..ROOMY };
     let refused = PlanOptions { eval_batch: 10_000, ..options(&net, 28, 16, limits) };
     let error = Plan::new(&net, &refused).expect_err("too large");
     let PlanError::TooLarge { mend: Some(Mend { batch_size: None, eval_batch: Some(batch) }), .. } = error else {
@@ -379,19 +379,19 @@ fn an_evaluation_batch_beyond_the_limit_is_named() {
 #[test]
 fn a_net_beyond_the_memory_is_refused_with_the_largest_batch_that_fits() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { total_words: 20 << 20, ..ROOMY };
+    let limits = Limits { total_bytes: 80 << 20, ..ROOMY };
     let error = Plan::new(&net, &options(&net, 28, 128, limits)).expect_err("too large");
     let PlanError::OutOfMemory { mend: Some(Mend { batch_size: Some(batch), .. }), .. } = error else {
         panic!("{error}")
     };
-    let words = |batch| plan(&net, 28, batch).storage.bytes() / 4;
-    assert!(words(batch) <= 20 << 20 && words(batch + 1) > 20 << 20, "{batch}");
+    let bytes = |batch| plan(&net, 28, batch).storage.bytes();
+    assert!(bytes(batch) <= 80 << 20 && bytes(batch + 1) > 80 << 20, "{batch}");
 }
 
 #[test]
 fn parameters_are_split_where_the_binding_limit_asks_for_it() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { binding_words: 1 << 16, buffer_words: 1 << 16, ..ROOMY };
+    let limits = Limits { binding_bytes: 4 << 16, buffer_bytes: 4 << 16, ..ROOMY };
     let plan = Plan::new(&net, &options(&net, 9, 2, limits)).expect("a plan");
     let chunks: HashSet<ValueId> = plan
         .parameters
@@ -402,7 +402,7 @@ fn parameters_are_split_where_the_binding_limit_asks_for_it() {
             _ => None,
         })
         .collect();
-    // 269,434 words would fit five chunks of 65,536, but no parameter is cut in two.
+    // 269,434 numbers would fit five chunks of 65,536, but no parameter is cut in two.
     assert_eq!(chunks.len(), 6);
     assert_eq!(plan.schedule_update().iter().filter(|dispatch| dispatch.label.starts_with("adam")).count(), 6);
 }
@@ -411,7 +411,7 @@ fn parameters_are_split_where_the_binding_limit_asks_for_it() {
 struct Memory<'a> {
     plan: &'a Plan,
     /// The value that last wrote each place, by buffer and offset.
-    holder: HashMap<(usize, usize), ValueId>,
+    holder: HashMap<(usize, u64), ValueId>,
 }
 
 impl<'a> Memory<'a> {
@@ -426,7 +426,7 @@ impl<'a> Memory<'a> {
         memory
     }
 
-    fn place(&self, value: ValueId) -> (usize, usize) {
+    fn place(&self, value: ValueId) -> (usize, u64) {
         let Region { buffer, offset, .. } = self.plan.storage.region(value);
         (buffer, offset)
     }

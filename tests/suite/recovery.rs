@@ -487,13 +487,13 @@ fn an_allocation_that_fails_is_reported_and_survived() {
     let plan = plan(&options(), device.limits());
     let dispatches = Engine::dispatches(&plan);
     let dispatches: Vec<_> = dispatches.iter().collect();
-    let sum = |buffers: &[usize]| buffers.iter().sum::<usize>();
+    let sum = |buffers: &[u64]| buffers.iter().sum::<u64>();
     let buffers = &plan.storage.buffers;
     for failing in 0..buffers.len() {
         device.fail_allocation(failing);
         let error = device.prepare(&plan.storage, &dispatches).expect_err("no memory");
-        let DeviceError::OutOfMemory { needed_words, had_words, .. } = error else { panic!("{error}") };
-        assert_eq!((needed_words, had_words), (sum(buffers), sum(&buffers[..failing])));
+        let DeviceError::OutOfMemory { needed_bytes, had_bytes, .. } = error else { panic!("{error}") };
+        assert_eq!((needed_bytes, had_bytes), (sum(buffers), sum(&buffers[..failing])));
     }
     // The device is as good as new.
     let device = Cell::new(Some(device));

@@ -61,7 +61,7 @@ impl Faults {
         match first {
             None => Ok(()),
             Some(wgpu::Error::OutOfMemory { .. }) => {
-                Err(DeviceError::OutOfMemory { device, needed_words: 0, had_words: 0 })
+                Err(DeviceError::OutOfMemory { device, needed_bytes: 0, had_bytes: 0 })
             }
             Some(error) => Err(DeviceError::Refused { device, message: error.to_string() }),
         }

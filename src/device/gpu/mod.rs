@@ -272,8 +272,8 @@ impl GpuDevice {
         let range = |region: Region| {
             wgpu::BindingResource::Buffer(BufferBinding {
                 buffer: &self.buffers[region.buffer],
-                offset: 4 * region.offset as u64,
-                size: wgpu::BufferSize::new(4 * region.words as u64),
+                offset: region.offset,
+                size: wgpu::BufferSize::new(region.bytes()),
             })
         };
         let params = wgpu::BindingResource::Buffer(BufferBinding {
@@ -330,10 +330,10 @@ impl GpuDevice {
         pass.dispatch_workgroups(*x, *y, *z);
     }
 
-    fn create_buffer(&self, words: usize, label: &str) -> Buffer {
+    fn create_buffer(&self, bytes: u64, label: &str) -> Buffer {
         self.device.create_buffer(&BufferDescriptor {
             label: Some(label),
-            size: 4 * words.max(1) as u64,
+            size: bytes.max(4),
             usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
@@ -394,10 +394,10 @@ impl Device for GpuDevice {
     fn limits(&self) -> Limits {
         let limits = self.device.limits();
         Limits {
-            binding_words: (limits.max_storage_buffer_binding_size / 4) as usize,
-            buffer_words: (limits.max_buffer_size / 4) as usize,
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
             // No graphics interface tells how much is free.
-            total_words: usize::MAX,
+            total_bytes: u64::MAX,
         }
     }
 
@@ -424,11 +424,11 @@ impl Device for GpuDevice {
         self.buffers.clear();
         self.prepare_kernels(dispatches)?;
         self.faults.check()?;
-        for (index, &words) in storage.buffers.iter().enumerate() {
+        for (index, &bytes) in storage.buffers.iter().enumerate() {
             if self.failing_allocation.take_if(|failing| *failing == index).is_some() {
                 return Err(DeviceError::out_of_memory(&self.info.name, &storage.buffers, index));
             }
-            self.buffers.push(self.create_buffer(words, &format!("buffer {index}")));
+            self.buffers.push(self.create_buffer(bytes, &format!("buffer {index}")));
             self.faults.check().map_err(|error| match error {
                 DeviceError::OutOfMemory { device, .. } => DeviceError::out_of_memory(&device, &storage.buffers, index),
                 error => error,
@@ -442,7 +442,7 @@ impl Device for GpuDevice {
         // A queue's writes come before the next submission: what was encoded before goes first.
         self.flush();
         let region = self.storage.region(value);
-        self.queue.write_buffer(&self.buffers[region.buffer], 4 * region.offset as u64, bytemuck::cast_slice(words));
+        self.queue.write_buffer(&self.buffers[region.buffer], region.offset, bytemuck::cast_slice(words));
         self.faults.check()
     }
 
@@ -474,9 +474,10 @@ impl Device for GpuDevice {
     }
 
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
-        let Region { buffer, offset, words } = self.storage.region(value);
+        let region = self.storage.region(value);
         let mut encoder = self.take_encoder();
-        let read_back = self.staging.copy(&self.device, &mut encoder, &self.buffers[buffer], offset, words);
+        let read_back =
+            self.staging.copy(&self.device, &mut encoder, &self.buffers[region.buffer], region.offset, region.bytes());
         self.encoder = Some(encoder);
         self.next_ticket += 1;
         self.read_backs.insert(self.next_ticket, read_back);

@@ -18,8 +18,8 @@ pub const LONGEST_DISPATCH: f64 = 0.1;
 
 /// How long `dispatch` is expected to run on a slow GPU, in seconds.
 pub fn slow_seconds(dispatch: &Dispatch, storage: &Storage) -> f64 {
-    let bound: f64 = dispatch.values().map(|value| 4.0 * storage.region(value).words as f64).sum();
-    let bytes = dispatch.kernel.bytes().map_or(bound, |bytes| bytes as f64);
+    let bound = dispatch.values().map(|value| storage.region(value).bytes()).sum();
+    let bytes = dispatch.kernel.bytes().unwrap_or(bound) as f64;
     (dispatch.kernel.cost().flop / FLOP_PER_SECOND).max(bytes / BYTES_PER_SECOND)
 }
 

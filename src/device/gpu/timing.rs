@@ -87,8 +87,8 @@ impl GpuDevice {
             self.encode(&mut pass, place);
         }
         encoder.resolve_query_set(&timestamps.set, 0..2 * part.len() as u32, &timestamps.resolved, 0);
-        let words = 4 * part.len();
-        let mut read_back = self.staging.copy(&self.device, &mut encoder, &timestamps.resolved, 0, words);
+        let bytes = (2 * part.len() * size_of::<u64>()) as u64;
+        let mut read_back = self.staging.copy(&self.device, &mut encoder, &timestamps.resolved, 0, bytes);
         read_back.map(self.queue.submit([encoder.finish()]));
         let submitted = call.elapsed();
         timed.encoding += submitted - begin;

@@ -111,9 +111,9 @@ impl Builder<'_> {
             let (arch, layer) = (self.net.name.clone(), norm_label);
             return Err(PlanError::SingleValue { arch, batch: self.batch, layer });
         }
-        let output = self.pooled(format!("{label} output"), self.words(height, width, channels));
-        let words = batch_norm::partial_elements(shape.output_chunks(), channels);
-        let statistics = self.pooled(format!("{label} statistics"), words);
+        let output = self.pooled(format!("{label} output"), self.elements(height, width, channels));
+        let count = batch_norm::partial_elements(shape.output_chunks(), channels);
+        let statistics = self.pooled(format!("{label} statistics"), count);
         let weight = self.parameter(&label, ".weight");
         let reads = [input.operand, weight.into(), input.norm.into(), Operand::Unused];
         let forward = conv::Forward::training(&shape, input.load());
@@ -149,7 +149,7 @@ impl Builder<'_> {
         let running = batch_norm::Running { channels, epsilon: self.net.norm.epsilon };
         push(list, format!("{norm_label} running"), running, reads, [norm]);
 
-        let output = self.pooled(format!("{name} output"), self.words(height, width, channels));
+        let output = self.pooled(format!("{name} output"), self.elements(height, width, channels));
         let non_negative = epilogue.is_non_negative();
         self.values[output.index()].non_negative = non_negative;
         let weight = self.parameter(&label, ".weight");
@@ -162,7 +162,7 @@ impl Builder<'_> {
     /// Writes a convolution's output behind its norm, with or without ReLU.
     pub(super) fn apply(&mut self, list: &mut Vec<Template>, layer: &ConvNorm<'_>, relu: bool) -> ValueId {
         let (name, channels) = (format!("{}{}", layer.prefix, layer.conv.norm), layer.conv.out_channels);
-        let output = self.pooled(format!("{name} output"), self.words(layer.height, layer.width, channels));
+        let output = self.pooled(format!("{name} output"), self.elements(layer.height, layer.width, channels));
         self.values[output.index()].non_negative = relu;
         let kernel = batch_norm::Apply::new(layer.pixels, channels, relu);
         push(list, format!("{name} apply"), kernel, [layer.output, layer.norm], [output]);
@@ -183,8 +183,8 @@ impl Builder<'_> {
         let (dy, mask, scale, partials, chunks) = match incoming {
             Incoming::BehindRelu { dy, mask, scale } => {
                 let chunks = batch_norm::chunks(pixels);
-                let words = batch_norm::partial_elements(chunks, channels);
-                let partials = self.pooled(format!("{norm_label} gradient sums"), words);
+                let count = batch_norm::partial_elements(chunks, channels);
+                let partials = self.pooled(format!("{norm_label} gradient sums"), count);
                 let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);
                 push(list, format!("{norm_label} backward reduce"), reduce, [dy, mask, output, norm], [partials]);
                 (dy, Some(mask), scale, partials, chunks)
@@ -194,7 +194,8 @@ impl Builder<'_> {
         let (dgamma, dbeta) = (self.gradient(&norm_label, ".weight"), self.gradient(&norm_label, ".bias"));
         let finish = batch_norm::BackwardFinish { chunks, channels };
         push(list, format!("{norm_label} backward finish"), finish, [partials], [dgamma, dbeta]);
-        let gradient = self.pooled(format!("{label} output gradient"), self.words(layer.height, layer.width, channels));
+        let gradient =
+            self.pooled(format!("{label} output gradient"), self.elements(layer.height, layer.width, channels));
         let apply = batch_norm::BackwardApply::new(pixels, channels, scale, mask.is_some());
         let reads = [dy, mask.unwrap_or(Operand::Unused), output, norm, dgamma.into(), dbeta.into()];
         push(list, format!("{norm_label} backward apply"), apply, reads, [gradient]);
@@ -235,10 +236,10 @@ impl Builder<'_> {
         dy: ValueId,
     ) -> Incoming {
         let (label, channels) = (format!("{}{}", layer.prefix, layer.conv.name), before.conv.out_channels);
-        let dx = self.pooled(format!("{label} input gradient"), self.words(before.height, before.width, channels));
+        let dx = self.pooled(format!("{label} input gradient"), self.elements(before.height, before.width, channels));
         let chunks = layer.shape.input_chunks();
-        let words = batch_norm::partial_elements(chunks, channels);
-        let partials = self.pooled(format!("{label} input gradient sums"), words);
+        let count = batch_norm::partial_elements(chunks, channels);
+        let partials = self.pooled(format!("{label} input gradient sums"), count);
         let reads = [Operand::Unused, Operand::Unused, before.output.into(), before.norm.into()];
         self.push_input_gradient(list, layer, dy, InputGradientEpilogue::Rectify, reads, [dx.into(), partials.into()]);
         Incoming::Summed { dy: dx, partials, chunks }
