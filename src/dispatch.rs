@@ -5,7 +5,9 @@
 //! lists, a device runs them, and neither knows the other.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A named piece of device memory: a number of elements of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -337,13 +339,51 @@ impl<'a> Bindings<'a, '_> {
 /// Name of a dispatch, e.g. `layer2.0.conv1 backward`: it follows it into listings, captures and errors.
 pub type Label = Arc<str>;
 
+/// A kernel that many lists share.
+#[derive(Clone, Debug)]
+pub struct SharedKernel {
+    id: KernelId,
+    kernel: Arc<dyn Kernel>,
+}
+
+/// What tells a [`SharedKernel`] from all others of the process; its clones have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelId(u64);
+
+impl SharedKernel {
+    /// Shares `kernel`, under an identity of its own: devices find by it what they made for the kernel.
+    pub fn new(kernel: impl Kernel + 'static) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { id: KernelId(NEXT.fetch_add(1, Ordering::Relaxed)), kernel: Arc::new(kernel) }
+    }
+
+    /// Returns its identity.
+    pub fn id(&self) -> KernelId {
+        self.id
+    }
+}
+
+impl Deref for SharedKernel {
+    type Target = dyn Kernel;
+
+    fn deref(&self) -> &Self::Target {
+        self.kernel.as_ref()
+    }
+}
+
+impl AsRef<dyn Kernel> for SharedKernel {
+    fn as_ref(&self) -> &(dyn Kernel + 'static) {
+        self.kernel.as_ref()
+    }
+}
+
 /// One kernel at work on some values.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     /// Its name.
     pub label: Label,
     /// What is computed.
-    pub kernel: Arc<dyn Kernel>,
+    pub kernel: SharedKernel,
     /// Values read, in the order of the shader's bindings; `None` where the kernel's mode uses none.
     pub reads: Vec<Option<ValueId>>,
     /// Values written, likewise.

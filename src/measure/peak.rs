@@ -1,11 +1,9 @@
 //! The most that a device does: multiply-adds from registers, and a stream through memory.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::device::{Device, DeviceError};
-use crate::dispatch::{Dispatch, Element, Kernel, Storage, ValueId, bytes_of};
+use crate::dispatch::{Dispatch, Element, SharedKernel, Storage, ValueId, bytes_of};
 use crate::kernels::probe::{MultiplyAdd, Triad};
 
 /// Threads of the multiply-adds: enough to fill a large GPU.
@@ -47,7 +45,7 @@ fn multiply_adds(device: &mut dyn Device) -> Result<f64, DeviceError> {
     let mut rounds = 1;
     loop {
         // The chains run towards 2.
-        let kernel: Arc<dyn Kernel> = Arc::new(MultiplyAdd { elements: ELEMENTS, rounds, factor: 0.5, addend: 1.0 });
+        let kernel = SharedKernel::new(MultiplyAdd { elements: ELEMENTS, rounds, factor: 0.5, addend: 1.0 });
         let seconds = fastest(device, &kernel, ELEMENTS as usize, 1)?;
         if seconds >= LEAST_SECONDS || rounds >= MOST_ROUNDS {
             return Ok(kernel.cost().flop / seconds);
@@ -60,17 +58,17 @@ fn multiply_adds(device: &mut dyn Device) -> Result<f64, DeviceError> {
 fn stream(device: &mut dyn Device) -> Result<f64, DeviceError> {
     let most = device.limits().binding_bytes / Element::F32.bytes();
     let count = STREAM_ELEMENTS.min(most as usize);
-    let kernel: Arc<dyn Kernel> = Arc::new(Triad { elements: count as u32, factor: 0.5 });
+    let kernel = SharedKernel::new(Triad { elements: count as u32, factor: 0.5 });
     let bytes = 3 * bytes_of(Element::F32, count);
     Ok(bytes as f64 / fastest(device, &kernel, count, 2)?)
 }
 
 /// The shortest time of `kernel`, which reads `reads` values of so many numbers and writes one, in seconds.
-fn fastest(device: &mut dyn Device, kernel: &Arc<dyn Kernel>, count: usize, reads: usize) -> Result<f64, DeviceError> {
+fn fastest(device: &mut dyn Device, kernel: &SharedKernel, count: usize, reads: usize) -> Result<f64, DeviceError> {
     let storage = Storage::separate(vec![(Element::F32, count); reads + 1]);
     let probe = Dispatch {
         label: kernel.shader().name.into(),
-        kernel: Arc::clone(kernel),
+        kernel: kernel.clone(),
         reads: (0..reads as u32).map(|index| Some(ValueId(index))).collect(),
         writes: vec![Some(ValueId(reads as u32))],
     };

@@ -8,9 +8,7 @@
 //!
 //! The plan never asks which device runs it, and nothing here touches a device.
 
-use std::sync::Arc;
-
-use crate::dispatch::{Element, Kernel, Label, Storage, ValueId, bytes_of};
+use crate::dispatch::{Element, Label, SharedKernel, Storage, ValueId, bytes_of};
 
 mod cost;
 mod error;
@@ -101,7 +99,7 @@ pub struct Template {
     /// Name.
     pub label: Label,
     /// What is computed.
-    pub kernel: Arc<dyn Kernel>,
+    pub kernel: SharedKernel,
     /// Read, in the order of the shader's bindings.
     pub reads: Vec<Operand>,
     /// Written, likewise.

@@ -1,9 +1,8 @@
 //! A row of a kernel's table, and how what came out is judged.
 
 use std::fmt;
-use std::sync::Arc;
 
-use crate::dispatch::{Element, Kernel};
+use crate::dispatch::{Element, Kernel, SharedKernel};
 
 /// What an output holds before the run: a NaN, so that a word left unwritten is seen.
 pub const POISON: u32 = 0x7fc0_dead;
@@ -166,7 +165,7 @@ pub struct Row {
     /// Why the row is there.
     why: &'static str,
     /// What is computed.
-    pub kernel: Arc<dyn Kernel>,
+    pub kernel: SharedKernel,
     reads: Vec<(Element, Vec<u32>)>,
     writes: Vec<(Element, Vec<u32>, Vec<Word>)>,
 }
@@ -174,7 +173,7 @@ pub struct Row {
 impl Row {
     /// Of `kernel`, because `why`.
     pub fn new(why: &'static str, kernel: impl Kernel + 'static) -> Self {
-        Self { why, kernel: Arc::new(kernel), reads: vec![], writes: vec![] }
+        Self { why, kernel: SharedKernel::new(kernel), reads: vec![], writes: vec![] }
     }
 
     /// The next value read.

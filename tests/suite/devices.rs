@@ -1,6 +1,5 @@
 //! Whole trainings on both devices: they agree, each repeats itself bit for bit, and a wrong kernel is found by name.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sdgpu::data::{DataSet, Images};
@@ -9,7 +8,7 @@ use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::GpuRequest;
 use sdgpu::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
 use sdgpu::dispatch::{
-    Bindings, Cost, Dispatch, Element, Kernel, Limits, Parameters, Shader, Storage, ValueId, Variant,
+    Bindings, Cost, Dispatch, Element, Kernel, Limits, Parameters, Shader, SharedKernel, Storage, ValueId, Variant,
 };
 use sdgpu::kernels::probe::Triad;
 use sdgpu::model::init::Init;
@@ -236,7 +235,7 @@ fn tuning_leaves_out_what_the_driver_refuses() {
     let count = 1000;
     let storage = Storage::separate([(Element::F32, count); 3]);
     let tune = |taken: &'static [bool]| {
-        let kernel = Arc::new(Fussy { triad: Triad { elements: count as u32, factor: 0.5 }, taken });
+        let kernel = SharedKernel::new(Fussy { triad: Triad { elements: count as u32, factor: 0.5 }, taken });
         let dispatch = Dispatch {
             label: "triad".into(),
             kernel,
@@ -356,7 +355,7 @@ fn timing_changes_nothing() {
     const COUNT: usize = 300;
     const LENGTH: usize = 2100;
     let storage = Storage::separate([(Element::F32, COUNT); 3]);
-    let kernel = Arc::new(Triad { elements: COUNT as u32, factor: 0.001 });
+    let kernel = SharedKernel::new(Triad { elements: COUNT as u32, factor: 0.001 });
     // Back and forth: each reads what the one before wrote.
     let dispatch = |index: usize| {
         let (from, to) = (ValueId((index % 2) as u32), ValueId((1 - index % 2) as u32));

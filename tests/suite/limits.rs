@@ -1,11 +1,9 @@
 //! Trainings on an adapter with lowered limits, which wgpu enforces: the same bits as without, or a clear refusal.
 
-use std::sync::Arc;
-
 use sdgpu::data::{DataSet, Images};
 use sdgpu::device::gpu::{GpuRequest, LoweredLimits};
 use sdgpu::device::{Device, DeviceError};
-use sdgpu::dispatch::{Dispatch, Element, Storage, ValueId};
+use sdgpu::dispatch::{Dispatch, Element, SharedKernel, Storage, ValueId};
 use sdgpu::kernels::probe::Triad;
 use sdgpu::model::init::Init;
 use sdgpu::model::resnet::ResNet;
@@ -132,7 +130,7 @@ fn lowered_limits_are_enforced() {
     let run = |limits: &str, count: usize| -> Result<(), DeviceError> {
         let mut device = adapter::open_with(&request(limits));
         let storage = Storage::separate([(Element::F32, count); 3]);
-        let kernel = Arc::new(Triad { elements: count as u32, factor: 0.5 });
+        let kernel = SharedKernel::new(Triad { elements: count as u32, factor: 0.5 });
         let (reads, writes) = (vec![Some(ValueId(0)), Some(ValueId(1))], vec![Some(ValueId(2))]);
         let dispatch = Dispatch { label: "triad".into(), kernel, reads, writes };
         device.prepare(&storage, &[&dispatch])?;

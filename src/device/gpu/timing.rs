@@ -58,7 +58,7 @@ impl GpuDevice {
                 self.timestamps = Some(timestamps);
                 done?;
             }
-            None => list.iter().try_for_each(|&(place, _)| self.surround(place, call, &mut timed))?,
+            None => list.iter().try_for_each(|&(index, _)| self.surround(index, call, &mut timed))?,
         }
         Ok(timed)
     }
@@ -74,8 +74,8 @@ impl GpuDevice {
     ) -> Result<(), DeviceError> {
         let begin = call.elapsed();
         let mut encoder = self.take_encoder();
-        for (index, &(place, dispatch)) in part.iter().enumerate() {
-            let query = 2 * index as u32;
+        for (number, &(index, dispatch)) in part.iter().enumerate() {
+            let query = 2 * number as u32;
             let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor {
                 label: Some(&dispatch.label),
                 timestamp_writes: Some(ComputePassTimestampWrites {
@@ -84,7 +84,7 @@ impl GpuDevice {
                     end_of_pass_write_index: Some(query + 1),
                 }),
             });
-            self.encode(&mut pass, place);
+            self.prepared.encode(&mut pass, index);
         }
         encoder.resolve_query_set(&timestamps.set, 0..2 * part.len() as u32, &timestamps.resolved, 0);
         let bytes = (2 * part.len() * size_of::<u64>()) as u64;
@@ -107,11 +107,11 @@ impl GpuDevice {
         Ok(())
     }
 
-    /// Runs what is bound at `place` in a submission of its own, and waits for it.
-    fn surround(&mut self, place: usize, call: Instant, timed: &mut Timed) -> Result<(), DeviceError> {
+    /// Runs what is bound at `index` in a submission of its own, and waits for it.
+    fn surround(&mut self, index: usize, call: Instant, timed: &mut Timed) -> Result<(), DeviceError> {
         let begin = call.elapsed();
         let mut encoder = self.take_encoder();
-        self.encode(&mut encoder.begin_compute_pass(&ComputePassDescriptor::default()), place);
+        self.prepared.encode(&mut encoder.begin_compute_pass(&ComputePassDescriptor::default()), index);
         self.encoder = Some(encoder);
         self.flush();
         timed.encoding += call.elapsed() - begin;

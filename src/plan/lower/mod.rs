@@ -1,12 +1,11 @@
 //! Lowering: from the description of a net to the templates of its plan.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::{
     Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Systematic, Template, Value, memory,
 };
-use crate::dispatch::{Element, Kernel, Storage, ValueId, bytes_of};
+use crate::dispatch::{Element, Kernel, SharedKernel, Storage, ValueId, bytes_of};
 use crate::kernels::conv::ForwardEpilogue;
 use crate::model::resnet::{ResNet, Shortcut};
 use crate::protocol::{CONTROL_ELEMENT, REPORT_ELEMENT, REPORT_WORDS, control_words};
@@ -318,7 +317,7 @@ fn push<R: Into<Operand>, W: Into<Operand>>(
 ) {
     list.push(Template {
         label: label.into().into(),
-        kernel: Arc::new(kernel),
+        kernel: SharedKernel::new(kernel),
         reads: reads.into_iter().map(Into::into).collect(),
         writes: writes.into_iter().map(Into::into).collect(),
     });
