@@ -95,7 +95,7 @@ fn fill(device: &mut dyn Device, plan: &Plan) -> Result<(), Box<dyn Error>> {
         let id = ValueId(index as u32);
         // Parts are filled with what they are part of, and values without a place are used by nobody.
         let count = plan.storage.region(id).count;
-        let is_part = matches!(value.place, sdgpu::plan::Place::Part { .. });
+        let is_part = matches!(value.allocation, sdgpu::plan::Allocation::Part { .. });
         if count == 0 || is_part || of_the_host.contains(&id) {
             continue;
         }

@@ -31,8 +31,8 @@ use wording::with_flags;
 use crate::data::DataError;
 use crate::device::Device;
 use crate::job::{Halted, JobError};
-use crate::report::ReportError;
 use crate::run_dir::{ConfigError, RunError};
+use crate::report::ReportError;
 use crate::train::OptionError;
 
 /// Exit code for what the user can mend before anything starts: flags, files, devices that are not there.

@@ -6,21 +6,21 @@
 use std::time::Instant;
 
 use super::cpu::CpuDevice;
-use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed, TuneOptions, Tuning};
+use super::{Clock, Device, DeviceError, DeviceInfo, DeviceKind, DispatchTimes, Ticket, TuneOptions, Tuning};
 use crate::dispatch::{Dispatch, Element, Limits, Scalar, Storage, ValueId};
 
 /// A GPU, and the CPU device beside it as its judge.
-pub struct BothDevices {
+pub struct ComparedDevices {
     info: DeviceInfo,
     gpu: Box<dyn Device>,
     cpu: CpuDevice,
     storage: Storage,
 }
 
-impl BothDevices {
+impl ComparedDevices {
     /// Holds `gpu` against `cpu`.
     pub fn new(gpu: Box<dyn Device>, cpu: CpuDevice) -> Self {
-        let info = DeviceInfo { kind: "both", ..gpu.info().clone() };
+        let info = DeviceInfo { kind: DeviceKind::Both, ..gpu.info().clone() };
         Self { info, gpu, cpu, storage: Storage::default() }
     }
 
@@ -83,7 +83,7 @@ impl Tolerance {
     }
 }
 
-impl Device for BothDevices {
+impl Device for ComparedDevices {
     fn info(&self) -> &DeviceInfo {
         &self.info
     }
@@ -137,13 +137,13 @@ impl Device for BothDevices {
     }
 
     /// The times are the GPU's; the CPU's work and the comparison lie between them.
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         let call = Instant::now();
-        let mut timed = Timed::default();
+        let mut timed = DispatchTimes::default();
         for dispatch in list {
             let one = std::slice::from_ref(dispatch);
             let begin = call.elapsed();
-            let Timed { encoding, spans } = self.gpu.run_timed(one)?;
+            let DispatchTimes { encoding, spans } = self.gpu.run_timed(one)?;
             timed.encoding += encoding;
             timed.spans.extend(spans.iter().map(|span| begin + span.start..begin + span.end));
             self.cpu.run(one)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use memmap2::MmapMut;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use super::{Clock, Device, DeviceError, DeviceInfo, DeviceKind, DispatchTimes, Ticket};
 use crate::dispatch::{Bindings, Dispatch, Input, Limits, Output, Region, Storage, ValueId};
 
 /// The CPU device.
@@ -66,7 +66,7 @@ impl CpuDevice {
     pub fn on(pool: ThreadPool) -> Self {
         let threads = pool.current_num_threads();
         let info = DeviceInfo {
-            kind: "cpu",
+            kind: DeviceKind::Cpu,
             name: processor_name(),
             backend: instruction_set().into(),
             driver: format!("{threads} thread{}", if threads == 1 { "" } else { "s" }),
@@ -161,7 +161,7 @@ impl Device for CpuDevice {
         Clock::Host
     }
 
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         let call = Instant::now();
         let spans = self.on_pool(|device| {
             let timed = |dispatch| {
@@ -171,7 +171,7 @@ impl Device for CpuDevice {
             };
             list.iter().map(timed).collect()
         });
-        Ok(Timed { encoding: Duration::ZERO, spans })
+        Ok(DispatchTimes { encoding: Duration::ZERO, spans })
     }
 
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {

@@ -13,9 +13,11 @@ use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 pub mod compare;
 pub mod cpu;
 pub mod gpu;
+mod kind;
 pub mod open;
 mod tuning;
 
+pub use kind::DeviceKind;
 pub use tuning::{TuneOptions, Tuning, cache_folder, parse_cache};
 
 /// What went wrong on a device.
@@ -80,8 +82,8 @@ impl DeviceError {
 /// Who a device is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// `gpu`, `cpu` or `both`.
-    pub kind: &'static str,
+    /// What runs its lists.
+    pub kind: DeviceKind,
     /// Name of the adapter or the processor.
     pub name: String,
     /// Vulkan, Metal, Dx12, or the instruction set of the CPU device.
@@ -119,14 +121,14 @@ impl Clock {
 
 /// When the dispatches of a list ran.
 #[derive(Clone, Debug, Default)]
-pub struct Timed {
+pub struct DispatchTimes {
     /// What the host took to encode and submit; nothing where nothing is encoded.
     pub encoding: Duration,
     /// Begin and end of each dispatch, since the call.
     pub spans: Vec<Range<Duration>>,
 }
 
-impl Timed {
+impl DispatchTimes {
     /// How long each dispatch ran, in seconds.
     pub fn seconds(&self) -> impl Iterator<Item = f64> {
         self.spans.iter().map(|span| span.end.saturating_sub(span.start).as_secs_f64())
@@ -192,7 +194,7 @@ pub trait Device {
 
     /// Runs `list` to its end, after everything before, and tells when each dispatch ran. The values are those of
     /// [`Self::run`], bit for bit.
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError>;
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError>;
 
     /// Asks for what `value` holds after everything submitted so far; does not wait.
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError>;

@@ -65,11 +65,17 @@ impl DeviceRequest {
 
 /// Chooses the variants of the shaders that `plan` needs, and has `device` use them. Tells `say` where that takes a
 /// while.
-pub fn tune(wish: Tune, device: &mut dyn Device, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Tuning, JobError> {
+pub fn tune(
+    wish: Tune,
+    device: &mut dyn Device,
+    plan: &Plan,
+    say: &mut dyn FnMut(&str),
+) -> Result<Tuning, JobError> {
     if wish == Tune::Never {
         return Ok(Tuning::default());
     }
-    let options = TuneOptions { forced: wish == Tune::Always, budget: TUNING_TIME, cache: cache_folder() };
+    let options =
+        TuneOptions { forced: wish == Tune::Always, budget: TUNING_TIME, cache: cache_folder() };
     let name = device.info().name.clone();
     let mut progress = |measured: usize, kernels: usize| {
         if measured == 0 {

@@ -229,12 +229,10 @@ mod tests {
         let error = request("batch_size", "three").resolve(&mnist()).expect_err("no number").to_string();
         assert!(error.contains("three"), "{error}");
         assert!(Request::new(Preset::Quick).set("seed", u64::MAX).is_err());
-        let error = Request::new(Preset::Quick).set("lr", f64::NAN).and_then(|request| {
-            request.resolve(&mnist()).map_err(|error| match error {
-                JobError::Options(error) => error,
-                error => panic!("{error}"),
-            })
-        });
+        let error = Request::new(Preset::Quick).set("lr", f64::NAN).and_then(|request| request.resolve(&mnist()).map_err(|error| match error {
+            JobError::Options(error) => error,
+            error => panic!("{error}"),
+        }));
         assert_eq!(error.expect_err("out of range").to_string(), "`lr` is NaN; it must be above 0, at most 1e30");
     }
 }

@@ -11,6 +11,7 @@ use super::error::{Halted, JobError, StopRequest};
 use super::listener::Listener;
 use super::run::{Begin, Context, Finished, Job, Recording, export};
 use super::setup::Setup;
+use crate::device::DeviceKind;
 use crate::dispatch::{Element, bytes_of};
 use crate::run_dir::{Planned, Progress, RunError, SeriesDir, Summary, absolute};
 use crate::train::{OnNan, TrainOptions};
@@ -233,7 +234,7 @@ fn shares(runs: &[QueuedRun], jobs: usize, context: &Context<'_>) -> Result<(usi
     }
     let jobs = at_once(jobs.min(runs.len()), limits.total_bytes, bytes);
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    Ok((jobs, if jobs > 1 && kind == "cpu" { (cores / jobs).max(1) } else { 0 }))
+    Ok((jobs, if jobs > 1 && kind == DeviceKind::Cpu { (cores / jobs).max(1) } else { 0 }))
 }
 
 /// Returns as many of `jobs` runs as fit, at least 1, where `total` bytes of memory are free and a run needs `needed`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gates, Operand, Place, Plan, Runs, Template, memory};
+use super::{Allocation, Gates, Operand, Plan, Runs, Template, memory};
 use crate::dispatch::{Cost, Dispatch, ValueId};
 use crate::kernels::conv;
 
@@ -173,9 +173,9 @@ impl Plan {
         let mut lines = Vec::with_capacity(self.values.len());
         for (index, value) in self.values.iter().enumerate() {
             let region = self.storage.regions[index];
-            let life = match (value.place, self.lifetimes[index]) {
-                (Place::Pooled, Some((first, last))) => format!("lives {first}..{last}"),
-                (Place::Pooled, None) => continue,
+            let life = match (value.allocation, self.lifetimes[index]) {
+                (Allocation::Pooled, Some((first, last))) => format!("lives {first}..{last}"),
+                (Allocation::Pooled, None) => continue,
                 _ => "lives throughout".to_string(),
             };
             let kibibytes = value.bytes() as f64 / 1024.0;

@@ -5,7 +5,7 @@
 //! first dispatch that may write it to the last that may read it, under *any* gates: an operand of the trunk uses every
 //! value it can stand for. Values whose lives do not overlap may share a buffer.
 
-use super::{Operand, Place, Plan, Template, Value};
+use super::{Allocation, Operand, Plan, Template, Value};
 use crate::dispatch::{Element, Region, Storage, ValueId, bytes_of};
 
 /// First and last use on the time line.
@@ -23,16 +23,16 @@ pub(super) fn assign(plan: &mut Plan) {
         let &Value { element, count, .. } = value;
         Some(Region { buffer, offset, element, count })
     };
-    let pooled = |index: &usize| plan.values[*index].place == Place::Pooled;
+    let pooled = |index: &usize| plan.values[*index].allocation == Allocation::Pooled;
 
     for (index, value) in plan.values.iter().enumerate() {
-        if value.place == Place::Own {
+        if value.allocation == Allocation::Own {
             regions[index] = region(value, storage.buffers.len(), 0);
             storage.buffers.push(value.bytes());
         }
     }
     for (index, value) in plan.values.iter().enumerate() {
-        if let Place::Part { of, offset } = value.place {
+        if let Allocation::Part { of, offset } = value.allocation {
             let whole = regions[of.index()].map_or(0, |region| region.buffer);
             regions[index] = region(value, whole, bytes_of(value.element, offset));
         }

@@ -36,7 +36,7 @@ pub struct Value {
     /// Number of its elements.
     pub count: usize,
     /// Where it is kept.
-    pub place: Place,
+    pub allocation: Allocation,
     /// Whether it can hold no negative number, so that ReLU leaves it as it is.
     pub non_negative: bool,
 }
@@ -50,7 +50,7 @@ impl Value {
 
 /// Where a value is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Allocation {
     /// In a buffer of its own, for the whole run.
     Own,
     /// In a range of another value's buffer, of elements of the same type, from number `offset`.

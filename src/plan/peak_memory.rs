@@ -1,6 +1,6 @@
 //! How much is live at once in a training step, by how the gates are drawn.
 
-use super::{GateSampling, Operand, Place, Plan, Runs};
+use super::{Allocation, GateSampling, Operand, Plan, Runs};
 use crate::dispatch::ValueId;
 
 impl Plan {
@@ -49,7 +49,7 @@ impl Plan {
         let mut owned = vec![vec![0; times]; self.blocks.len()];
         for (index, owner) in self.owners().into_iter().enumerate() {
             let value = &self.values[index];
-            let (Place::Pooled, Some((first, last))) = (value.place, self.lifetimes[index]) else { continue };
+            let (Allocation::Pooled, Some((first, last))) = (value.allocation, self.lifetimes[index]) else { continue };
             if first >= times {
                 // Of an evaluation.
                 continue;

@@ -186,8 +186,14 @@ pub enum OptionError {
 }
 
 /// Errors unless `holds`: unless the `value` of `field` is in `range`, which a message can name.
-pub fn check_field(field: &'static str, value: impl Display, holds: bool, range: &str) -> Result<(), OptionError> {
-    let out_of_range = || OptionError::OutOfRange { field, value: value.to_string(), range: range.to_string() };
+pub fn check_field(
+    field: &'static str,
+    value: impl Display,
+    holds: bool,
+    range: &str,
+) -> Result<(), OptionError> {
+    let out_of_range =
+        || OptionError::OutOfRange { field, value: value.to_string(), range: range.to_string() };
     if holds { Ok(()) } else { Err(out_of_range()) }
 }
 

@@ -68,7 +68,9 @@ impl Engine {
     /// The flat buffers of running statistics, each with that of the batch's statistics, which has the same layout.
     fn flat_statistics(&self) -> BTreeSet<(ValueId, ValueId)> {
         let statistics = self.plan.parameters.iter().filter(|planned| !planned.parameter.kind.is_trained());
-        statistics.filter_map(|planned| Some((self.place(planned.value).0, self.place(planned.gradient?).0))).collect()
+        statistics
+            .filter_map(|planned| Some((self.flat_buffer(planned.value).0, self.flat_buffer(planned.gradient?).0)))
+            .collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sdgpu::data::{DataSet, Images};
-use sdgpu::device::compare::BothDevices;
+use sdgpu::device::compare::ComparedDevices;
 use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::GpuRequest;
 use sdgpu::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
@@ -276,7 +276,7 @@ fn threads_do_not_change_a_bit() {
 fn both_devices_agree_on_every_dispatch_of_a_resnet50_step() {
     let net = ResNet::named("resnet50", 1, 6).expect("a net");
     let gpu = Box::new(adapter::open());
-    let both = BothDevices::new(gpu, CpuDevice::new().expect("the CPU device"));
+    let both = ComparedDevices::new(gpu, CpuDevice::new().expect("the CPU device"));
     let mut engine = engine(Box::new(both), &net, &data(28), 4).expect("an engine");
     let gates: Gates = "1101111011101111".parse().expect("gates");
     let indices = [0, 1, 2, 3];
@@ -289,7 +289,7 @@ fn both_devices_agree_on_every_dispatch_of_a_resnet50_step() {
 /// What `--device both` says of a training with `find` replaced in the shader `name`.
 fn difference(name: &'static str, find: &'static str, replace: &'static str) -> String {
     let request = adapter::with_fault(name, find, replace);
-    let both = BothDevices::new(Box::new(adapter::open_with(&request)), CpuDevice::new().expect("the CPU device"));
+    let both = ComparedDevices::new(Box::new(adapter::open_with(&request)), CpuDevice::new().expect("the CPU device"));
     let (net, data) = (resnet8(), data(9));
     let mut engine = engine(Box::new(both), &net, &data, 8).expect("an engine");
     train(&mut engine, &net, 8, 4).expect_err("a difference").to_string()
@@ -385,7 +385,7 @@ fn timing_changes_nothing() {
         Box::new(cpu()),
         Box::new(adapter::open()),
         Box::new(adapter::open_with(&without)),
-        Box::new(BothDevices::new(Box::new(adapter::open()), cpu())),
+        Box::new(ComparedDevices::new(Box::new(adapter::open()), cpu())),
     ];
     for mut device in devices {
         let (plain, _) = run(device.as_mut(), false);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sdgpu::data::{DataSet, Images};
 use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket};
 use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
 use sdgpu::measure::{Peak, Skipping, Stepper, bench, skipping};
 use sdgpu::model::init::Init;
@@ -52,7 +52,7 @@ impl Device for MadeUp {
     fn clock(&self) -> Clock {
         Clock::Timestamps
     }
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         self.cpu.run(list)?;
         self.timed += 1;
         self.longest = self.longest.max(list.len());
@@ -68,7 +68,7 @@ impl Device for MadeUp {
             now += speed * cost(dispatch);
             begin..Duration::from_nanos(now as u64)
         });
-        Ok(Timed { encoding: Duration::ZERO, spans: spans.collect() })
+        Ok(DispatchTimes { encoding: Duration::ZERO, spans: spans.collect() })
     }
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
         self.cpu.request(value)

@@ -9,7 +9,7 @@ use sdgpu::dispatch::{Dispatch, Limits, Region, ValueId};
 use sdgpu::model::resnet::ResNet;
 use sdgpu::model::survival::{Rule, probabilities};
 use sdgpu::plan::{
-    BranchScale, DataSizes, DeviceClass, Estimate, GateSampling, Gates, ImageFile, Mend, Optimizer, Place, Plan,
+    Allocation, BranchScale, DataSizes, DeviceClass, Estimate, GateSampling, Gates, ImageFile, Mend, Optimizer, Plan,
     PlanError, PlanOptions, TrainingOptions,
 };
 
@@ -306,7 +306,7 @@ fn most_live(plan: &Plan, list: &[Dispatch]) -> u64 {
     let mut lives: HashMap<ValueId, (usize, usize)> = HashMap::new();
     for (time, dispatch) in list.iter().enumerate() {
         for value in dispatch.values() {
-            if plan.values[value.index()].place == Place::Pooled {
+            if plan.values[value.index()].allocation == Allocation::Pooled {
                 lives.entry(value).or_insert((time, time)).1 = time;
             }
         }
@@ -397,8 +397,8 @@ fn parameters_are_split_where_the_binding_limit_asks_for_it() {
         .parameters
         .iter()
         .filter(|planned| planned.parameter.kind.is_trained())
-        .filter_map(|planned| match plan.values[planned.value.index()].place {
-            Place::Part { of, .. } => Some(of),
+        .filter_map(|planned| match plan.values[planned.value.index()].allocation {
+            Allocation::Part { of, .. } => Some(of),
             _ => None,
         })
         .collect();
@@ -419,7 +419,7 @@ impl<'a> Memory<'a> {
         let mut memory = Self { plan, holder: HashMap::new() };
         for index in 0..plan.values.len() {
             // The host has written these, or they have been there since the start.
-            if plan.values[index].place != Place::Pooled {
+            if plan.values[index].allocation != Allocation::Pooled {
                 memory.write(ValueId(index as u32));
             }
         }
@@ -441,7 +441,7 @@ impl<'a> Memory<'a> {
         for dispatch in list {
             let name = |value: ValueId| &self.plan.values[value.index()].name;
             for &value in dispatch.reads.iter().flatten() {
-                let pooled = self.plan.values[value.index()].place == Place::Pooled;
+                let pooled = self.plan.values[value.index()].allocation == Allocation::Pooled;
                 let holder = self.holder.get(&self.place(value));
                 if pooled && holder != Some(&value) {
                     let holder = holder.map_or("nothing", |&holder| name(holder));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sdgpu::data::{DataSet, Images};
 use sdgpu::device::cpu::CpuDevice;
 use sdgpu::device::gpu::{GpuDevice, GpuRequest};
-use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket};
 use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
 use sdgpu::model::init::Init;
 use sdgpu::model::resnet::ResNet;
@@ -162,7 +162,7 @@ impl<D: Device + AsGpu> Device for Faulty<D> {
     fn clock(&self) -> Clock {
         self.device.clock()
     }
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         self.device.run_timed(list)
     }
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {

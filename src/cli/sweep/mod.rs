@@ -11,8 +11,8 @@ use super::report::write_into;
 use super::request;
 use super::session::Session;
 use crate::data::DataSet;
-use crate::job::{Queue, QueueOptions, QueuedRun};
 use crate::model::survival::Rule;
+use crate::job::{Queue, QueueOptions, QueuedRun};
 use crate::train::Model;
 
 mod grid;

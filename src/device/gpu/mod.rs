@@ -13,7 +13,7 @@ use wgpu::{
     PollType, SubmissionIndex,
 };
 
-use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed, TuneOptions, Tuning};
+use super::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket, TuneOptions, Tuning};
 use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 use crate::kernels::compose;
 
@@ -27,7 +27,7 @@ mod submission;
 mod timing;
 mod tune;
 
-pub use adapter::{AdapterSummary, Backend, Wanted, list, number};
+pub use adapter::{AdapterChoice, AdapterSummary, Backend, list, number};
 use bind::Prepared;
 use fault::Faults;
 pub use limits::LoweredLimits;
@@ -41,7 +41,7 @@ use timing::Timestamps;
 #[derive(Clone)]
 pub struct GpuRequest {
     /// Which adapter.
-    pub adapter: Wanted,
+    pub adapter: AdapterChoice,
     /// Only adapters of this backend.
     pub backend: Option<Backend>,
     /// Runs shaders without bounds checks.
@@ -63,7 +63,7 @@ pub struct GpuRequest {
 impl Default for GpuRequest {
     fn default() -> Self {
         Self {
-            adapter: Wanted::Preferred,
+            adapter: AdapterChoice::Preferred,
             backend: None,
             trusted: !cfg!(debug_assertions),
             timestamps: true,
@@ -285,7 +285,7 @@ impl Device for GpuDevice {
         if self.timestamps.is_some() { Clock::Timestamps } else { Clock::RoundTrip }
     }
 
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         self.time(list)
     }
 

@@ -29,10 +29,10 @@ pub fn slow_seconds(dispatch: &Dispatch, storage: &Storage) -> f64 {
 pub fn cut(seconds: &[f64], longest: f64, pending: &mut f64) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut begin = 0;
-    for (place, seconds) in seconds.iter().enumerate() {
+    for (index, seconds) in seconds.iter().enumerate() {
         if *pending + seconds > longest && *pending > 0.0 {
-            ranges.push(begin..place);
-            begin = place;
+            ranges.push(begin..index);
+            begin = index;
             *pending = 0.0;
         }
         *pending += seconds;

@@ -8,7 +8,7 @@ use wgpu::{
 };
 
 use super::GpuDevice;
-use crate::device::{DeviceError, Timed};
+use crate::device::{DeviceError, DispatchTimes};
 use crate::dispatch::Dispatch;
 
 /// Dispatches in one submission: each takes two timestamps, and a set holds at most 4,096.
@@ -46,12 +46,12 @@ impl Timestamps {
 
 impl GpuDevice {
     /// Runs `list` to its end, alone on the device, and tells when each dispatch ran.
-    pub(super) fn time(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    pub(super) fn time(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         let call = Instant::now();
         let list: Vec<_> = self.bind(list)?.into_iter().zip(list).collect();
         self.flush();
         self.wait(None)?;
-        let mut timed = Timed::default();
+        let mut timed = DispatchTimes::default();
         match self.timestamps.take() {
             Some(timestamps) => {
                 let done = list.chunks(DISPATCHES).try_for_each(|part| self.stamp(part, &timestamps, call, &mut timed));
@@ -70,7 +70,7 @@ impl GpuDevice {
         part: &[(usize, &Dispatch)],
         timestamps: &Timestamps,
         call: Instant,
-        timed: &mut Timed,
+        timed: &mut DispatchTimes,
     ) -> Result<(), DeviceError> {
         let begin = call.elapsed();
         let mut encoder = self.take_encoder();
@@ -108,7 +108,7 @@ impl GpuDevice {
     }
 
     /// Runs what is bound at `index` in a submission of its own, and waits for it.
-    fn surround(&mut self, index: usize, call: Instant, timed: &mut Timed) -> Result<(), DeviceError> {
+    fn surround(&mut self, index: usize, call: Instant, timed: &mut DispatchTimes) -> Result<(), DeviceError> {
         let begin = call.elapsed();
         let mut encoder = self.take_encoder();
         self.prepared.encode(&mut encoder.begin_compute_pass(&ComputePassDescriptor::default()), index);

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Systematic, Template, Value, memory,
+    Allocation, Interface, Mend, Operand, ParameterValue, Plan, PlanError, PlanOptions, Systematic, Template, Value,
+    memory,
 };
 use crate::dispatch::{Element, Kernel, SharedKernel, Storage, ValueId, bytes_of};
 use crate::kernels::conv::ForwardEpilogue;
@@ -189,9 +190,9 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn value(&mut self, name: impl Into<String>, element: Element, count: usize, place: Place) -> ValueId {
+    fn value(&mut self, name: impl Into<String>, element: Element, count: usize, allocation: Allocation) -> ValueId {
         let id = ValueId(self.values.len() as u32);
-        self.values.push(Value { name: name.into(), element, count, place, non_negative: false });
+        self.values.push(Value { name: name.into(), element, count, allocation, non_negative: false });
         id
     }
 
@@ -207,7 +208,7 @@ impl<'a> Builder<'a> {
             Mode::Recalibration => format!("{name} (recalibration)"),
             Mode::Inference => format!("{name} (inference)"),
         };
-        self.value(name, element, count, Place::Pooled)
+        self.value(name, element, count, Allocation::Pooled)
     }
 
     fn parameter(&self, prefix: &str, name: &str) -> ValueId {
@@ -233,7 +234,7 @@ impl<'a> Builder<'a> {
         let streamed = files.map(|images| bytes_of(Element::U32, packed(images).max(images)) > limit);
         // Validation images lie in the training file, and are evaluated in batches of their own size.
         let held = [0, 1].map(|file| if streamed[file] { batch.max(eval_batch) } else { files[file] });
-        let mut own = |name: &str, element, count: usize| self.value(name, element, count.max(1), Place::Own);
+        let mut own = |name: &str, element, count: usize| self.value(name, element, count.max(1), Allocation::Own);
         Interface {
             images: [
                 own("training images", Element::U32, packed(held[0])),

@@ -4,7 +4,7 @@ use super::{Builder, limit_bytes, push};
 use crate::dispatch::{Element, ValueId};
 use crate::kernels::{adam, batch_norm, finite, first_gradient, sgd};
 use crate::model::parameters::Parameter;
-use crate::plan::{Interface, Optimizer, ParameterValue, Place, Template};
+use crate::plan::{Allocation, Interface, Optimizer, ParameterValue, Template};
 use crate::protocol::GRANULE;
 
 /// Returns the elements of a parameter, filled up to whole granules.
@@ -74,7 +74,7 @@ impl Builder<'_> {
         let optimizer = self.options.training.as_ref().map(|training| training.optimizer);
         let kept = optimizer.filter(|_| trained).map_or(&[][..], |optimizer| optimizer.moments());
         let total = chunk.iter().map(|parameter| padded(parameter)).sum();
-        let mut flat = |name: &str| self.value(format!("{name} {number}"), Element::F32, total, Place::Own);
+        let mut flat = |name: &str| self.value(format!("{name} {number}"), Element::F32, total, Allocation::Own);
         let values = flat(what);
         let gradients = optimizer.map(|_| flat(derived));
         let moments = kept.iter().map(|name| flat(name)).collect();
@@ -83,7 +83,7 @@ impl Builder<'_> {
         for &parameter in chunk {
             let mut part = |what: &str, of: ValueId| {
                 let name = format!("{}{what}", parameter.name);
-                self.value(name, Element::F32, parameter.kind.elements(), Place::Part { of, offset })
+                self.value(name, Element::F32, parameter.kind.elements(), Allocation::Part { of, offset })
             };
             let value = part("", flat.values);
             let gradient = flat.gradients.map(|of| part(if trained { " gradient" } else { " of the batch" }, of));
@@ -117,7 +117,7 @@ impl Builder<'_> {
         };
         let groups: Vec<u32> = chunk.iter().flat_map(group).collect();
         let name = self.values[values.index()].name.clone();
-        let table = self.value(format!("groups of the {name}"), Element::U32, groups.len(), Place::Own);
+        let table = self.value(format!("groups of the {name}"), Element::U32, groups.len(), Allocation::Own);
         self.group_tables.push((table, groups));
         let check = finite::Finite { elements: count };
         push(checks, format!("finite {}", self.values[gradients.index()].name), check, [gradients], [interface.report]);
