@@ -182,7 +182,8 @@ pub trait Device {
     /// Whatever was prepared before is dropped.
     fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError>;
 
-    /// Overwrites the first words of `value`, four bytes each as its elements lie in memory, after everything that was submitted before.
+    /// Overwrites the first words of `value`, after everything that was submitted before. A word is four bytes, whatever
+    /// the elements are.
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError>;
 
     /// Takes `list`, to be run in order after everything before. May return before it is done, or even begun: the next

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::dispatch::{Bindings, Cost, Element, Kernel, bytes_of};
 
 shader! { GATHER: "gather", family: gather, reads: 3, writes: 1, params: Gather }
 
@@ -32,7 +32,8 @@ impl Kernel for Gather {
     }
     fn bytes(&self) -> Option<u64> {
         // The batch's images as bytes, and as f32.
-        Some(5 * u64::from(self.batch) * u64::from(self.pixels) * u64::from(self.channels))
+        let elements = self.batch as usize * self.pixels as usize * self.channels as usize;
+        Some(elements as u64 + bytes_of(Element::F32, elements))
     }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([images, indices, normalization], [x]) = bindings.values();

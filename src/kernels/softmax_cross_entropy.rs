@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{params, shader};
-use crate::dispatch::{Bindings, Cost, Input, Kernel};
+use crate::dispatch::{Bindings, Cost, Element, Input, Kernel, bytes_of};
 use crate::protocol::{CONTROL_IMAGES, REPORT_CORRECT, REPORT_IMAGES, REPORT_LOSS, REPORT_NOT_FINITE};
 
 shader! {
@@ -67,8 +67,9 @@ impl Kernel for SoftmaxCrossEntropy {
         Cost { flop: 9.0 * batch * classes, terms: batch + classes, loads: 4.0 * batch * classes }
     }
     fn bytes(&self) -> Option<u64> {
-        // Logits and their gradient; of the labels, only the batch's.
-        Some(4 * u64::from(self.batch) * (2 * u64::from(self.classes) + 2))
+        // Logits and their gradient; the indices, and of the labels only the batch's.
+        let (batch, classes) = (self.batch as usize, self.classes as usize);
+        Some(2 * bytes_of(Element::F32, batch * classes) + 2 * bytes_of(Element::U32, batch))
     }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([logits, integers @ ..], [dlogits, report]) = bindings.values::<4, 2>();

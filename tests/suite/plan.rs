@@ -436,10 +436,15 @@ impl<'a> Memory<'a> {
     }
 
     /// Runs `list`; errors at the first value that is read before it is written, or was overwritten while it lived, or
-    /// that shares a buffer with one written by the same dispatch.
+    /// that shares a buffer with one written by the same dispatch, or that a dispatch names twice.
     fn run(&mut self, list: &[Dispatch]) -> Result<(), String> {
         for dispatch in list {
             let name = |value: ValueId| &self.plan.values[value.index()].name;
+            // A binding that a kernel's mode does not use is unused, not filled with a value at hand.
+            let mut named = HashSet::new();
+            if let Some(value) = dispatch.values().find(|&value| !named.insert(value)) {
+                return Err(format!("{} names {} twice", dispatch.label, name(value)));
+            }
             for &value in dispatch.reads.iter().flatten() {
                 let pooled = self.plan.values[value.index()].allocation == Allocation::Pooled;
                 let holder = self.holder.get(&self.place(value));
