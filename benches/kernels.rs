@@ -13,12 +13,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use sdgpu::device::Device;
-use sdgpu::device::open::{self, DeviceChoice};
-use sdgpu::dispatch::ValueId;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
-use sdgpu::rng::{self, Stream};
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::open::{self, DeviceChoice};
+use sdgpu::internals::dispatch::ValueId;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
+use sdgpu::internals::rng::{self, Stream};
 
 /// Families of kernels that take a step's time.
 const FAMILIES: [&str; 4] = ["conv", "batch_norm", "adam", "sgd"];
@@ -95,7 +95,7 @@ fn fill(device: &mut dyn Device, plan: &Plan) -> Result<(), Box<dyn Error>> {
         let id = ValueId(index as u32);
         // Parts are filled with what they are part of, and values without a place are used by nobody.
         let count = plan.storage.region(id).count;
-        let is_part = matches!(value.allocation, sdgpu::plan::Allocation::Part { .. });
+        let is_part = matches!(value.allocation, sdgpu::internals::plan::Allocation::Part { .. });
         if count == 0 || is_part || of_the_host.contains(&id) {
             continue;
         }
@@ -109,6 +109,6 @@ fn fill(device: &mut dyn Device, plan: &Plan) -> Result<(), Box<dyn Error>> {
     let rows = [1, 1e-6f32.to_bits(), 1f32.to_bits(), 0].repeat(plan.blocks.len() + 1);
     let indices: Vec<u32> = (0..plan.data.train as u32).collect();
     device.write(interface.indices, &indices)?;
-    device.write(interface.control, &sdgpu::protocol::control(indices.len() as u32, 0, 0, &rows))?;
+    device.write(interface.control, &sdgpu::internals::protocol::control(indices.len() as u32, 0, 0, &rows))?;
     Ok(())
 }

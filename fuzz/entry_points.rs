@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::path::Path;
 
-use sdgpu::data::idx;
-use sdgpu::device::parse_cache;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::run_dir::{RunConfig, decode_checkpoint, decode_weights, parse_metrics};
-use sdgpu::train::{Event, TrainOptions};
+use sdgpu::internals::data::idx;
+use sdgpu::internals::device::parse_cache;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::run_dir::{RunConfig, decode_checkpoint, decode_weights, parse_metrics};
+use sdgpu::internals::train::{Event, TrainOptions};
 
 /// Reads some bytes; whether they were what they should be.
 pub type EntryPoint = fn(&[u8]) -> bool;

@@ -8,13 +8,13 @@ use std::alloc::System;
 use std::sync::Arc;
 
 use cap::Cap;
-use sdgpu::data::DataSet;
-use sdgpu::device::{DeviceInfo, DeviceKind};
-use sdgpu::model::init::Init;
-use sdgpu::model::weights::Weights;
-use sdgpu::rng::{self, Stream};
-use sdgpu::run_dir::{Arguments, DeviceEntry, Lengths, RunConfig, RunFacts, StepFlop, encode_checkpoint};
-use sdgpu::train::{Best, Checkpoint, CheckpointEvery, Counters};
+use sdgpu::internals::data::DataSet;
+use sdgpu::internals::device::{DeviceInfo, DeviceKind};
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::rng::{self, Stream};
+use sdgpu::internals::run_dir::{Arguments, DeviceEntry, Lengths, RunConfig, RunFacts, StepFlop, encode_checkpoint};
+use sdgpu::internals::train::{Best, Checkpoint, CheckpointEvery, Counters};
 
 #[path = "../../fuzz/entry_points.rs"]
 mod entry_points;

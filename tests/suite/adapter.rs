@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::sync::{Arc, Once};
 
-use sdgpu::device::Device;
-use sdgpu::device::gpu::{AdapterChoice, GpuDevice, GpuRequest};
-use sdgpu::kernels::compose;
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::gpu::{AdapterChoice, GpuDevice, GpuRequest};
+use sdgpu::internals::kernels::compose;
 
 /// The adapter that `SDGPU_TEST_ADAPTER` names (any part of its name), or the preferred one.
 pub fn request() -> GpuRequest {

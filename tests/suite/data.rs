@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use lzma_rust2::XzReader;
 use proptest::prelude::*;
-use sdgpu::data::{
+use sdgpu::internals::data::{
     DataError, DataSet, EvaluationBatch, FILES, Images, Sampler, evaluation_batches, idx, random_batch, split,
 };
 use sha2::{Digest, Sha256};

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::compare::ComparedDevices;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::gpu::GpuRequest;
-use sdgpu::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
-use sdgpu::dispatch::{
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::compare::ComparedDevices;
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::device::gpu::GpuRequest;
+use sdgpu::internals::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
+use sdgpu::internals::dispatch::{
     Bindings, Cost, Dispatch, Element, Kernel, Limits, Parameters, Shader, SharedKernel, Storage, ValueId, Variant,
 };
-use sdgpu::kernels::probe::Triad;
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
-use sdgpu::rng::{self, Stream};
-use sdgpu::train::{DroppedUpdate, Engine, Step, UpdateRows};
+use sdgpu::internals::kernels::probe::Triad;
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
+use sdgpu::internals::rng::{self, Stream};
+use sdgpu::internals::train::{DroppedUpdate, Engine, Step, UpdateRows};
 
 use crate::adapter;
 

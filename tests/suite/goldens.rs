@@ -3,13 +3,13 @@
 //! `tests/fixtures/README.md` says what the fixtures hold and where the tolerances come from.
 
 use safetensors::SafeTensors;
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::Device;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::model::resnet::{NormSettings, ResNet};
-use sdgpu::model::weights::{Tensor, Weights};
-use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
-use sdgpu::train::{DroppedUpdate, Engine, Step, UpdateRows};
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::model::resnet::{NormSettings, ResNet};
+use sdgpu::internals::model::weights::{Tensor, Weights};
+use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
+use sdgpu::internals::train::{DroppedUpdate, Engine, Step, UpdateRows};
 use serde::Deserialize;
 
 use crate::adapter;
@@ -100,7 +100,7 @@ impl<'a> Golden<'a> {
     }
 
     fn weights(&self, prefix: &str, net: &ResNet) -> Weights {
-        let tensor = |parameter: &sdgpu::model::parameters::Parameter| Tensor {
+        let tensor = |parameter: &sdgpu::internals::model::parameters::Parameter| Tensor {
             name: parameter.name.clone(),
             shape: self.file.tensor(&format!("{prefix}/{}", parameter.name)).expect("a tensor").shape().to_vec(),
             values: self.floats(&format!("{prefix}/{}", parameter.name)),
@@ -184,7 +184,7 @@ fn check(bytes: &[u8], device: Box<dyn Device>) {
     assert_weights("after step 5,", &weights, &golden.weights("step5", &net), 5e-5);
 
     let indices: Vec<u32> = (0..settings.batch).collect();
-    engine.evaluate(sdgpu::plan::ImageFile::Test, &indices).expect("an evaluation");
+    engine.evaluate(sdgpu::internals::plan::ImageFile::Test, &indices).expect("an evaluation");
     let logits = engine.device.read(engine.plan.interface.eval_logits).expect("logits");
     assert_close("logits", bytemuck::cast_slice(&logits), &golden.floats("logits"), 3e-4);
 }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::Device;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::{Conv, ResNet, Shortcut};
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
-use sdgpu::rng::{self, Stream};
-use sdgpu::train::{Engine, Step};
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::resnet::{Conv, ResNet, Shortcut};
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, Optimizer, Plan, PlanOptions, TrainingOptions};
+use sdgpu::internals::rng::{self, Stream};
+use sdgpu::internals::train::{Engine, Step};
 
 use crate::adapter;
 

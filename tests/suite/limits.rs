@@ -1,15 +1,15 @@
 //! Trainings on an adapter with lowered limits, which wgpu enforces: the same bits as without, or a clear refusal.
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::gpu::{GpuRequest, LoweredLimits};
-use sdgpu::device::{Device, DeviceError};
-use sdgpu::dispatch::{Dispatch, Element, SharedKernel, Storage, ValueId};
-use sdgpu::kernels::probe::Triad;
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanError, PlanOptions, TrainingOptions};
-use sdgpu::train::{DroppedUpdate, Engine, Prediction, Score, Step, UpdateRows};
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::gpu::{GpuRequest, LoweredLimits};
+use sdgpu::internals::device::{Device, DeviceError};
+use sdgpu::internals::dispatch::{Dispatch, Element, SharedKernel, Storage, ValueId};
+use sdgpu::internals::kernels::probe::Triad;
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanError, PlanOptions, TrainingOptions};
+use sdgpu::internals::train::{DroppedUpdate, Engine, Prediction, Score, Step, UpdateRows};
 
 use crate::adapter;
 use crate::devices::{ADAM, patches};

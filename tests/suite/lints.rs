@@ -12,9 +12,9 @@ use std::path::Path;
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use sdgpu::dispatch::{Family, Field, Scalar, Shader, Variant};
-use sdgpu::kernels::{ALL, compose};
-use sdgpu::selftest::tables;
+use sdgpu::internals::dispatch::{Family, Field, Scalar, Shader, Variant};
+use sdgpu::internals::kernels::{ALL, compose};
+use sdgpu::internals::selftest::tables;
 
 /// Every adapter that WebGPU runs on has this much workgroup memory, in bytes.
 const WORKGROUP_MEMORY: u32 = 16 * 1024;

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket};
-use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
-use sdgpu::measure::{Peak, Skipping, Stepper, bench, skipping};
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::survival::Rule;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, GateSampling, Plan};
-use sdgpu::train::{
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::device::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket};
+use sdgpu::internals::dispatch::{Dispatch, Limits, Storage, ValueId};
+use sdgpu::internals::measure::{Peak, Skipping, Stepper, bench, skipping};
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::survival::Rule;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{BranchScale, DataSizes, GateSampling, Plan};
+use sdgpu::internals::train::{
     DroppedUpdate, Engine, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind, TrainOptions,
 };
 

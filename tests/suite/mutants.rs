@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use sdgpu::device::gpu::GpuRequest;
-use sdgpu::dispatch::Shader;
-use sdgpu::kernels::{ALL, compose};
-use sdgpu::selftest::tables;
-use sdgpu::selftest::{self, Implementation, Row, check};
+use sdgpu::internals::device::gpu::GpuRequest;
+use sdgpu::internals::dispatch::Shader;
+use sdgpu::internals::kernels::{ALL, compose};
+use sdgpu::internals::selftest::tables;
+use sdgpu::internals::selftest::{self, Implementation, Row, check};
 
 use crate::adapter;
 pub use table::MUTANTS;

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use expect_test::expect_file;
 use proptest::prelude::*;
-use sdgpu::device::gpu::{LONGEST_DISPATCH, slow_seconds};
-use sdgpu::dispatch::{Dispatch, Limits, Region, ValueId};
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::survival::{Rule, probabilities};
-use sdgpu::plan::{
+use sdgpu::internals::device::gpu::{LONGEST_DISPATCH, slow_seconds};
+use sdgpu::internals::dispatch::{Dispatch, Limits, Region, ValueId};
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::survival::{Rule, probabilities};
+use sdgpu::internals::plan::{
     Allocation, BranchScale, DataSizes, DeviceClass, Estimate, GateSampling, Gates, ImageFile, Mend, Optimizer, Plan,
     PlanError, PlanOptions, TrainingOptions,
 };

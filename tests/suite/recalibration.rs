@@ -1,13 +1,13 @@
 //! Running statistics re-estimated for evaluations: what they are, and that training does not see them.
 
-use sdgpu::data::DataSet;
-use sdgpu::device::Device;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::weights::{Tensor, Weights};
-use sdgpu::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanOptions, TrainingOptions};
-use sdgpu::train::{DroppedUpdate, Engine, Step, TrainOptions, UpdateRows};
+use sdgpu::internals::data::DataSet;
+use sdgpu::internals::device::Device;
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::weights::{Tensor, Weights};
+use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanOptions, TrainingOptions};
+use sdgpu::internals::train::{DroppedUpdate, Engine, Step, TrainOptions, UpdateRows};
 
 use crate::adapter;
 use crate::devices::{ADAM, patches};

@@ -7,18 +7,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdgpu::data::{DataSet, Images};
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::gpu::{GpuDevice, GpuRequest};
-use sdgpu::device::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket};
-use sdgpu::dispatch::{Dispatch, Limits, Storage, ValueId};
-use sdgpu::model::init::Init;
-use sdgpu::model::resnet::ResNet;
-use sdgpu::model::survival::Rule;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, DataSizes, GateSampling, Interface, Plan};
-use sdgpu::protocol::CONTROL_STEP;
-use sdgpu::train::{
+use sdgpu::internals::data::{DataSet, Images};
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::device::gpu::{GpuDevice, GpuRequest};
+use sdgpu::internals::device::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket};
+use sdgpu::internals::dispatch::{Dispatch, Limits, Storage, ValueId};
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::resnet::ResNet;
+use sdgpu::internals::model::survival::Rule;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{BranchScale, DataSizes, GateSampling, Interface, Plan};
+use sdgpu::internals::protocol::CONTROL_STEP;
+use sdgpu::internals::train::{
     Checkpoint, CheckpointEvery, DroppedUpdate, Engine, EvalRecord, EvaluateOn, Event, IN_FLIGHT, LearningRateSchedule,
     Model, NotFiniteRecord, Observer, OnNan, OptimizerKind, Outcome, Safeguards, StepRecord, TrainError, TrainOptions,
     Trainer,

@@ -1,11 +1,11 @@
 //! What `sdgpu selftest` runs: a right adapter passes, and a wrong shader is named. That every table catches its seeded
 //! faults is the mutants' test.
 
-use sdgpu::data::DataSet;
-use sdgpu::device::gpu::{GpuDevice, GpuRequest};
-use sdgpu::device::{Device, DeviceError};
-use sdgpu::selftest::tables::FAMILIES;
-use sdgpu::selftest::{Row, TrainingReport, Trainings, shaders, test_kernels, twins};
+use sdgpu::internals::data::DataSet;
+use sdgpu::internals::device::gpu::{GpuDevice, GpuRequest};
+use sdgpu::internals::device::{Device, DeviceError};
+use sdgpu::internals::selftest::tables::FAMILIES;
+use sdgpu::internals::selftest::{Row, TrainingReport, Trainings, shaders, test_kernels, twins};
 
 use crate::adapter;
 

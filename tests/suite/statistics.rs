@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sdgpu::report::statistics::bootstrap::block_length;
-use sdgpu::report::statistics::estimate::Estimate;
-use sdgpu::report::statistics::paired::{holm, mean_difference};
-use sdgpu::report::statistics::smoothing::exponentially_weighted_mean;
-use sdgpu::report::variance::{Basis, NetPairFindings, PairedTests, Sample};
+use sdgpu::internals::report::statistics::bootstrap::block_length;
+use sdgpu::internals::report::statistics::estimate::Estimate;
+use sdgpu::internals::report::statistics::paired::{holm, mean_difference};
+use sdgpu::internals::report::statistics::smoothing::exponentially_weighted_mean;
+use sdgpu::internals::report::variance::{Basis, NetPairFindings, PairedTests, Sample};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

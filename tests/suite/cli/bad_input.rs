@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use sdgpu::data::FILES;
-use sdgpu::device::Device;
-use sdgpu::model::weights::Weights;
+use sdgpu::internals::data::FILES;
+use sdgpu::internals::device::Device;
+use sdgpu::internals::model::weights::Weights;
 
 use super::{Ran, Workspace};
 use crate::adapter;

@@ -1,6 +1,6 @@
 //! `sdgpu bench`: its figures agree with each other and with `sdgpu plan`.
 
-use sdgpu::device::Device;
+use sdgpu::internals::device::Device;
 use serde_json::Value;
 
 use super::{Ran, Workspace};

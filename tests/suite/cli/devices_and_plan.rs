@@ -1,6 +1,6 @@
 //! `sdgpu devices`, `sdgpu plan`, help, and pipes that close.
 
-use sdgpu::device::Device;
+use sdgpu::internals::device::Device;
 
 use super::{Ran, TRAIN, Workspace};
 use crate::adapter;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use sdgpu::data::FILES;
+use sdgpu::internals::data::FILES;
 use serde_json::Value;
 use tempfile::TempDir;
 

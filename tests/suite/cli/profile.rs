@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sdgpu::device::Device;
+use sdgpu::internals::device::Device;
 use serde_json::Value;
 
 use super::{TRAIN, Workspace};

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sdgpu::device::DeviceKind;
-use sdgpu::model::init::Init;
-use sdgpu::model::survival::Rule;
-use sdgpu::model::weights::Weights;
-use sdgpu::plan::{BranchScale, GateSampling};
-use sdgpu::run_dir::{RunConfig, read_metrics, read_timing, read_trace};
-use sdgpu::train::Event;
-use sdgpu::train::{DroppedUpdate, EvaluateOn, Model};
+use sdgpu::internals::device::DeviceKind;
+use sdgpu::internals::model::init::Init;
+use sdgpu::internals::model::survival::Rule;
+use sdgpu::internals::model::weights::Weights;
+use sdgpu::internals::plan::{BranchScale, GateSampling};
+use sdgpu::internals::run_dir::{RunConfig, read_metrics, read_timing, read_trace};
+use sdgpu::internals::train::Event;
+use sdgpu::internals::train::{DroppedUpdate, EvaluateOn, Model};
 use serde_json::Value;
 
 use super::{TRAIN, Workspace, json_lines};

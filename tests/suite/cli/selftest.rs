@@ -1,7 +1,7 @@
 //! `sdgpu selftest`. What a wrong adapter makes of it is tested in `tests/suite/selftest.rs` and `src/cli/selftest.rs`.
 
-use sdgpu::device::Device;
-use sdgpu::kernels::ALL;
+use sdgpu::internals::device::Device;
+use sdgpu::internals::kernels::ALL;
 use serde_json::Value;
 
 use super::Workspace;

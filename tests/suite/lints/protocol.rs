@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use naga::{Expression, Literal, Module};
-use sdgpu::kernels::{ALL, compose};
-use sdgpu::protocol::{CONV_CHUNK_PIXELS, GRANULE, SHARED, WORKGROUP};
+use sdgpu::internals::kernels::{ALL, compose};
+use sdgpu::internals::protocol::{CONV_CHUNK_PIXELS, GRANULE, SHARED, WORKGROUP};
 
 use super::Compiled;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use naga::back::{hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::{AddressSpace, ShaderStage, StorageAccess};
-use sdgpu::dispatch::Variant;
+use sdgpu::internals::dispatch::Variant;
 use serde_json::json;
 
 use super::{Compiled, storage_buffers, workgroup_bytes};

@@ -1,7 +1,7 @@
 //! Charts by themselves.
 
 use expect_test::expect_file;
-use sdgpu::report::chart::{
+use sdgpu::internals::report::chart::{
     Axis, BarCode, Cell, DotPlot, Drawing, Gallery, HeatMap, Key, Layer, Mark, Marker, Panel, Picture, Plot, Point,
     Sign, Stroke,
 };

@@ -9,8 +9,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sdgpu::data::DataSet;
-use sdgpu::report::{PAGE, Report};
+use sdgpu::internals::data::DataSet;
+use sdgpu::internals::report::{PAGE, Report};
 use tempfile::TempDir;
 
 /// Blocks of `resnet8`.

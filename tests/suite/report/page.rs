@@ -3,7 +3,7 @@
 use std::fs;
 
 use expect_test::expect_file;
-use sdgpu::report::Report;
+use sdgpu::internals::report::Report;
 
 use super::{MadeUp, compared, folder, report, shows};
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sdgpu::dispatch::{Shader, Variant, fold};
-use sdgpu::kernels::{compose, conv};
-use sdgpu::selftest::{GUARDS_BEFORE, GUARDS_BEHIND, POISON, Row, Word, guarded, tables};
+use sdgpu::internals::dispatch::{Shader, Variant, fold};
+use sdgpu::internals::kernels::{compose, conv};
+use sdgpu::internals::selftest::{GUARDS_BEFORE, GUARDS_BEHIND, POISON, Row, Word, guarded, tables};
 use serde_json::{Value, json};
 
 use super::seeded;
@@ -91,7 +91,7 @@ impl Export {
     }
 
     /// Adds `row`, to be run with each of `shaders`, which are names and what gives the text: as
-    /// [`check`](sdgpu::selftest::check) does, in the kernel's first variant on all grids, in the others on the last.
+    /// [`check`](sdgpu::internals::selftest::check) does, in the kernel's first variant on all grids, in the others on the last.
     fn add<W>(&mut self, row: &Row, shaders: impl IntoIterator<Item = (String, W)>)
     where
         W: Fn(&Shader, &[&str]) -> Result<String, String>,

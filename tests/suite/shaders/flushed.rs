@@ -5,8 +5,8 @@
 use std::arch::asm;
 
 use rayon::ThreadPoolBuilder;
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::selftest::{Implementation, check, tables};
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::selftest::{Implementation, check, tables};
 
 /// Has the calling thread take subnormal numbers for 0, from now on.
 fn flush_to_zero() {

@@ -1,4 +1,4 @@
-//! The tables of `sdgpu::selftest`, in every mode that the tests have: each kernel's shader and its CPU twin against
+//! The tables of `sdgpu::internals::selftest`, in every mode that the tests have: each kernel's shader and its CPU twin against
 //! plain f64 loops. `docs/shader-tests.md` says how to add a kernel, a row or a mutant.
 
 mod export;
@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::{mem, thread};
 
-use sdgpu::device::cpu::CpuDevice;
-use sdgpu::device::gpu::{GpuRequest, LoweredLimits};
-use sdgpu::selftest::tables::FAMILIES;
-use sdgpu::selftest::{Implementation, Row, check};
+use sdgpu::internals::device::cpu::CpuDevice;
+use sdgpu::internals::device::gpu::{GpuRequest, LoweredLimits};
+use sdgpu::internals::selftest::tables::FAMILIES;
+use sdgpu::internals::selftest::{Implementation, Row, check};
 
 use crate::adapter;
 

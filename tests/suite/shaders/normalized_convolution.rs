@@ -1,11 +1,11 @@
 //! What convolutions do for batch norms, against the batch norms' own kernels.
 
-use sdgpu::kernels::batch_norm::{Apply, Residual};
-use sdgpu::kernels::conv::{
+use sdgpu::internals::kernels::batch_norm::{Apply, Residual};
+use sdgpu::internals::kernels::conv::{
     ConvShape, Forward, ForwardEpilogue, InputGradient, InputGradientEpilogue, Load, WeightGradient,
 };
-use sdgpu::selftest::tables::Draw;
-use sdgpu::selftest::{Row, Word, Words, run};
+use sdgpu::internals::selftest::tables::Draw;
+use sdgpu::internals::selftest::{Row, Word, Words, run};
 
 use super::Bench;
 

@@ -1,7 +1,7 @@
 //! The harness itself: a good kernel passes, and each kind of fault is seen and named.
 
-use sdgpu::dispatch::{Bindings, Cost, Family, Field, Kernel, Parameters, Scalar, Shader};
-use sdgpu::selftest::{Row, Sum, check};
+use sdgpu::internals::dispatch::{Bindings, Cost, Family, Field, Kernel, Parameters, Scalar, Shader};
+use sdgpu::internals::selftest::{Row, Sum, check};
 
 use super::Bench;
 
