@@ -83,13 +83,13 @@ fn fill(device: &mut dyn Device, plan: &Plan) -> Result<(), Box<dyn Error>> {
     for (index, value) in plan.values.iter().enumerate() {
         let id = ValueId(index as u32);
         // Parts are filled with what they are part of, and values without a place are used by nobody.
-        let words = plan.storage.region(id).words;
-        let is_part = matches!(value.place, sdgpu::internals::plan::Place::Part { .. });
-        if words == 0 || is_part || of_the_host.contains(&id) {
+        let count = plan.storage.region(id).count;
+        let is_part = matches!(value.allocation, sdgpu::internals::plan::Allocation::Part { .. });
+        if count == 0 || is_part || of_the_host.contains(&id) {
             continue;
         }
         let number = |word: usize| 2.0 * rng::uniform(0, Stream::Init, index as u32, word as u32) - 1.0;
-        let words: Vec<u32> = (0..words).map(|word| number(word % 4096).to_bits()).collect();
+        let words: Vec<u32> = (0..count).map(|word| number(word % 4096).to_bits()).collect();
         device.write(id, &words)?;
     }
     for (table, groups) in &plan.group_tables {

@@ -5,65 +5,135 @@
 //! lists, a device runs them, and neither knows the other.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A named piece of device memory: an array of 4-byte words (f32 or u32).
+/// A named piece of device memory: a number of elements of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub u32);
 
 impl ValueId {
-    /// The value's place in [`Storage::regions`].
+    /// Returns the value's index in [`Storage::regions`].
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Where a value lies: a range of 4-byte words in one of the device's buffers.
+/// Type of a value's elements, as they lie in a device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// A number.
+    F32,
+    /// An integer, or four bytes of an image.
+    U32,
+    /// A field of a record, f32 bits or an integer by its position. Twins see integers.
+    Field(&'static Record),
+}
+
+impl Element {
+    /// Returns the bytes that an element takes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::F32 | Self::U32 | Self::Field(_) => 4,
+        }
+    }
+
+    /// Returns the type of the element at `index`.
+    pub fn scalar(self, index: usize) -> Scalar {
+        match self {
+            Self::F32 => Scalar::F32,
+            Self::U32 => Scalar::U32,
+            Self::Field(record) => record.scalar(index),
+        }
+    }
+}
+
+/// Types of the fields of a record: those of a header, then those of a row over and over.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// Fields at the beginning.
+    pub header: &'static [Scalar],
+    /// Fields of each of the rows that follow; empty where none follow.
+    pub row: &'static [Scalar],
+}
+
+impl Record {
+    fn scalar(&self, index: usize) -> Scalar {
+        match index.checked_sub(self.header.len()) {
+            None => self.header[index],
+            Some(index) => self.row[index % self.row.len()],
+        }
+    }
+}
+
+/// Where a value lies in one of the device's buffers, and what its elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Region {
     /// Index into [`Storage::buffers`].
     pub buffer: usize,
-    /// First word.
-    pub offset: usize,
-    /// Number of words.
-    pub words: usize,
+    /// First byte; a multiple of 4.
+    pub offset: u64,
+    /// Type of its elements.
+    pub element: Element,
+    /// Number of its elements.
+    pub count: usize,
+}
+
+impl Region {
+    /// Returns the region's size in bytes, a multiple of 4.
+    pub fn bytes(&self) -> u64 {
+        bytes_of(self.element, self.count)
+    }
+}
+
+/// Returns the bytes that `count` elements take: devices move whole words of 4 bytes.
+pub fn bytes_of(element: Element, count: usize) -> u64 {
+    (element.bytes() * count as u64).next_multiple_of(4)
 }
 
 /// All memory that a plan needs; a device allocates it once, before the first step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Storage {
-    /// Size of each buffer, in words.
-    pub buffers: Vec<usize>,
+    /// Size of each buffer, in bytes; a multiple of 4.
+    pub buffers: Vec<u64>,
     /// Where each value lies, by [`ValueId`].
     pub regions: Vec<Region>,
 }
 
 impl Storage {
-    /// Where `value` lies.
+    /// Returns the storage of `values`, given by element type and count, each in a buffer of its own.
+    pub fn separate(values: impl IntoIterator<Item = (Element, usize)>) -> Self {
+        let regions = values.into_iter().enumerate();
+        let regions: Vec<Region> =
+            regions.map(|(buffer, (element, count))| Region { buffer, offset: 0, element, count }).collect();
+        Self { buffers: regions.iter().map(Region::bytes).collect(), regions }
+    }
+
+    /// Returns where `value` lies.
     pub fn region(&self, value: ValueId) -> Region {
         self.regions[value.index()]
     }
 
-    /// Bytes in all buffers together.
+    /// Returns the bytes of all buffers together.
     pub fn bytes(&self) -> u64 {
-        self.buffers.iter().map(|&words| 4 * words as u64).sum()
+        self.buffers.iter().sum()
     }
 }
 
 /// What a device can hold; a plan has to respect it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest value that a kernel can be given, in words.
-    pub binding_words: usize,
-    /// Largest buffer, in words.
-    pub buffer_words: usize,
-    /// Memory for all buffers together, in words; `usize::MAX` where the device does not say.
-    pub total_words: usize,
+    /// Largest value that a kernel can be given, in bytes.
+    pub binding_bytes: u64,
+    /// Largest buffer, in bytes.
+    pub buffer_bytes: u64,
+    /// Memory for all buffers together, in bytes; `u64::MAX` where the device does not say.
+    pub total_bytes: u64,
 }
 
-/// Type of a shader parameter: both take four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Type of a shader parameter, or of a record's field: both take four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {
     /// `u32` on both sides.
     U32,
@@ -127,7 +197,7 @@ pub struct Cost {
     pub flop: f64,
     /// Number of products or terms summed into one output: rounding errors grow with its root.
     pub terms: f64,
-    /// Words that the shader loads from global memory into registers or workgroup memory.
+    /// Elements that the shader loads from global memory into registers or workgroup memory.
     pub loads: f64,
 }
 
@@ -150,11 +220,6 @@ pub trait Kernel: Parameters + Send + Sync + fmt::Debug {
     }
     /// What it costs; loads as the first variant does them.
     fn cost(&self) -> Cost;
-    /// Which words of the value that it writes as number `write` are integers: two devices must agree on them exactly.
-    fn integers(&self, write: usize) -> Range<usize> {
-        let _ = write;
-        0..0
-    }
     /// Bytes that it must move, where those are fewer than the values bound have: a gather reads a few images of many.
     fn bytes(&self) -> Option<u64> {
         None
@@ -163,30 +228,154 @@ pub trait Kernel: Parameters + Send + Sync + fmt::Debug {
     fn twin(&self, bindings: Bindings<'_, '_>);
 }
 
+/// A value that a twin reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Input<'a> {
+    /// None: the kernel's mode reads nothing here.
+    #[default]
+    Unused,
+    /// Numbers.
+    F32(&'a [f32]),
+    /// Integers, packed bytes, or a record's fields.
+    U32(&'a [u32]),
+}
+
+impl<'a> Input<'a> {
+    /// Returns a value of that type, which lies in `words`.
+    pub fn new(element: Element, words: &'a [u32]) -> Self {
+        match element {
+            Element::F32 => Self::F32(bytemuck::cast_slice(words)),
+            Element::U32 | Element::Field(_) => Self::U32(words),
+        }
+    }
+
+    /// Returns the numbers; an unused value has none. Panics if the value has another type: a mistake in the plan,
+    /// caught by its tests.
+    pub fn f32(self) -> &'a [f32] {
+        match self {
+            Self::Unused => &[],
+            Self::F32(numbers) => numbers,
+            Self::U32(_) => panic!("f32 wanted of a value of u32"),
+        }
+    }
+
+    /// Returns the integers, like [`Self::f32`].
+    pub fn u32(self) -> &'a [u32] {
+        match self {
+            Self::Unused => &[],
+            Self::U32(integers) => integers,
+            Self::F32(_) => panic!("u32 wanted of a value of f32"),
+        }
+    }
+}
+
+/// A value that a twin writes; it holds what it held before.
+#[derive(Debug, Default)]
+pub enum Output<'a> {
+    /// None: the kernel's mode writes nothing here.
+    #[default]
+    Unused,
+    /// Numbers.
+    F32(&'a mut [f32]),
+    /// Integers, or a record's fields.
+    U32(&'a mut [u32]),
+}
+
+impl<'a> Output<'a> {
+    /// Returns a value of that type, which lies in `words`.
+    pub fn new(element: Element, words: &'a mut [u32]) -> Self {
+        match element {
+            Element::F32 => Self::F32(bytemuck::cast_slice_mut(words)),
+            Element::U32 | Element::Field(_) => Self::U32(words),
+        }
+    }
+
+    /// Returns the numbers, like [`Input::f32`].
+    pub fn f32(self) -> &'a mut [f32] {
+        match self {
+            Self::Unused => &mut [],
+            Self::F32(numbers) => numbers,
+            Self::U32(_) => panic!("f32 wanted of a value of u32"),
+        }
+    }
+
+    /// Returns the integers, like [`Input::f32`].
+    pub fn u32(self) -> &'a mut [u32] {
+        match self {
+            Self::Unused => &mut [],
+            Self::U32(integers) => integers,
+            Self::F32(_) => panic!("u32 wanted of a value of f32"),
+        }
+    }
+}
+
 /// The values that a twin works on, in the order of the shader's bindings.
 #[derive(Debug)]
 pub struct Bindings<'a, 'b> {
     /// Values read.
-    pub reads: &'b [&'a [u32]],
-    /// Values written; they hold what they held before.
-    pub writes: &'b mut [&'a mut [u32]],
+    pub reads: &'b [Input<'a>],
+    /// Values written.
+    pub writes: &'b mut [Output<'a>],
 }
 
 impl<'a> Bindings<'a, '_> {
-    /// The values as f32 slices, `R` read and `W` written.
+    /// Returns the values, `R` read and `W` written.
     ///
     /// Panics if the kernel was given other numbers of values: a mistake in the plan, caught by its tests.
-    pub fn f32<const R: usize, const W: usize>(&mut self) -> ([&'a [f32]; R], [&mut [f32]; W]) {
+    pub fn values<const R: usize, const W: usize>(self) -> ([Input<'a>; R], [Output<'a>; W]) {
         assert_eq!((self.reads.len(), self.writes.len()), (R, W), "numbers of values read and written");
-        let reads = std::array::from_fn(|i| bytemuck::cast_slice(self.reads[i]));
-        let mut writes = self.writes.iter_mut();
-        let writes = std::array::from_fn(|_| bytemuck::cast_slice_mut(writes.next().expect("counted above")));
+        let reads = std::array::from_fn(|i| self.reads[i]);
+        let writes = std::array::from_fn(|i| std::mem::take(&mut self.writes[i]));
         (reads, writes)
+    }
+
+    /// Returns the values of a kernel that knows numbers alone, like [`Self::values`].
+    pub fn f32<const R: usize, const W: usize>(self) -> ([&'a [f32]; R], [&'a mut [f32]; W]) {
+        let (reads, writes) = self.values();
+        (reads.map(Input::f32), writes.map(Output::f32))
     }
 }
 
 /// Name of a dispatch, e.g. `layer2.0.conv1 backward`: it follows it into listings, captures and errors.
 pub type Label = Arc<str>;
+
+/// A kernel that many lists share.
+#[derive(Clone, Debug)]
+pub struct SharedKernel {
+    id: KernelId,
+    kernel: Arc<dyn Kernel>,
+}
+
+/// What tells a [`SharedKernel`] from all others of the process; its clones have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KernelId(u64);
+
+impl SharedKernel {
+    /// Shares `kernel`, under an identity of its own: devices find by it what they made for the kernel.
+    pub fn new(kernel: impl Kernel + 'static) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { id: KernelId(NEXT.fetch_add(1, Ordering::Relaxed)), kernel: Arc::new(kernel) }
+    }
+
+    /// Returns its identity.
+    pub fn id(&self) -> KernelId {
+        self.id
+    }
+}
+
+impl Deref for SharedKernel {
+    type Target = dyn Kernel;
+
+    fn deref(&self) -> &Self::Target {
+        self.kernel.as_ref()
+    }
+}
+
+impl AsRef<dyn Kernel> for SharedKernel {
+    fn as_ref(&self) -> &(dyn Kernel + 'static) {
+        self.kernel.as_ref()
+    }
+}
 
 /// One kernel at work on some values.
 #[derive(Clone, Debug)]
@@ -194,11 +383,18 @@ pub struct Dispatch {
     /// Its name.
     pub label: Label,
     /// What is computed.
-    pub kernel: Arc<dyn Kernel>,
-    /// Values read, in the order of the shader's bindings.
-    pub reads: Vec<ValueId>,
+    pub kernel: SharedKernel,
+    /// Values read, in the order of the shader's bindings; `None` where the kernel's mode uses none.
+    pub reads: Vec<Option<ValueId>>,
     /// Values written, likewise.
-    pub writes: Vec<ValueId>,
+    pub writes: Vec<Option<ValueId>>,
+}
+
+impl Dispatch {
+    /// Values read and values written, without unused bindings.
+    pub fn values(&self) -> impl Iterator<Item = ValueId> {
+        self.reads.iter().chain(&self.writes).copied().flatten()
+    }
 }
 
 /// Folds `workgroups` into three dimensions of at most `limit` each.
@@ -213,7 +409,29 @@ pub fn fold(workgroups: u32, limit: u32) -> [u32; 3] {
 
 #[cfg(test)]
 mod tests {
-    use super::fold;
+    use super::*;
+
+    #[test]
+    fn a_record_knows_the_type_of_each_field() {
+        const RECORD: Record = Record { header: &[Scalar::U32, Scalar::F32], row: &[Scalar::F32, Scalar::U32] };
+        let scalars = |element: Element| (0..6).map(|index| element.scalar(index)).collect::<Vec<_>>();
+        let (f32, u32) = (Scalar::F32, Scalar::U32);
+        assert_eq!(scalars(Element::Field(&RECORD)), [u32, f32, f32, u32, f32, u32]);
+        assert_eq!([scalars(Element::F32), scalars(Element::U32)], [[f32; 6], [u32; 6]]);
+    }
+
+    #[test]
+    fn a_value_is_seen_as_its_own_type_only() {
+        let (numbers, integers) = (Input::new(Element::F32, &[0x3f80_0000]), Input::new(Element::U32, &[7]));
+        assert_eq!((numbers.f32(), integers.u32()), (&[1.0][..], &[7][..]));
+        assert!(std::panic::catch_unwind(|| numbers.u32()).is_err());
+        assert!(std::panic::catch_unwind(|| integers.f32()).is_err());
+        assert!(Input::Unused.f32().is_empty() && Input::Unused.u32().is_empty());
+        let mut word = [0];
+        Output::new(Element::F32, &mut word).f32()[0] = 1.0;
+        assert_eq!(word, [0x3f80_0000]);
+        assert!(std::panic::catch_unwind(move || Output::new(Element::U32, &mut word).f32().len()).is_err());
+    }
 
     #[test]
     fn fold_covers_the_work_or_uses_the_whole_limit() {

@@ -11,8 +11,7 @@
 //!
 //! **Report.** The `report` value is what a step or an evaluation batch tells the host.
 
-use std::ops::Range;
-
+use crate::dispatch::{Element, Record, Scalar};
 use crate::rng::Stream;
 
 /// Declares constants and [`SHARED`], the list of them.
@@ -108,8 +107,14 @@ shared! {
 
 /// Words of `report`.
 pub const REPORT_WORDS: usize = 5;
-/// Words of `report` that are no f32.
-pub(crate) const REPORT_INTEGERS: Range<usize> = REPORT_CORRECT..REPORT_FIRST_GRADIENT;
+/// Type of the words of `report`.
+pub const REPORT_ELEMENT: Element =
+    Element::Field(&Record { header: &[Scalar::F32, Scalar::U32, Scalar::U32, Scalar::U32, Scalar::F32], row: &[] });
+/// Type of the words of `control`.
+pub const CONTROL_ELEMENT: Element = Element::Field(&Record {
+    header: &[Scalar::U32; CONTROL_HEADER],
+    row: &[Scalar::U32, Scalar::F32, Scalar::F32, Scalar::U32],
+});
 
 /// Returns the number of words in the `control` value of a net with `groups` groups.
 pub fn control_words(groups: usize) -> usize {

@@ -12,6 +12,7 @@ use super::{BadInput, request, show_device};
 use crate::data::DataSet;
 use crate::device::Device;
 use crate::device::cpu::processor_name;
+use crate::device::open::DeviceChoice;
 use crate::job::{DeviceRequest, Setup, SetupBuilder};
 use crate::measure::{
     Caption, Group, Peak, Report, Skipping, Spread, StepTime, Stepper, bench, skipping, skipping_plot,
@@ -29,7 +30,7 @@ const SURVIVAL_LAST: [f64; 2] = [0.5, 0.2];
 pub fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let most = 1_000_000;
     check_field("repeats", args.repeats, (1..=most).contains(&args.repeats), &format!("from 1 to {most}"))?;
-    if args.model.training.device == "both" {
+    if DeviceChoice::from(args.model.training.device.as_str()) == DeviceChoice::Both {
         return Err(BadInput("--device both runs everything twice, to compare; give gpu or cpu".into()).into());
     }
     let data = DataSet::load(&args.model.training.data)?;

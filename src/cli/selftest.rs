@@ -12,7 +12,7 @@ use super::bench::Machine;
 use super::console::Console;
 use crate::data::DataSet;
 use crate::device::cpu::CpuDevice;
-use crate::device::gpu::{self, AdapterSummary, Backend, GpuDevice, GpuRequest, LoweredLimits, Wanted};
+use crate::device::gpu::{self, AdapterChoice, AdapterSummary, Backend, GpuDevice, GpuRequest, LoweredLimits};
 use crate::device::open::DeviceChoice;
 use crate::device::{Device, DeviceError};
 use crate::run_dir::DeviceEntry;
@@ -33,7 +33,7 @@ pub fn run(args: &SelftestArgs) -> anyhow::Result<()> {
     let trainings = if adapters.is_empty() { None } else { Some(Trainings::new(&DataSet::load(DataSet::EMBEDDED)?)?) };
     let mut reports = Vec::new();
     for (number, summary) in adapters {
-        let (adapter, backend, limits) = (Wanted::Numbered(number), args.backend, limits.clone());
+        let (adapter, backend, limits) = (AdapterChoice::Numbered(number), args.backend, limits.clone());
         let request = GpuRequest { adapter, backend, limits, ..Default::default() };
         let report = AdapterReport::new(console, number, summary, &request, args.quick, &rows, trainings.as_ref());
         if !args.json {
@@ -66,11 +66,11 @@ fn adapters(device: &str, backend: Option<Backend>) -> anyhow::Result<Vec<(usize
             let message = format!("--device is {device}; it must be all, gpu, gpu:N, an adapter's name, or cpu");
             return Err(BadInput(message).into());
         }
-        DeviceChoice::Gpu(Wanted::Named(name)) if name == "all" => None,
+        DeviceChoice::Gpu(AdapterChoice::Named(name)) if name == "all" => None,
         DeviceChoice::Gpu(wanted) => Some(wanted),
     };
     // Without any adapter, `all` is refused as well: it would test nothing of what it is asked for.
-    let first = gpu::number(wanted.as_ref().unwrap_or(&Wanted::Preferred), backend)?;
+    let first = gpu::number(wanted.as_ref().unwrap_or(&AdapterChoice::Preferred), backend)?;
     let all = gpu::list(backend).into_iter().enumerate();
     Ok(all.filter(|(number, _)| wanted.is_none() || *number == first).collect())
 }
@@ -265,6 +265,7 @@ fn show_end(out: &mut impl Write, document: &Document) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DeviceKind;
 
     fn kernel(kernel: &'static str, failures: usize) -> KernelReport {
         let failures = (0..failures).map(|number| format!("{kernel} (row {number}): shader: wrong")).collect();
@@ -272,7 +273,7 @@ mod tests {
     }
 
     fn document(gpu_failures: usize, training_failure: Option<&str>, error: Option<&str>) -> Document {
-        let device = DeviceEntry { kind: "gpu".into(), name: "A".into(), backend: "B".into(), driver: "C".into() };
+        let device = DeviceEntry { kind: DeviceKind::Gpu, name: "A".into(), backend: "B".into(), driver: "C".into() };
         let cpu = CpuReport { device: device.clone(), kernels: vec![kernel("adam", 0), kernel("sgd", 0)] };
         let training = TrainingReport {
             model: "plain",

@@ -6,30 +6,32 @@
 use std::time::Instant;
 
 use super::cpu::CpuDevice;
-use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed, TuneOptions, Tuning};
-use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
+use super::{Clock, Device, DeviceError, DeviceInfo, DeviceKind, DispatchTimes, Ticket, TuneOptions, Tuning};
+use crate::dispatch::{Dispatch, Element, Limits, Scalar, Storage, ValueId};
 
 /// A GPU, and the CPU device beside it as its judge.
-pub struct BothDevices {
+pub struct ComparedDevices {
     info: DeviceInfo,
     gpu: Box<dyn Device>,
     cpu: CpuDevice,
+    storage: Storage,
 }
 
-impl BothDevices {
+impl ComparedDevices {
     /// Holds `gpu` against `cpu`.
     pub fn new(gpu: Box<dyn Device>, cpu: CpuDevice) -> Self {
-        let info = DeviceInfo { kind: "both", ..gpu.info().clone() };
-        Self { info, gpu, cpu }
+        let info = DeviceInfo { kind: DeviceKind::Both, ..gpu.info().clone() };
+        Self { info, gpu, cpu, storage: Storage::default() }
     }
 
     fn compare(&mut self, dispatch: &Dispatch) -> Result<(), DeviceError> {
-        for (write, &value) in dispatch.writes.iter().enumerate() {
+        for &value in dispatch.writes.iter().flatten() {
             let (got, wanted) = (self.gpu.read(value)?, self.cpu.read(value)?);
-            let tolerance = Tolerance::new(dispatch, &wanted);
-            let integers = dispatch.kernel.integers(write);
-            let agree = |index, got, expected| {
-                if integers.contains(&index) { got == expected } else { tolerance.allows(got, expected) }
+            let element = self.storage.region(value).element;
+            let tolerance = Tolerance::new(dispatch, element, &wanted);
+            let agree = |index, got, expected| match element.scalar(index) {
+                Scalar::U32 => got == expected,
+                Scalar::F32 => tolerance.allows(got, expected),
             };
             let pairs = got.iter().zip(&wanted).enumerate();
             let mut wrong = pairs.filter(|&(index, (&got, &expected))| !agree(index, got, expected));
@@ -62,9 +64,10 @@ struct Tolerance {
 }
 
 impl Tolerance {
-    fn new(dispatch: &Dispatch, expected: &[u32]) -> Self {
-        let square = |&bits: &u32| f64::from(f32::from_bits(bits)).powi(2);
-        let squares = expected.iter().map(square).filter(|square| square.is_finite());
+    fn new(dispatch: &Dispatch, element: Element, expected: &[u32]) -> Self {
+        let numbers = (0..).zip(expected).filter(|&(index, _)| element.scalar(index) == Scalar::F32);
+        let squares =
+            numbers.map(|(_, &bits)| f64::from(f32::from_bits(bits)).powi(2)).filter(|square| square.is_finite());
         let scale = (squares.sum::<f64>() / expected.len().max(1) as f64).sqrt();
         let terms = dispatch.kernel.cost().terms.max(1.0);
         Self { unit: 64.0 * f64::from(f32::EPSILON) / 2.0 * terms.sqrt(), scale }
@@ -80,7 +83,7 @@ impl Tolerance {
     }
 }
 
-impl Device for BothDevices {
+impl Device for ComparedDevices {
     fn info(&self) -> &DeviceInfo {
         &self.info
     }
@@ -88,9 +91,9 @@ impl Device for BothDevices {
     fn limits(&self) -> Limits {
         let (gpu, cpu) = (self.gpu.limits(), self.cpu.limits());
         Limits {
-            binding_words: gpu.binding_words.min(cpu.binding_words),
-            buffer_words: gpu.buffer_words.min(cpu.buffer_words),
-            total_words: gpu.total_words.min(cpu.total_words),
+            binding_bytes: gpu.binding_bytes.min(cpu.binding_bytes),
+            buffer_bytes: gpu.buffer_bytes.min(cpu.buffer_bytes),
+            total_bytes: gpu.total_bytes.min(cpu.total_bytes),
         }
     }
 
@@ -109,6 +112,7 @@ impl Device for BothDevices {
     }
 
     fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
+        self.storage = storage.clone();
         self.gpu.prepare(storage, dispatches)?;
         self.cpu.prepare(storage, dispatches)
     }
@@ -133,13 +137,13 @@ impl Device for BothDevices {
     }
 
     /// The times are the GPU's; the CPU's work and the comparison lie between them.
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         let call = Instant::now();
-        let mut timed = Timed::default();
+        let mut timed = DispatchTimes::default();
         for dispatch in list {
             let one = std::slice::from_ref(dispatch);
             let begin = call.elapsed();
-            let Timed { encoding, spans } = self.gpu.run_timed(one)?;
+            let DispatchTimes { encoding, spans } = self.gpu.run_timed(one)?;
             timed.encoding += encoding;
             timed.spans.extend(spans.iter().map(|span| begin + span.start..begin + span.end));
             self.cpu.run(one)?;

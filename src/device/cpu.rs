@@ -1,14 +1,15 @@
 //! The CPU device: runs each kernel's twin, one after the other, on a pool of threads.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use memmap2::MmapMut;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
-use crate::dispatch::{Bindings, Dispatch, Limits, Region, Storage, ValueId};
+use super::{Clock, Device, DeviceError, DeviceInfo, DeviceKind, DispatchTimes, Ticket};
+use crate::dispatch::{Bindings, Dispatch, Input, Limits, Output, Region, Storage, ValueId};
 
 /// The CPU device.
 pub struct CpuDevice {
@@ -26,8 +27,9 @@ pub struct CpuDevice {
 struct Buffer(Option<MmapMut>);
 
 impl Buffer {
-    fn new(words: usize) -> std::io::Result<Self> {
-        let mut pages = MmapMut::map_anon(4 * words.max(1))?;
+    fn new(bytes: u64) -> std::io::Result<Self> {
+        let bytes = usize::try_from(bytes.max(1)).map_err(std::io::Error::other)?;
+        let mut pages = MmapMut::map_anon(bytes)?;
         // Only a wish: systems without large pages refuse it.
         #[cfg(target_os = "linux")]
         let _ = pages.advise(memmap2::Advice::HugePage);
@@ -64,7 +66,7 @@ impl CpuDevice {
     pub fn on(pool: ThreadPool) -> Self {
         let threads = pool.current_num_threads();
         let info = DeviceInfo {
-            kind: "cpu",
+            kind: DeviceKind::Cpu,
             name: processor_name(),
             backend: instruction_set().into(),
             driver: format!("{threads} thread{}", if threads == 1 { "" } else { "s" }),
@@ -75,7 +77,7 @@ impl CpuDevice {
 
     fn slice(&self, value: ValueId) -> &[u32] {
         let region = self.storage.region(value);
-        &self.buffers[region.buffer].words()[region.offset..][..region.words]
+        &self.buffers[region.buffer].words()[words(region)]
     }
 
     /// Calls `task` on one of the pool's threads, as the whole of a list: to hand over each dispatch would cost as much
@@ -87,30 +89,32 @@ impl CpuDevice {
 
     /// On a thread of the pool.
     fn run_one(&mut self, dispatch: &Dispatch) {
-        let written: Vec<Region> = dispatch.writes.iter().map(|&value| self.storage.region(value)).collect();
+        let written: Vec<Option<Region>> =
+            dispatch.writes.iter().map(|value| value.map(|value| self.storage.region(value))).collect();
         // Buffers written are taken out of the arena, so that the rest can be borrowed for reading.
         let mut taken: Vec<(usize, Buffer)> = Vec::with_capacity(written.len());
-        for region in &written {
+        for region in written.iter().flatten() {
             if taken.iter().all(|(buffer, _)| *buffer != region.buffer) {
                 taken.push((region.buffer, std::mem::take(&mut self.buffers[region.buffer])));
             }
         }
-        let mut writes: Vec<(usize, &mut [u32])> = Vec::with_capacity(written.len());
+        let mut writes: Vec<Output<'_>> = written.iter().map(|_| Output::Unused).collect();
         for (buffer, pages) in &mut taken {
-            let mut regions: Vec<(usize, Region)> =
-                written.iter().copied().enumerate().filter(|(_, region)| region.buffer == *buffer).collect();
+            let regions = written.iter().enumerate().filter_map(|(slot, region)| Some((slot, (*region)?)));
+            let mut regions: Vec<(usize, Region)> = regions.filter(|(_, region)| region.buffer == *buffer).collect();
             regions.sort_by_key(|(_, region)| region.offset);
             let (mut rest, mut start) = (pages.words_mut(), 0);
-            for (place, region) in regions {
-                let (_, tail) = rest.split_at_mut(region.offset - start);
-                let (mine, tail) = tail.split_at_mut(region.words);
-                writes.push((place, mine));
-                (rest, start) = (tail, region.offset + region.words);
+            for (slot, region) in regions {
+                let range = words(region);
+                let (_, tail) = rest.split_at_mut(range.start - start);
+                let (mine, tail) = tail.split_at_mut(range.len());
+                writes[slot] = Output::new(region.element, mine);
+                (rest, start) = (tail, range.end);
             }
         }
-        writes.sort_by_key(|(place, _)| *place);
-        let mut writes: Vec<&mut [u32]> = writes.into_iter().map(|(_, words)| words).collect();
-        let reads: Vec<&[u32]> = dispatch.reads.iter().map(|&value| self.slice(value)).collect();
+        let input = |value| Input::new(self.storage.region(value).element, self.slice(value));
+        let read = |value: &Option<ValueId>| value.map_or(Input::Unused, input);
+        let reads: Vec<Input<'_>> = dispatch.reads.iter().map(read).collect();
         dispatch.kernel.twin(Bindings { reads: &reads, writes: &mut writes });
         for (buffer, pages) in taken {
             self.buffers[buffer] = pages;
@@ -125,16 +129,16 @@ impl Device for CpuDevice {
 
     fn limits(&self) -> Limits {
         // Indices in kernels are u32.
-        let words = u32::MAX as usize / 4;
-        Limits { binding_words: words, buffer_words: words, total_words: available_words() }
+        let bytes = u64::from(u32::MAX);
+        Limits { binding_bytes: bytes, buffer_bytes: bytes, total_bytes: available_bytes() }
     }
 
     fn prepare(&mut self, storage: &Storage, _: &[&Dispatch]) -> Result<(), DeviceError> {
         self.buffers.clear();
         self.read_backs.clear();
-        for (index, &words) in storage.buffers.iter().enumerate() {
+        for (index, &bytes) in storage.buffers.iter().enumerate() {
             let buffer =
-                Buffer::new(words).map_err(|_| DeviceError::out_of_memory(&self.info.name, &storage.buffers, index))?;
+                Buffer::new(bytes).map_err(|_| DeviceError::out_of_memory(&self.info.name, &storage.buffers, index))?;
             self.buffers.push(buffer);
         }
         self.storage = storage.clone();
@@ -143,7 +147,8 @@ impl Device for CpuDevice {
 
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
         let region = self.storage.region(value);
-        self.buffers[region.buffer].words_mut()[region.offset..][..words.len()].copy_from_slice(words);
+        let range = self::words(region);
+        self.buffers[region.buffer].words_mut()[range][..words.len()].copy_from_slice(words);
         Ok(())
     }
 
@@ -156,7 +161,7 @@ impl Device for CpuDevice {
         Clock::Host
     }
 
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         let call = Instant::now();
         let spans = self.on_pool(|device| {
             let timed = |dispatch| {
@@ -166,7 +171,7 @@ impl Device for CpuDevice {
             };
             list.iter().map(timed).collect()
         });
-        Ok(Timed { encoding: Duration::ZERO, spans })
+        Ok(DispatchTimes { encoding: Duration::ZERO, spans })
     }
 
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
@@ -187,6 +192,12 @@ impl Device for CpuDevice {
     }
 }
 
+/// Returns the words of a buffer that a region has.
+fn words(region: Region) -> Range<usize> {
+    let word = |bytes: u64| (bytes / 4) as usize;
+    word(region.offset)..word(region.offset + region.bytes())
+}
+
 /// Widest vectors that the twins use here.
 fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
@@ -204,10 +215,10 @@ fn instruction_set() -> &'static str {
 }
 
 /// Memory that can be had without swapping, where the system says.
-fn available_words() -> usize {
+fn available_bytes() -> u64 {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kibibytes = info.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
-    kibibytes.and_then(|kibibytes| kibibytes.parse::<usize>().ok()).map_or(usize::MAX, |kibibytes| 256 * kibibytes)
+    kibibytes.and_then(|kibibytes| kibibytes.parse::<u64>().ok()).map_or(u64::MAX, |kibibytes| kibibytes << 10)
 }
 
 /// The processor's name, where the system says.

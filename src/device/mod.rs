@@ -13,9 +13,11 @@ use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 pub mod compare;
 pub mod cpu;
 pub mod gpu;
+mod kind;
 pub mod open;
 mod tuning;
 
+pub use kind::DeviceKind;
 pub use tuning::{TuneOptions, Tuning, cache_folder, parse_cache};
 
 /// What went wrong on a device.
@@ -30,15 +32,15 @@ pub enum DeviceError {
     /// The device ran out of memory.
     #[error(
         "{device}: out of memory, allocating {} MiB, of which it had {}; use a smaller --batch-size or --eval-batch",
-        needed_words >> 18, had_words >> 18
+        needed_bytes >> 20, had_bytes >> 20
     )]
     OutOfMemory {
         /// Name of the device.
         device: String,
-        /// Words that were asked for.
-        needed_words: usize,
-        /// Words that could be allocated.
-        had_words: usize,
+        /// Bytes that were asked for.
+        needed_bytes: u64,
+        /// Bytes that could be allocated.
+        had_bytes: u64,
     },
     /// The driver reset or removed the device.
     #[error("{device}: the device was lost ({reason})")]
@@ -70,18 +72,18 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// The allocation of `buffers`, of so many words each, failed at the one with the number `failed`.
-    pub(crate) fn out_of_memory(device: &str, buffers: &[usize], failed: usize) -> Self {
-        let (needed_words, had_words) = (buffers.iter().sum(), buffers[..failed].iter().sum());
-        Self::OutOfMemory { device: device.to_string(), needed_words, had_words }
+    /// The allocation of `buffers`, of so many bytes each, failed at the one with the number `failed`.
+    pub(crate) fn out_of_memory(device: &str, buffers: &[u64], failed: usize) -> Self {
+        let (needed_bytes, had_bytes) = (buffers.iter().sum(), buffers[..failed].iter().sum());
+        Self::OutOfMemory { device: device.to_string(), needed_bytes, had_bytes }
     }
 }
 
 /// Who a device is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// `gpu`, `cpu` or `both`.
-    pub kind: &'static str,
+    /// What runs its lists.
+    pub kind: DeviceKind,
     /// Name of the adapter or the processor.
     pub name: String,
     /// Vulkan, Metal, Dx12, or the instruction set of the CPU device.
@@ -119,14 +121,14 @@ impl Clock {
 
 /// When the dispatches of a list ran.
 #[derive(Clone, Debug, Default)]
-pub struct Timed {
+pub struct DispatchTimes {
     /// What the host took to encode and submit; nothing where nothing is encoded.
     pub encoding: Duration,
     /// Begin and end of each dispatch, since the call.
     pub spans: Vec<Range<Duration>>,
 }
 
-impl Timed {
+impl DispatchTimes {
     /// How long each dispatch ran, in seconds.
     pub fn seconds(&self) -> impl Iterator<Item = f64> {
         self.spans.iter().map(|span| span.end.saturating_sub(span.start).as_secs_f64())
@@ -180,7 +182,8 @@ pub trait Device {
     /// Whatever was prepared before is dropped.
     fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError>;
 
-    /// Overwrites the first `words.len()` words of `value`, after everything that was submitted before.
+    /// Overwrites the first words of `value`, after everything that was submitted before. A word is four bytes, whatever
+    /// the elements are.
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError>;
 
     /// Takes `list`, to be run in order after everything before. May return before it is done, or even begun: the next
@@ -192,7 +195,7 @@ pub trait Device {
 
     /// Runs `list` to its end, after everything before, and tells when each dispatch ran. The values are those of
     /// [`Self::run`], bit for bit.
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError>;
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError>;
 
     /// Asks for what `value` holds after everything submitted so far; does not wait.
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError>;

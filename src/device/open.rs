@@ -1,9 +1,9 @@
 //! Which device a run gets.
 
-use super::compare::BothDevices;
+use super::compare::ComparedDevices;
 use super::cpu::CpuDevice;
-use super::gpu::{self, Backend, GpuDevice, GpuRequest, LoweredLimits, Wanted};
-use super::{Device, DeviceError, DeviceInfo, cache_folder};
+use super::gpu::{self, AdapterChoice, Backend, GpuDevice, GpuRequest, LoweredLimits};
+use super::{Device, DeviceError, DeviceInfo, DeviceKind, cache_folder};
 
 /// A device as asked for on the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,23 +12,34 @@ pub enum DeviceChoice {
     #[default]
     Auto,
     /// An adapter, software too.
-    Gpu(Wanted),
+    Gpu(AdapterChoice),
     /// The CPU device.
     Cpu,
     /// The preferred adapter, held against the CPU device.
     Both,
 }
 
+impl DeviceChoice {
+    /// Asks once more for the device of this kind and name.
+    pub fn again(kind: DeviceKind, name: &str) -> Self {
+        match kind {
+            DeviceKind::Gpu => Self::Gpu(AdapterChoice::Named(name.to_string())),
+            DeviceKind::Cpu => Self::Cpu,
+            DeviceKind::Both => Self::Both,
+        }
+    }
+}
+
 impl From<&str> for DeviceChoice {
     fn from(name: &str) -> Self {
         match name {
             "auto" => Self::Auto,
-            "gpu" => Self::Gpu(Wanted::Preferred),
+            "gpu" => Self::Gpu(AdapterChoice::Preferred),
             "cpu" => Self::Cpu,
             "both" => Self::Both,
             name => Self::Gpu(match name.strip_prefix("gpu:").and_then(|number| number.parse().ok()) {
-                Some(number) => Wanted::Numbered(number),
-                None => Wanted::Named(name.to_string()),
+                Some(number) => AdapterChoice::Numbered(number),
+                None => AdapterChoice::Named(name.to_string()),
             }),
         }
     }
@@ -44,17 +55,14 @@ pub struct Chosen {
 
 /// Opens the device `info` once more, after it was lost.
 pub fn reopen(info: &DeviceInfo) -> Result<Box<dyn Device>, DeviceError> {
-    let choice = match info.kind {
-        "gpu" => DeviceChoice::Gpu(Wanted::Named(info.name.clone())),
-        kind => DeviceChoice::from(kind),
-    };
+    let choice = DeviceChoice::again(info.kind, &info.name);
     Ok(open(&choice, info.backend.to_lowercase().parse().ok(), 0)?.device)
 }
 
 /// Opens the device asked for, on `backend` if one is given. The CPU device gets `threads` threads; with 0, as many as
 /// [`CpuDevice::new`] takes.
 pub fn open(choice: &DeviceChoice, backend: Option<Backend>, threads: usize) -> Result<Chosen, DeviceError> {
-    let gpu = |adapter: &Wanted| -> Result<Chosen, DeviceError> {
+    let gpu = |adapter: &AdapterChoice| -> Result<Chosen, DeviceError> {
         let (adapter, cache, limits) = (adapter.clone(), cache_folder(), LoweredLimits::from_environment()?);
         let device = GpuDevice::open(&GpuRequest { adapter, backend, cache, limits, ..Default::default() })?;
         let software = "this adapter is a processor that plays a GPU: the shaders run correctly, and slowly";
@@ -65,15 +73,15 @@ pub fn open(choice: &DeviceChoice, backend: Option<Backend>, threads: usize) -> 
         DeviceChoice::Cpu => Ok(Chosen { device: Box::new(CpuDevice::with_threads(threads)?), note: None }),
         DeviceChoice::Gpu(adapter) => gpu(adapter),
         DeviceChoice::Both => {
-            let Chosen { device, .. } = gpu(&Wanted::Preferred)?;
+            let Chosen { device, .. } = gpu(&AdapterChoice::Preferred)?;
             let note = "every dispatch runs on both devices and is compared: slow, for finding faults".to_string();
             Ok(Chosen {
-                device: Box::new(BothDevices::new(device, CpuDevice::with_threads(threads)?)),
+                device: Box::new(ComparedDevices::new(device, CpuDevice::with_threads(threads)?)),
                 note: Some(note),
             })
         }
         DeviceChoice::Auto => match gpu::list(backend).first() {
-            Some(adapter) if adapter.hardware => gpu(&Wanted::Preferred),
+            Some(adapter) if adapter.hardware => gpu(&AdapterChoice::Preferred),
             other => {
                 let force = match other {
                     Some(adapter) => format!("--device gpu runs the shaders on {}", adapter.info.name),

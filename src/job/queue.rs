@@ -11,6 +11,8 @@ use super::error::{Halted, JobError, StopRequest};
 use super::listener::Listener;
 use super::run::{Begin, Context, Finished, Job, Recording, export};
 use super::setup::Setup;
+use crate::device::DeviceKind;
+use crate::dispatch::{Element, bytes_of};
 use crate::run_dir::{Planned, Progress, RunError, SeriesDir, Summary, absolute};
 use crate::train::{OnNan, TrainOptions};
 
@@ -222,20 +224,21 @@ impl<'a> Queue<'a> {
 fn shares(runs: &[QueuedRun], jobs: usize, context: &Context<'_>) -> Result<(usize, usize), JobError> {
     let device = context.device.open()?.device;
     let (limits, kind) = (device.limits(), device.info().kind);
-    let mut words = 0;
+    let mut bytes = 0;
     for QueuedRun { settings, .. } in runs {
         let builder = Setup::builder(settings, context.data)?;
-        let buffers = builder.plan(limits)?.storage.buffers;
+        let on_device = builder.plan(limits)?.storage.bytes();
         // On the host: weights and moments, as they are handed out and as they are written, twice each.
-        words = words.max(buffers.iter().sum::<usize>() + 12 * builder.as_net().parameter_count());
+        let parameters = bytes_of(Element::F32, builder.as_net().parameter_count());
+        bytes = bytes.max(on_device + 12 * parameters);
     }
-    let jobs = at_once(jobs.min(runs.len()), limits.total_words, words);
+    let jobs = at_once(jobs.min(runs.len()), limits.total_bytes, bytes);
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    Ok((jobs, if jobs > 1 && kind == "cpu" { (cores / jobs).max(1) } else { 0 }))
+    Ok((jobs, if jobs > 1 && kind == DeviceKind::Cpu { (cores / jobs).max(1) } else { 0 }))
 }
 
-/// Returns as many of `jobs` runs as fit, at least 1, where `total` words of memory are free and a run needs `needed`.
-fn at_once(jobs: usize, total: usize, needed: usize) -> usize {
+/// Returns as many of `jobs` runs as fit, at least 1, where `total` bytes of memory are free and a run needs `needed`.
+fn at_once(jobs: usize, total: u64, needed: u64) -> usize {
     let fit = total as f64 * MEMORY_SHARE / needed.max(1) as f64;
     jobs.min(fit as usize).max(1)
 }
@@ -259,6 +262,6 @@ mod tests {
         // One is tried in any case: its plan was made for what there is.
         assert_eq!([at_once(8, 100, 90), at_once(0, 100, 1)], [1, 1]);
         // A device that does not tell how much it has.
-        assert_eq!(at_once(8, usize::MAX, 1 << 30), 8);
+        assert_eq!(at_once(8, u64::MAX, 1 << 30), 8);
     }
 }

@@ -3,6 +3,7 @@
 use super::device::DeviceRequest;
 use super::error::JobError;
 use crate::data::DataSet;
+use crate::device::DeviceKind;
 use crate::device::open::DeviceChoice;
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
@@ -26,8 +27,8 @@ impl DeviceRequest {
             return self;
         }
         let DeviceEntry { kind, name, backend, .. } = &stopped.config.device;
-        let is_gpu = kind == "gpu";
-        let device = DeviceChoice::from(if is_gpu { name } else { kind }.as_str());
+        let is_gpu = *kind == DeviceKind::Gpu;
+        let device = DeviceChoice::again(*kind, name);
         let before = || backend.to_lowercase().parse().ok().filter(|_| is_gpu);
         Self { device, backend: self.backend.or_else(before), ..self }
     }
@@ -44,7 +45,7 @@ pub(super) fn resume(
     let mut notes = Vec::new();
     let RunConfig { version, device, settings, .. } = &stopped.config;
     // The CPU device's threads make no difference.
-    let driver = if device.kind == "cpu" { &config.device.driver } else { &device.driver };
+    let driver = if device.kind == DeviceKind::Cpu { &config.device.driver } else { &device.driver };
     if (DeviceEntry { driver: driver.clone(), ..device.clone() }) != config.device || *version != config.version {
         let DeviceEntry { name, backend, .. } = device;
         notes

@@ -154,8 +154,8 @@ impl<'a> SetupBuilder<'a> {
     /// was, which says what would fit.
     fn explain(&self, error: DeviceError, limits: Limits) -> JobError {
         match error {
-            DeviceError::OutOfMemory { had_words, .. } => {
-                self.plan(Limits { total_words: had_words, ..limits }).err().unwrap_or_else(|| error.into())
+            DeviceError::OutOfMemory { had_bytes, .. } => {
+                self.plan(Limits { total_bytes: had_bytes, ..limits }).err().unwrap_or_else(|| error.into())
             }
             error => error.into(),
         }

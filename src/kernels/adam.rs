@@ -5,7 +5,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{element_workgroups, lanes, params, shader, update};
-use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::dispatch::{Bindings, Cost, Input, Kernel, Output};
 use crate::protocol::{GRANULE, REPORT_NOT_FINITE, ROW_ROOT_FACTOR, ROW_STEP_SIZE};
 
 shader! { ADAM: "adam", family: adam, reads: 4, writes: 3, params: Adam }
@@ -53,9 +53,10 @@ impl Kernel for Adam {
         let elements = f64::from(self.elements);
         Cost { flop: 14.0 * elements, terms: 3.0, loads: 8.0 * elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
-        let ([gradients, ..], [parameters, first_moment, second_moment]) = bindings.f32::<4, 3>();
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        let ([gradients, integers @ ..], writes) = bindings.values::<4, 3>();
+        let (gradients, [group_of, control, report]) = (gradients.f32(), integers.map(Input::u32));
+        let [parameters, first_moment, second_moment] = writes.map(Output::f32);
         if report[REPORT_NOT_FINITE] != 0 {
             return;
         }

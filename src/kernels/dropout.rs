@@ -49,9 +49,9 @@ impl Kernel for Dropout {
         let elements = f64::from(self.elements);
         Cost { flop: elements, terms: 1.0, loads: elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let control = bindings.reads[1];
-        let ([x, _], [y]) = bindings.f32();
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        let ([x, control], [y]) = bindings.values();
+        let (x, control, y) = (x.f32(), control.u32(), y.f32());
         let (step, seed) = (control[CONTROL_STEP], control_seed(control));
         let task = lanes::task(BLOCK);
         x.par_chunks(task)
@@ -64,17 +64,17 @@ impl Kernel for Dropout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::{Input, Output};
 
     #[test]
     fn drops_the_share_asked_for_by_the_numbers_of_the_generator() {
         let (count, probability, seed, step) = (100_003, 0.4, 0x0123_4567_89ab_cdef_u64, 17);
         let x = vec![3.0f32; count];
-        let mut y = vec![0u32; count];
+        let mut y = vec![0.0f32; count];
         let control = [0, step, seed as u32, (seed >> 32) as u32];
         Dropout::new(count as u32, probability)
-            .twin(Bindings { reads: &[bytemuck::cast_slice(&x), &control], writes: &mut [&mut y] });
+            .twin(Bindings { reads: &[Input::F32(&x), Input::U32(&control)], writes: &mut [Output::F32(&mut y)] });
 
-        let y: &[f32] = bytemuck::cast_slice(&y);
         for (i, &y) in y.iter().enumerate() {
             let kept = rng::uniform(seed, Stream::Dropout, step, i as u32) >= probability;
             assert_eq!(y, if kept { 3.0 / 0.6 } else { 0.0 }, "element {i}");

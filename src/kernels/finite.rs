@@ -1,13 +1,11 @@
 //! Watches for values that are not finite, so that they are found before they spoil the weights.
 
-use std::ops::Range;
-
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{element_workgroups, lanes, params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
-use crate::protocol::{REPORT_INTEGERS, REPORT_NOT_FINITE};
+use crate::protocol::REPORT_NOT_FINITE;
 
 shader! { FINITE: "finite", family: finite, reads: 1, writes: 1, params: Finite }
 
@@ -26,12 +24,10 @@ impl Kernel for Finite {
     fn cost(&self) -> Cost {
         Cost { flop: 0.0, terms: 1.0, loads: f64::from(self.elements) }
     }
-    fn integers(&self, _: usize) -> Range<usize> {
-        REPORT_INTEGERS
-    }
     fn twin(&self, bindings: Bindings<'_, '_>) {
-        if bindings.reads[0].par_chunks(lanes::task(1)).any(any_not_finite) {
-            bindings.writes[0][REPORT_NOT_FINITE] = 1;
+        let ([values], [report]) = bindings.values();
+        if bytemuck::cast_slice(values.f32()).par_chunks(lanes::task(1)).any(any_not_finite) {
+            report.u32()[REPORT_NOT_FINITE] = 1;
         }
     }
 }

@@ -1,10 +1,8 @@
 //! How large the gradient is that arrives at the first convolution: it shrinks on its way back through a deep net.
 
-use std::ops::Range;
-
 use super::{params, shader};
 use crate::dispatch::{Bindings, Cost, Kernel};
-use crate::protocol::{REPORT_FIRST_GRADIENT, REPORT_INTEGERS, WORKGROUP};
+use crate::protocol::{REPORT_FIRST_GRADIENT, WORKGROUP};
 
 shader! {
     FIRST_GRADIENT: "first_gradient", family: first_gradient,
@@ -29,13 +27,10 @@ impl Kernel for FirstGradient {
         let elements = f64::from(self.elements);
         Cost { flop: elements, terms: elements, loads: elements }
     }
-    fn integers(&self, _: usize) -> Range<usize> {
-        REPORT_INTEGERS
-    }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([gradient], [report]) = bindings.f32();
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        let ([gradient], [report]) = bindings.values();
         let mut lanes = [0.0; WORKGROUP as usize];
-        for words in gradient.chunks(lanes.len()) {
+        for words in gradient.f32().chunks(lanes.len()) {
             lanes.iter_mut().zip(words).for_each(|(lane, word)| *lane += word.abs());
         }
         let mut half = lanes.len() / 2;
@@ -44,6 +39,6 @@ impl Kernel for FirstGradient {
             sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += *other);
             half /= 2;
         }
-        report[REPORT_FIRST_GRADIENT] = lanes[0] / self.elements as f32;
+        report.u32()[REPORT_FIRST_GRADIENT] = (lanes[0] / self.elements as f32).to_bits();
     }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{element_workgroups, params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::dispatch::{Bindings, Cost, Element, Kernel, bytes_of};
 
 shader! { GATHER: "gather", family: gather, reads: 3, writes: 1, params: Gather }
 
@@ -32,11 +32,12 @@ impl Kernel for Gather {
     }
     fn bytes(&self) -> Option<u64> {
         // The batch's images as bytes, and as f32.
-        Some(5 * u64::from(self.batch) * u64::from(self.pixels) * u64::from(self.channels))
+        let elements = self.batch as usize * self.pixels as usize * self.channels as usize;
+        Some(elements as u64 + bytes_of(Element::F32, elements))
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let (images, indices) = (bindings.reads[0], bindings.reads[1]);
-        let ([_, _, normalization], [x]) = bindings.f32();
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        let ([images, indices, normalization], [x]) = bindings.values();
+        let (images, indices, normalization) = (images.u32(), indices.u32(), normalization.f32());
         let (mean, inverse_deviation) = normalization.split_at(self.channels as usize);
         let tables: Vec<[f32; 256]> = mean
             .iter()
@@ -44,7 +45,8 @@ impl Kernel for Gather {
             .map(|(mean, inverse)| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) * inverse))
             .collect();
         let image_bytes = self.pixels as usize * self.channels as usize;
-        x.par_chunks_mut(image_bytes)
+        x.f32()
+            .par_chunks_mut(image_bytes)
             .zip(indices)
             .for_each(|(x, &index)| normalise(images, index as usize * image_bytes, &tables, x));
     }

@@ -50,7 +50,7 @@ impl Kernel for Forward {
         let Cost { flop, terms, loads } = cost(outputs, self.in_features);
         Cost { flop, terms, loads: loads + f64::from(outputs) }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, w, b], [y]) = bindings.f32();
         let rows = x.par_chunks_exact(self.in_features as usize);
         rows.zip(y.par_chunks_exact_mut(self.out_features as usize)).for_each(|(x, y)| {
@@ -86,7 +86,7 @@ impl Kernel for InputGradient {
     fn cost(&self) -> Cost {
         cost(self.batch * self.in_features, self.out_features)
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([dy, w], [dx]) = bindings.f32();
         let (inputs, outputs) = (self.in_features as usize, self.out_features as usize);
         let mut transposed = vec![0.0; w.len()];
@@ -128,7 +128,7 @@ impl Kernel for WeightGradient {
     fn cost(&self) -> Cost {
         cost((self.in_features + 1) * self.out_features, self.batch)
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, dy], [dw, db]) = bindings.f32();
         let (inputs, outputs) = (self.in_features as usize, self.out_features as usize);
         dw.par_chunks_exact_mut(outputs).enumerate().for_each(|(k, dw)| {

@@ -103,12 +103,9 @@ impl Kernel for MaxForward {
         let taps = f64::from(self.0.outputs()) * f64::from(self.0.kernel * self.0.kernel);
         Cost { flop: taps, terms: 1.0, loads: taps }
     }
-    fn integers(&self, write: usize) -> Range<usize> {
-        if write == 1 { 0..usize::MAX } else { 0..0 }
-    }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let ([x], [y, argmax]) = bindings.f32();
-        let argmax: &mut [u32] = bytemuck::cast_slice_mut(argmax);
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        let ([x], [y, argmax]) = bindings.values();
+        let (x, y, argmax) = (x.f32(), y.f32(), argmax.u32());
         let shape = self.0;
         let image_elements = (shape.height * shape.width * shape.channels) as usize;
         let row_elements = (shape.out_width * shape.channels) as usize;
@@ -165,9 +162,9 @@ impl Kernel for MaxBackward {
         let taps = f64::from(self.0.outputs()) * f64::from(self.0.kernel * self.0.kernel);
         Cost { flop: taps, terms: f64::from(self.0.kernel.div_ceil(self.0.stride).pow(2)), loads: 2.0 * taps }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let argmax = bindings.reads[1];
-        let ([dy, _], [dx]) = bindings.f32();
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        let ([dy, argmax], [dx]) = bindings.values();
+        let (dy, argmax, dx) = (dy.f32(), argmax.u32(), dx.f32());
         let shape = self.0;
         let image_elements = (shape.out_height * shape.out_width * shape.channels) as usize;
         let height = shape.height as usize;
@@ -230,7 +227,7 @@ impl Kernel for GlobalForward {
         let elements = f64::from(self.0.batch) * f64::from(self.0.pixels) * f64::from(self.0.channels);
         Cost { flop: elements, terms: f64::from(self.0.pixels), loads: elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x], [y]) = bindings.f32();
         let (pixels, channels) = (self.0.pixels as usize, self.0.channels as usize);
         x.par_chunks(pixels * channels).zip(y.par_chunks_mut(channels)).for_each(|(x, y)| mean(x, y));
@@ -271,7 +268,7 @@ impl Kernel for GlobalBackward {
         let elements = f64::from(self.0.batch) * f64::from(self.0.pixels) * f64::from(self.0.channels);
         Cost { flop: elements, terms: 1.0, loads: elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([dy], [dx]) = bindings.f32();
         let (pixels, channels) = (self.0.pixels as usize, self.0.channels as usize);
         dx.par_chunks_mut(pixels * channels).zip(dy.par_chunks(channels)).for_each(|(dx, dy)| {
@@ -289,13 +286,15 @@ impl Kernel for GlobalBackward {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::{Input, Output};
 
     /// Taps and values of the max pool of one channel, `x` being `[side, side]`.
     fn max(x: &[f32], side: u32, kernel: u32, stride: u32, padding: u32) -> (Vec<u32>, Vec<f32>) {
         let pool = MaxForward::new(1, side, side, 1, kernel, stride, padding);
-        let (mut y, mut argmax) = (vec![0; pool.0.outputs() as usize], vec![0; pool.0.outputs() as usize]);
-        pool.twin(Bindings { reads: &[bytemuck::cast_slice(x)], writes: &mut [&mut y, &mut argmax] });
-        (argmax, y.into_iter().map(f32::from_bits).collect())
+        let (mut y, mut argmax) = (vec![0.0; pool.0.outputs() as usize], vec![0; pool.0.outputs() as usize]);
+        let writes = &mut [Output::F32(&mut y), Output::U32(&mut argmax)];
+        pool.twin(Bindings { reads: &[Input::F32(x)], writes });
+        (argmax, y)
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Kernel for MultiplyAdd {
         let steps = f64::from(self.rounds) * f64::from(STEPS);
         Cost { flop: 2.0 * steps * CHAINS as f64 * elements, terms: steps + CHAINS as f64, loads: elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x], [y]) = bindings.f32();
         let task = lanes::task(1);
         x.par_chunks(task).zip(y.par_chunks_mut(task)).for_each(|(x, y)| run(self, x, y));
@@ -110,7 +110,7 @@ impl Kernel for Triad {
         let elements = f64::from(self.elements);
         Cost { flop: 2.0 * elements, terms: 2.0, loads: 2.0 * elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, z], [y]) = bindings.f32();
         let task = lanes::task(1);
         let inputs = x.par_chunks(task).zip(z.par_chunks(task));

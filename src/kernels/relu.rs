@@ -24,7 +24,7 @@ impl Kernel for Relu {
         let elements = f64::from(self.elements);
         Cost { flop: elements, terms: 1.0, loads: elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x], [y]) = bindings.f32();
         let task = lanes::task(1);
         x.par_chunks(task).zip(y.par_chunks_mut(task)).for_each(|(x, y)| rectify(x, y));

@@ -5,7 +5,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{element_workgroups, lanes, params, shader, update};
-use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::dispatch::{Bindings, Cost, Input, Kernel, Output};
 use crate::protocol::{GRANULE, REPORT_NOT_FINITE, ROW_STEP_SIZE};
 
 shader! { SGD: "sgd", family: sgd, reads: 4, writes: 2, params: Sgd }
@@ -42,9 +42,10 @@ impl Kernel for Sgd {
         let elements = f64::from(self.elements);
         Cost { flop: 8.0 * elements, terms: 4.0, loads: 6.0 * elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let [group_of, control, report] = [1, 2, 3].map(|i| bindings.reads[i]);
-        let ([gradients, ..], [parameters, momentum_buffer]) = bindings.f32::<4, 2>();
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        let ([gradients, integers @ ..], writes) = bindings.values::<4, 2>();
+        let (gradients, [group_of, control, report]) = (gradients.f32(), integers.map(Input::u32));
+        let [parameters, momentum_buffer] = writes.map(Output::f32);
         if report[REPORT_NOT_FINITE] != 0 {
             return;
         }

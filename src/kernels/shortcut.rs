@@ -69,7 +69,7 @@ impl Kernel for Forward {
         let elements = pixels * f64::from(self.0.in_channels);
         Cost { flop: elements, terms: 4.0, loads: elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x], [y]) = bindings.f32();
         let shape = self.0;
         let (height, out_height) = (shape.height as usize, shape.out_height() as usize);
@@ -123,7 +123,7 @@ impl Kernel for Backward {
         let elements = pixels * f64::from(self.0.in_channels);
         Cost { flop: elements, terms: 1.0, loads: 2.0 * elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([dy, mask], [dx]) = bindings.f32();
         let shape = self.0;
         let (height, out_height) = (shape.height as usize, shape.out_height() as usize);

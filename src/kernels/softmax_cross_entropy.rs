@@ -1,12 +1,10 @@
 //! The loss and its gradient, in one kernel.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::{params, shader};
-use crate::dispatch::{Bindings, Cost, Kernel};
-use crate::protocol::{CONTROL_IMAGES, REPORT_CORRECT, REPORT_IMAGES, REPORT_INTEGERS, REPORT_LOSS, REPORT_NOT_FINITE};
+use crate::dispatch::{Bindings, Cost, Element, Input, Kernel, bytes_of};
+use crate::protocol::{CONTROL_IMAGES, REPORT_CORRECT, REPORT_IMAGES, REPORT_LOSS, REPORT_NOT_FINITE};
 
 shader! {
     SOFTMAX_CROSS_ENTROPY: "softmax_cross_entropy", family: softmax_cross_entropy,
@@ -68,17 +66,15 @@ impl Kernel for SoftmaxCrossEntropy {
         let (batch, classes) = (f64::from(self.batch), f64::from(self.classes));
         Cost { flop: 9.0 * batch * classes, terms: batch + classes, loads: 4.0 * batch * classes }
     }
-    fn integers(&self, write: usize) -> Range<usize> {
-        if write == 1 { REPORT_INTEGERS } else { 0..0 }
-    }
     fn bytes(&self) -> Option<u64> {
-        // Logits and their gradient; of the labels, only the batch's.
-        Some(4 * u64::from(self.batch) * (2 * u64::from(self.classes) + 2))
+        // Logits and their gradient; the indices, and of the labels only the batch's.
+        let (batch, classes) = (self.batch as usize, self.classes as usize);
+        Some(2 * bytes_of(Element::F32, batch * classes) + 2 * bytes_of(Element::U32, batch))
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
-        let [labels, indices, control] = [1, 2, 3].map(|i| bindings.reads[i]);
-        let ([logits, ..], [dlogits, report]) = bindings.f32::<4, 2>();
-        let report: &mut [u32] = bytemuck::cast_slice_mut(report);
+    fn twin(&self, bindings: Bindings<'_, '_>) {
+        let ([logits, integers @ ..], [dlogits, report]) = bindings.values::<4, 2>();
+        let [labels, indices, control] = integers.map(Input::u32);
+        let (logits, dlogits, report) = (logits.f32(), dlogits.f32(), report.u32());
         let (valid, classes) = (control[CONTROL_IMAGES] as usize, self.classes as usize);
         let share = 1.0 / valid as f32;
         let (dlogits, rest) = dlogits.split_at_mut(valid * classes);

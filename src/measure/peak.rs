@@ -1,17 +1,15 @@
 //! The most that a device does: multiply-adds from registers, and a stream through memory.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::device::{Device, DeviceError};
-use crate::dispatch::{Dispatch, Kernel, Region, Storage, ValueId};
+use crate::dispatch::{Dispatch, Element, SharedKernel, Storage, ValueId, bytes_of};
 use crate::kernels::probe::{MultiplyAdd, Triad};
 
 /// Threads of the multiply-adds: enough to fill a large GPU.
 const ELEMENTS: u32 = 1 << 20;
 /// Words of each of the triad's three values, if the device binds so many: 64 MiB, more than caches hold.
-const STREAM_WORDS: usize = 1 << 24;
+const STREAM_ELEMENTS: usize = 1 << 24;
 /// The multiply-adds take at least so long, in seconds: long beside a clock's steps, short beside what drivers allow.
 const LEAST_SECONDS: f64 = 0.02;
 /// Most rounds of multiply-adds.
@@ -47,7 +45,7 @@ fn multiply_adds(device: &mut dyn Device) -> Result<f64, DeviceError> {
     let mut rounds = 1;
     loop {
         // The chains run towards 2.
-        let kernel: Arc<dyn Kernel> = Arc::new(MultiplyAdd { elements: ELEMENTS, rounds, factor: 0.5, addend: 1.0 });
+        let kernel = SharedKernel::new(MultiplyAdd { elements: ELEMENTS, rounds, factor: 0.5, addend: 1.0 });
         let seconds = fastest(device, &kernel, ELEMENTS as usize, 1)?;
         if seconds >= LEAST_SECONDS || rounds >= MOST_ROUNDS {
             return Ok(kernel.cost().flop / seconds);
@@ -58,22 +56,21 @@ fn multiply_adds(device: &mut dyn Device) -> Result<f64, DeviceError> {
 
 /// Bytes in a second.
 fn stream(device: &mut dyn Device) -> Result<f64, DeviceError> {
-    let words = STREAM_WORDS.min(device.limits().binding_words);
-    let kernel: Arc<dyn Kernel> = Arc::new(Triad { elements: words as u32, factor: 0.5 });
-    Ok(3.0 * 4.0 * words as f64 / fastest(device, &kernel, words, 2)?)
+    let most = device.limits().binding_bytes / Element::F32.bytes();
+    let count = STREAM_ELEMENTS.min(most as usize);
+    let kernel = SharedKernel::new(Triad { elements: count as u32, factor: 0.5 });
+    let bytes = 3 * bytes_of(Element::F32, count);
+    Ok(bytes as f64 / fastest(device, &kernel, count, 2)?)
 }
 
-/// The shortest time of `kernel`, which reads `reads` values of so many words and writes one, in seconds.
-fn fastest(device: &mut dyn Device, kernel: &Arc<dyn Kernel>, words: usize, reads: usize) -> Result<f64, DeviceError> {
-    let storage = Storage {
-        buffers: vec![words; reads + 1],
-        regions: (0..=reads).map(|buffer| Region { buffer, offset: 0, words }).collect(),
-    };
+/// The shortest time of `kernel`, which reads `reads` values of so many numbers and writes one, in seconds.
+fn fastest(device: &mut dyn Device, kernel: &SharedKernel, count: usize, reads: usize) -> Result<f64, DeviceError> {
+    let storage = Storage::separate(vec![(Element::F32, count); reads + 1]);
     let probe = Dispatch {
         label: kernel.shader().name.into(),
-        kernel: Arc::clone(kernel),
-        reads: (0..reads as u32).map(ValueId).collect(),
-        writes: vec![ValueId(reads as u32)],
+        kernel: kernel.clone(),
+        reads: (0..reads as u32).map(|index| Some(ValueId(index))).collect(),
+        writes: vec![Some(ValueId(reads as u32))],
     };
     device.prepare(&storage, &[&probe])?;
     let list = [probe];

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gates, Operand, Place, Plan, Runs, Template, memory};
+use super::{Allocation, Gates, Operand, Plan, Runs, Template, memory};
 use crate::dispatch::{Cost, Dispatch, ValueId};
 use crate::kernels::conv;
 
@@ -101,18 +101,17 @@ impl Plan {
         let passes = self.templates(gates).map(|(pass, _, _)| pass).chain(self.update.iter().map(|_| Pass::Update));
         let dispatches = self.schedule(gates).into_iter().chain(self.schedule_update());
         for (pass, dispatch) in passes.zip(dispatches) {
-            let bytes = |value: ValueId| 4 * self.storage.region(value).words as u64;
             let most = dispatch.kernel.bytes().unwrap_or(u64::MAX);
-            for &value in dispatch.reads.iter().chain(&dispatch.writes) {
-                moved.entry((pass as usize, value)).or_insert(bytes(value).min(most));
+            for value in dispatch.values() {
+                moved.entry((pass as usize, value)).or_insert(self.storage.region(value).bytes().min(most));
             }
         }
         moved.values().sum()
     }
 
     fn row(&self, pass: Pass, segment: &str, dispatch: &Dispatch) -> DispatchRow {
-        let values: BTreeSet<ValueId> = dispatch.reads.iter().chain(&dispatch.writes).copied().collect();
-        let bound = values.iter().map(|&value| 4 * self.storage.region(value).words as u64).sum();
+        let values: BTreeSet<ValueId> = dispatch.values().collect();
+        let bound = values.iter().map(|&value| self.storage.region(value).bytes()).sum();
         DispatchRow {
             pass,
             segment: segment.to_string(),
@@ -164,7 +163,7 @@ impl Plan {
     /// Upper bound of the number of bind groups that a GPU will ever make for this plan.
     pub fn bind_group_bound(&self) -> usize {
         let choices = |operands: &[Operand]| -> usize {
-            operands.iter().map(|&operand| self.candidates(operand).len()).product()
+            operands.iter().map(|&operand| self.candidates(operand).len().max(1)).product()
         };
         memory::time_line(self).map(|template| choices(&template.reads) * choices(&template.writes)).sum()
     }
@@ -174,12 +173,12 @@ impl Plan {
         let mut lines = Vec::with_capacity(self.values.len());
         for (index, value) in self.values.iter().enumerate() {
             let region = self.storage.regions[index];
-            let life = match (value.place, self.lifetimes[index]) {
-                (Place::Pooled, Some((first, last))) => format!("lives {first}..{last}"),
-                (Place::Pooled, None) => continue,
+            let life = match (value.allocation, self.lifetimes[index]) {
+                (Allocation::Pooled, Some((first, last))) => format!("lives {first}..{last}"),
+                (Allocation::Pooled, None) => continue,
                 _ => "lives throughout".to_string(),
             };
-            let kibibytes = value.words as f64 / 256.0;
+            let kibibytes = value.bytes() as f64 / 1024.0;
             let sign = if value.non_negative { ">=0" } else { "" };
             lines.push(format!(
                 "buffer {:4} +{:<9} {kibibytes:10.1} KiB  {life:18} {sign:3} {}",

@@ -33,30 +33,30 @@ pub enum PlanError {
     /// A value exceeds the device's largest binding.
     #[error(
         "{what} needs {}, and this device binds at most {} at once{}",
-        size(*needed_words), size(*limit_words), advice(mend.as_ref())
+        size(*needed_bytes), size(*limit_bytes), advice(mend.as_ref())
     )]
     TooLarge {
         /// The value.
         what: String,
-        /// Words that it needs.
-        needed_words: usize,
-        /// Words that the device can bind.
-        limit_words: usize,
+        /// Bytes that it needs.
+        needed_bytes: u64,
+        /// Bytes that the device can bind.
+        limit_bytes: u64,
         /// What would fit, if anything does.
         mend: Option<Mend>,
     },
     /// All values together exceed the device's memory.
     #[error(
         "{arch} needs {} with these batch sizes, and this device has {} free{}",
-        size(*needed_words), size(*total_words), advice(mend.as_ref())
+        size(*needed_bytes), size(*total_bytes), advice(mend.as_ref())
     )]
     OutOfMemory {
         /// The net.
         arch: String,
-        /// Words that all buffers need.
-        needed_words: usize,
-        /// Words that the device has free.
-        total_words: usize,
+        /// Bytes that all buffers need.
+        needed_bytes: u64,
+        /// Bytes that the device has free.
+        total_bytes: u64,
         /// What would fit, if anything does.
         mend: Option<Mend>,
     },
@@ -71,9 +71,9 @@ pub struct Mend {
     pub eval_batch: Option<u32>,
 }
 
-/// So many words, in MiB unless there is less than one.
-fn size(words: usize) -> String {
-    if words >= 1 << 18 { format!("{} MiB", words >> 18) } else { format!("{} KiB", words >> 8) }
+/// Writes a number of bytes in MiB, or in KiB if there is less than one.
+fn size(bytes: u64) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
 }
 
 fn advice(mend: Option<&Mend>) -> String {

@@ -5,38 +5,44 @@
 //! first dispatch that may write it to the last that may read it, under *any* gates: an operand of the trunk uses every
 //! value it can stand for. Values whose lives do not overlap may share a buffer.
 
-use super::{Operand, Place, Plan, Template};
-use crate::dispatch::{Region, Storage, ValueId};
+use super::{Allocation, Operand, Plan, Template, Value};
+use crate::dispatch::{Element, Region, Storage, ValueId, bytes_of};
 
 /// First and last use on the time line.
 type Lifetime = (usize, usize);
+
+/// Region of a value that nothing uses.
+const NOWHERE: Region = Region { buffer: 0, offset: 0, element: Element::F32, count: 0 };
 
 /// Fills in the plan's lifetimes and its storage.
 pub(super) fn assign(plan: &mut Plan) {
     let lifetimes = lifetimes(plan);
     let mut storage = Storage::default();
     let mut regions: Vec<Option<Region>> = vec![None; plan.values.len()];
-    let pooled = |index: &usize| plan.values[*index].place == Place::Pooled;
+    let region = |value: &Value, buffer, offset| {
+        let &Value { element, count, .. } = value;
+        Some(Region { buffer, offset, element, count })
+    };
+    let pooled = |index: &usize| plan.values[*index].allocation == Allocation::Pooled;
 
     for (index, value) in plan.values.iter().enumerate() {
-        if value.place == Place::Own {
-            regions[index] = Some(Region { buffer: storage.buffers.len(), offset: 0, words: value.words });
-            storage.buffers.push(value.words);
+        if value.allocation == Allocation::Own {
+            regions[index] = region(value, storage.buffers.len(), 0);
+            storage.buffers.push(value.bytes());
         }
     }
     for (index, value) in plan.values.iter().enumerate() {
-        if let Place::Part { of, offset } = value.place {
+        if let Allocation::Part { of, offset } = value.allocation {
             let whole = regions[of.index()].map_or(0, |region| region.buffer);
-            regions[index] = Some(Region { buffer: whole, offset, words: value.words });
+            regions[index] = region(value, whole, bytes_of(value.element, offset));
         }
     }
     // The largest values first; each into the first buffer whose tenants all live at other times.
     let mut order: Vec<usize> = (0..plan.values.len()).filter(pooled).collect();
-    order.sort_by_key(|&index| (std::cmp::Reverse(plan.values[index].words), index));
+    order.sort_by_key(|&index| (std::cmp::Reverse(plan.values[index].bytes()), index));
     let mut tenants: Vec<(usize, Vec<Lifetime>)> = Vec::new();
     for index in order {
         let Some(life) = lifetimes[index] else { continue };
-        let words = plan.values[index].words;
         let apart = |others: &[Lifetime]| others.iter().all(|other| other.1 < life.0 || life.1 < other.0);
         let buffer = match tenants.iter_mut().find(|(_, others)| apart(others)) {
             Some((buffer, others)) => {
@@ -44,16 +50,15 @@ pub(super) fn assign(plan: &mut Plan) {
                 *buffer
             }
             None => {
-                storage.buffers.push(words);
+                storage.buffers.push(plan.values[index].bytes());
                 tenants.push((storage.buffers.len() - 1, vec![life]));
                 storage.buffers.len() - 1
             }
         };
-        regions[index] = Some(Region { buffer, offset: 0, words });
+        regions[index] = region(&plan.values[index], buffer, 0);
     }
     // A value that nothing uses has no place; no dispatch names it either.
-    storage.regions =
-        regions.into_iter().map(|region| region.unwrap_or(Region { buffer: 0, offset: 0, words: 0 })).collect();
+    storage.regions = regions.into_iter().map(|region| region.unwrap_or(NOWHERE)).collect();
     plan.storage = storage;
     plan.lifetimes = lifetimes;
 }

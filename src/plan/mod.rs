@@ -8,9 +8,7 @@
 //!
 //! The plan never asks which device runs it, and nothing here touches a device.
 
-use std::sync::Arc;
-
-use crate::dispatch::{Kernel, Label, Storage, ValueId};
+use crate::dispatch::{Element, Label, SharedKernel, Storage, ValueId, bytes_of};
 
 mod cost;
 mod error;
@@ -33,24 +31,33 @@ pub use options::{BranchScale, DataSizes, Optimizer, PlanOptions, TrainingOption
 pub struct Value {
     /// What it is, e.g. `layer1.0.conv1 output`.
     pub name: String,
-    /// Size in 4-byte words.
-    pub words: usize,
+    /// Type of its elements.
+    pub element: Element,
+    /// Number of its elements.
+    pub count: usize,
     /// Where it is kept.
-    pub place: Place,
+    pub allocation: Allocation,
     /// Whether it can hold no negative number, so that ReLU leaves it as it is.
     pub non_negative: bool,
 }
 
+impl Value {
+    /// Returns its size in bytes.
+    pub fn bytes(&self) -> u64 {
+        bytes_of(self.element, self.count)
+    }
+}
+
 /// Where a value is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Allocation {
     /// In a buffer of its own, for the whole run.
     Own,
-    /// In a range of another value's buffer, from word `offset`.
+    /// In a range of another value's buffer, of elements of the same type, from number `offset`.
     Part {
         /// The value that it is part of.
         of: ValueId,
-        /// First word.
+        /// First element.
         offset: usize,
     },
     /// In a buffer shared with values that live at other times.
@@ -70,11 +77,19 @@ pub enum Operand {
     Images,
     /// Their labels.
     Labels,
+    /// Nothing: the kernel's mode neither reads nor writes this binding.
+    Unused,
 }
 
 impl From<ValueId> for Operand {
     fn from(value: ValueId) -> Self {
         Self::Value(value)
+    }
+}
+
+impl From<Option<ValueId>> for Operand {
+    fn from(value: Option<ValueId>) -> Self {
+        value.map_or(Self::Unused, Self::Value)
     }
 }
 
@@ -84,7 +99,7 @@ pub struct Template {
     /// Name.
     pub label: Label,
     /// What is computed.
-    pub kernel: Arc<dyn Kernel>,
+    pub kernel: SharedKernel,
     /// Read, in the order of the shader's bindings.
     pub reads: Vec<Operand>,
     /// Written, likewise.
@@ -166,7 +181,7 @@ pub struct ParameterValue {
 pub struct Interface {
     /// Training images, u8, four to a word, and test images; of a file that is streamed, those of a batch.
     pub images: [ValueId; 2],
-    /// Labels of both, one a word; likewise.
+    /// Labels of both; likewise.
     pub labels: [ValueId; 2],
     /// Whether a file is larger than the device can bind, so that the host writes each batch's images anew.
     pub streamed: [bool; 2],

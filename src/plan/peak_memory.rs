@@ -1,6 +1,6 @@
 //! How much is live at once in a training step, by how the gates are drawn.
 
-use super::{GateSampling, Operand, Place, Plan, Runs};
+use super::{Allocation, GateSampling, Operand, Plan, Runs};
 use crate::dispatch::ValueId;
 
 impl Plan {
@@ -11,7 +11,7 @@ impl Plan {
     /// that no value of its size fills is not cut up. Under independent gates every block may survive; under systematic
     /// ones only so many of each group, here those that need the most.
     pub fn most_live_bytes(&self, sampling: GateSampling) -> u64 {
-        let (shared, owned) = self.live_words();
+        let (shared, owned) = self.live_bytes();
         let most = (0..shared.len()).map(|time| {
             let of = |block: usize| owned[block][time];
             let blocks = match sampling {
@@ -21,14 +21,14 @@ impl Plan {
                         .systematic
                         .groups()
                         .map(|group| {
-                            let mut words: Vec<u64> = group.map(of).collect();
-                            words.sort_unstable_by(|a, b| b.cmp(a));
-                            words
+                            let mut bytes: Vec<u64> = group.map(of).collect();
+                            bytes.sort_unstable_by(|a, b| b.cmp(a));
+                            bytes
                         })
                         .collect();
                     let counts = self.systematic.counts();
                     let sums = counts.iter().map(|counts| {
-                        let largest = groups.iter().zip(counts).flat_map(|(words, &count)| &words[..count]);
+                        let largest = groups.iter().zip(counts).flat_map(|(bytes, &count)| &bytes[..count]);
                         largest.sum::<u64>()
                     });
                     let certain: u64 = self.systematic.certain().iter().copied().map(of).sum();
@@ -37,25 +37,25 @@ impl Plan {
             };
             shared[time] + blocks
         });
-        4 * most.max().unwrap_or(0)
+        most.max().unwrap_or(0)
     }
 
-    /// Words that are live at each time of a training step with all gates on: of values that any step may write, and of
-    /// those that only a block writes, if it survives.
-    fn live_words(&self) -> (Vec<u64>, Vec<Vec<u64>>) {
+    /// Returns the bytes that are live at each time of a training step with all gates on: of values that any step may
+    /// write, and of those that only a block writes, if it survives.
+    fn live_bytes(&self) -> (Vec<u64>, Vec<Vec<u64>>) {
         let segments = self.segments.iter();
         let times = segments.map(|segment| segment.forward.len() + segment.backward.len()).sum::<usize>();
         let mut shared = vec![0; times];
         let mut owned = vec![vec![0; times]; self.blocks.len()];
         for (index, owner) in self.owners().into_iter().enumerate() {
             let value = &self.values[index];
-            let (Place::Pooled, Some((first, last))) = (value.place, self.lifetimes[index]) else { continue };
+            let (Allocation::Pooled, Some((first, last))) = (value.allocation, self.lifetimes[index]) else { continue };
             if first >= times {
                 // Of an evaluation.
                 continue;
             }
             let line = owner.map_or(&mut shared, |block| &mut owned[block]);
-            line[first..=last.min(times - 1)].iter_mut().for_each(|words| *words += value.words as u64);
+            line[first..=last.min(times - 1)].iter_mut().for_each(|bytes| *bytes += value.bytes());
         }
         (shared, owned)
     }

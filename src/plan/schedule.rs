@@ -80,11 +80,12 @@ impl Plan {
 
     fn resolve(&self, template: &Template, trunk: Option<&Trunk>, file: ImageFile) -> Dispatch {
         let resolve = |operand: &Operand| match (*operand, trunk) {
-            (Operand::Value(value), _) => value,
-            (Operand::Trunk(block), Some(trunk)) => trunk.values[block],
-            (Operand::TrunkGradient(block), Some(trunk)) => trunk.gradients[block],
-            (Operand::Images, _) => self.interface.images[file as usize],
-            (Operand::Labels, _) => self.interface.labels[file as usize],
+            (Operand::Value(value), _) => Some(value),
+            (Operand::Unused, _) => None,
+            (Operand::Trunk(block), Some(trunk)) => Some(trunk.values[block]),
+            (Operand::TrunkGradient(block), Some(trunk)) => Some(trunk.gradients[block]),
+            (Operand::Images, _) => Some(self.interface.images[file as usize]),
+            (Operand::Labels, _) => Some(self.interface.labels[file as usize]),
             (Operand::Trunk(_) | Operand::TrunkGradient(_), None) => {
                 unreachable!("only training's segments name the trunk: {}", template.label)
             }
@@ -97,10 +98,11 @@ impl Plan {
         }
     }
 
-    /// Every value that `operand` can stand for, under any gates.
+    /// Returns every value that `operand` can stand for, under any gates.
     pub(super) fn candidates(&self, operand: Operand) -> Vec<ValueId> {
         match operand {
             Operand::Value(value) => vec![value],
+            Operand::Unused => Vec::new(),
             Operand::Images => self.interface.images.to_vec(),
             Operand::Labels => self.interface.labels.to_vec(),
             Operand::Trunk(0) => self.stem_output.into_iter().collect(),

@@ -9,15 +9,15 @@ use super::durable;
 use super::error::{ConfigError, RunError};
 use super::facts::RunFacts;
 use super::older;
-use crate::device::{DeviceInfo, Tuning};
+use crate::device::{DeviceInfo, DeviceKind, Tuning};
 use crate::train::{CheckpointEvery, OptionError, TrainOptions};
 
 /// The device that a run was made on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceEntry {
-    /// `gpu`, `cpu` or `both`.
-    pub kind: String,
+    /// What ran its lists.
+    pub kind: DeviceKind,
     /// Name of the adapter or processor.
     pub name: String,
     /// Vulkan, Metal, Dx12, or the instruction set.
@@ -29,7 +29,7 @@ pub struct DeviceEntry {
 impl From<&DeviceInfo> for DeviceEntry {
     fn from(info: &DeviceInfo) -> Self {
         let DeviceInfo { kind, name, backend, driver } = info.clone();
-        Self { kind: kind.into(), name, backend, driver }
+        Self { kind, name, backend, driver }
     }
 }
 

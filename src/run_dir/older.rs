@@ -8,7 +8,7 @@ use crate::dispatch::Limits;
 use crate::plan::{DataSizes, Plan, StepFlop};
 
 /// Limits that everything fits into: FLOP do not depend on them.
-const ROOMY: Limits = Limits { binding_words: usize::MAX >> 3, buffer_words: usize::MAX >> 3, total_words: usize::MAX };
+const ROOMY: Limits = Limits { binding_bytes: u64::MAX, buffer_bytes: u64::MAX, total_bytes: u64::MAX };
 
 /// Moves what older versions wrote elsewhere in `config.toml` to where it belongs now: whether gradients
 /// are recorded is a setting.

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::row::Row;
 use crate::device::{Device, DeviceError, Tuning};
-use crate::dispatch::{Dispatch, Region, Storage, ValueId};
+use crate::dispatch::{Dispatch, Element, Region, Storage, ValueId, bytes_of};
 
 /// What lies around the value of each binding: a NaN that also spoils what is computed from it, and one for each
 /// binding, so that no copy of one passes for another.
@@ -137,13 +137,17 @@ pub fn guarded(row: &Row) -> Vec<Vec<u32>> {
 pub fn run(device: &mut dyn Device, row: &Row, guards: usize) -> Result<Vec<Vec<u32>>, Failure> {
     let buffers = guarded(row);
     let mut storage = Storage::default();
-    let value = |buffer: usize| ValueId(2 * buffer as u32);
+    let values: Vec<&[u32]> = row.values().collect();
+    // An unused operand is bound only with its guard words, which no kernel may read or change.
+    let bound = |buffer: usize| values[buffer].len() + guards > 0;
+    let value = |buffer: usize| bound(buffer).then_some(ValueId(2 * buffer as u32));
     let whole = |buffer: usize| ValueId(2 * buffer as u32 + 1);
-    for (buffer, value) in row.values().enumerate() {
-        let words = buffers[buffer].len();
-        storage.buffers.push(words);
-        storage.regions.push(Region { buffer, offset: GUARDS_BEFORE, words: value.len() + guards });
-        storage.regions.push(Region { buffer, offset: 0, words });
+    for (buffer, (value, element)) in values.iter().zip(row.elements()).enumerate() {
+        let all = Region { buffer, offset: 0, element: Element::U32, count: buffers[buffer].len() };
+        let offset = bytes_of(Element::U32, GUARDS_BEFORE);
+        storage.buffers.push(all.bytes());
+        storage.regions.push(Region { buffer, offset, element, count: value.len() + guards });
+        storage.regions.push(all);
     }
     let reads = row.reads().len();
     let dispatch = Dispatch {

@@ -59,12 +59,12 @@ pub fn test_kernels(
     for row in rows {
         progress(row);
         let kernel = row.name();
-        let place = reports.iter().position(|report| report.kernel == kernel).unwrap_or_else(|| {
+        let index = reports.iter().position(|report| report.kernel == kernel).unwrap_or_else(|| {
             let (worst_error, seconds, failures) = (0.0, 0.0, vec![]);
             reports.push(KernelReport { kernel, cases: 0, variants: 0, worst_error, seconds, failures });
             reports.len() - 1
         });
-        let report = &mut reports[place];
+        let report = &mut reports[index];
         report.cases += 1;
         let run = if implementation.runs_every_variant() { usize::MAX } else { 1 };
         for variant in row.kernel.variants().iter().take(run) {

@@ -1,9 +1,8 @@
 //! A row of a kernel's table, and how what came out is judged.
 
 use std::fmt;
-use std::sync::Arc;
 
-use crate::dispatch::Kernel;
+use crate::dispatch::{Element, Kernel, SharedKernel};
 
 /// What an output holds before the run: a NaN, so that a word left unwritten is seen.
 pub const POISON: u32 = 0x7fc0_dead;
@@ -166,32 +165,51 @@ pub struct Row {
     /// Why the row is there.
     why: &'static str,
     /// What is computed.
-    pub kernel: Arc<dyn Kernel>,
-    reads: Vec<Vec<u32>>,
-    writes: Vec<(Vec<u32>, Vec<Word>)>,
+    pub kernel: SharedKernel,
+    reads: Vec<(Element, Vec<u32>)>,
+    writes: Vec<(Element, Vec<u32>, Vec<Word>)>,
 }
 
 impl Row {
     /// Of `kernel`, because `why`.
     pub fn new(why: &'static str, kernel: impl Kernel + 'static) -> Self {
-        Self { why, kernel: Arc::new(kernel), reads: vec![], writes: vec![] }
+        Self { why, kernel: SharedKernel::new(kernel), reads: vec![], writes: vec![] }
     }
 
     /// The next value read.
     pub fn read(mut self, value: &(impl Words + ?Sized)) -> Self {
-        self.reads.push(value.words());
+        self.reads.push((value.element(), value.words()));
         self
     }
 
+    /// Leaves the next value read unused: a shader is given NaNs in its place, a twin nothing.
+    pub fn unused_read(self) -> Self {
+        self.read(&[0u32; 0][..])
+    }
+
+    /// Adds the next value read, or leaves it unused.
+    pub fn read_if_used(self, value: Option<&[f64]>) -> Self {
+        match value {
+            Some(value) => self.read(value),
+            None => self.unused_read(),
+        }
+    }
+
+    /// Leaves the next value written unused: what a shader is given in its place must stay as it is.
+    pub fn unused_write(self) -> Self {
+        self.write(Vec::<Word>::new())
+    }
+
     /// The next value written, poisoned before.
-    pub fn write(mut self, expected: Vec<impl Into<Word>>) -> Self {
-        self.writes.push((vec![POISON; expected.len()], expected.into_iter().map(Into::into).collect()));
+    pub fn write<W: Expected>(mut self, expected: Vec<W>) -> Self {
+        let before = vec![POISON; expected.len()];
+        self.writes.push((W::ELEMENT, before, expected.into_iter().map(Into::into).collect()));
         self
     }
 
     /// The next value written, which holds `before`, of which the kernel makes `expected`.
     pub fn update(mut self, before: &(impl Words + ?Sized), expected: Vec<impl Into<Word>>) -> Self {
-        self.writes.push((before.words(), expected.into_iter().map(Into::into).collect()));
+        self.writes.push((before.element(), before.words(), expected.into_iter().map(Into::into).collect()));
         self
     }
 
@@ -200,26 +218,30 @@ impl Row {
         self.kernel.shader().name
     }
 
-    /// The values read.
-    pub fn reads(&self) -> &[Vec<u32>] {
-        &self.reads
+    /// The values read; an unused one is empty.
+    pub fn reads(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        self.reads.iter().map(|(_, words)| words.as_slice())
     }
 
-    /// The values read, then those written, before the run.
+    /// The types of the values read, then of those written.
+    pub fn elements(&self) -> impl Iterator<Item = Element> {
+        self.reads.iter().map(|(element, _)| *element).chain(self.writes.iter().map(|(element, ..)| *element))
+    }
+
+    /// The values read, then those written, before the run; an unused one is empty.
     pub fn values(&self) -> impl Iterator<Item = &[u32]> {
-        let writes = self.writes.iter().map(|(before, _)| before.as_slice());
-        self.reads.iter().map(Vec::as_slice).chain(writes)
+        self.reads().chain(self.writes.iter().map(|(_, before, _)| before.as_slice()))
     }
 
     /// What must be in the values written after the run.
     pub fn expected(&self) -> impl Iterator<Item = &[Word]> {
-        self.writes.iter().map(|(_, expected)| expected.as_slice())
+        self.writes.iter().map(|(.., expected)| expected.as_slice())
     }
 
     /// The largest error in `outputs` as a share of what is allowed; or the first that is wrong.
     pub fn judge(&self, outputs: &[Vec<u32>]) -> Result<f64, String> {
         let mut worst = 0.0f64;
-        for (output, ((_, expected), words)) in self.writes.iter().zip(outputs).enumerate() {
+        for (output, ((.., expected), words)) in self.writes.iter().zip(outputs).enumerate() {
             assert_eq!(expected.len(), words.len(), "{self}: words of output {output}");
             for (i, (&expected, &bits)) in expected.iter().zip(words).enumerate() {
                 let Some(share) = expected.share(bits) else {
@@ -244,20 +266,47 @@ impl fmt::Display for Row {
     }
 }
 
+/// What the words of a value written must be, by the type of its elements.
+pub trait Expected: Into<Word> {
+    /// Type of the elements.
+    const ELEMENT: Element;
+}
+
+impl Expected for Word {
+    const ELEMENT: Element = Element::F32;
+}
+
+impl Expected for Sum {
+    const ELEMENT: Element = Element::F32;
+}
+
+impl Expected for u32 {
+    const ELEMENT: Element = Element::U32;
+}
+
 /// What a value holds, as words.
 pub trait Words {
+    /// The type of its elements.
+    fn element(&self) -> Element;
+
     /// The words.
     fn words(&self) -> Vec<u32>;
 }
 
 /// Numbers of which f32 represents each exactly.
 impl Words for [f64] {
+    fn element(&self) -> Element {
+        Element::F32
+    }
     fn words(&self) -> Vec<u32> {
         self.iter().map(|&number| (number as f32).to_bits()).collect()
     }
 }
 
 impl Words for [u32] {
+    fn element(&self) -> Element {
+        Element::U32
+    }
     fn words(&self) -> Vec<u32> {
         self.to_vec()
     }
@@ -267,6 +316,9 @@ impl<T> Words for Vec<T>
 where
     [T]: Words,
 {
+    fn element(&self) -> Element {
+        self.as_slice().element()
+    }
     fn words(&self) -> Vec<u32> {
         self.as_slice().words()
     }

@@ -1,9 +1,9 @@
 //! Finding the first value that is not finite.
 
 use crate::device::{Device, DeviceError};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, Scalar};
 use crate::kernels::finite::is_not_finite;
-use crate::plan::Plan;
+use crate::plan::{Plan, Value};
 
 /// Runs `list` dispatch by dispatch and describes the first value written that holds a NaN or an infinity.
 ///
@@ -15,10 +15,12 @@ pub(super) fn first_not_finite(
 ) -> Result<Option<String>, DeviceError> {
     for dispatch in list {
         device.run(std::slice::from_ref(dispatch))?;
-        for &value in &dispatch.writes {
+        for &value in dispatch.writes.iter().flatten() {
             let words = device.read(value)?;
-            if let Some(index) = words.iter().position(|&bits| is_not_finite(bits)) {
-                let (name, found) = (&plan.values[value.index()].name, f32::from_bits(words[index]));
+            let Value { name, element, .. } = &plan.values[value.index()];
+            let is_broken = |index: usize| element.scalar(index) == Scalar::F32 && is_not_finite(words[index]);
+            if let Some(index) = (0..words.len()).find(|&index| is_broken(index)) {
+                let found = f32::from_bits(words[index]);
                 return Ok(Some(format!("{name}, element {index}, is {found} after `{}`", dispatch.label)));
             }
         }

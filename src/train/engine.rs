@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::data::{DataSet, Images, Sampler};
-use crate::device::{Device, DeviceError, Ticket, Timed};
+use crate::device::{Device, DeviceError, DispatchTimes, Ticket};
 use crate::dispatch::{Dispatch, ValueId};
 use crate::model::weights::{Tensor, Weights};
-use crate::plan::{Gates, ImageFile, ParameterValue, Place, Plan};
+use crate::plan::{Allocation, Gates, ImageFile, ParameterValue, Plan};
 use crate::protocol::{self, REPORT_WORDS};
 
 /// Read-backs that may be under way at once: enough to keep a GPU busy, few enough to bound what waits in its queue.
@@ -57,7 +57,7 @@ pub struct StepTiming {
     /// From gates to the list of dispatches.
     pub schedule: Duration,
     /// The dispatches.
-    pub timed: Timed,
+    pub timed: DispatchTimes,
 }
 
 /// What a step or an evaluation batch reports.
@@ -171,8 +171,8 @@ impl Engine {
         let (batch, interface) = (images.pick(indices), &self.plan.interface);
         self.device.write(interface.images[file as usize], &batch.packed_words())?;
         self.device.write(interface.labels[file as usize], &batch.label_words())?;
-        let places: Vec<u32> = (0..indices.len() as u32).collect();
-        self.device.write(value, &places)
+        let numbers: Vec<u32> = (0..indices.len() as u32).collect();
+        self.device.write(value, &numbers)
     }
 
     /// The report of a step or of an evaluation batch, waiting for it if need be.
@@ -184,9 +184,9 @@ impl Engine {
     /// updates, and gradients that the check would find again.
     pub fn forget_step(&mut self) -> Result<(), DeviceError> {
         let gradients = self.plan.parameters.iter().filter_map(|planned| planned.gradient);
-        let chunks: BTreeSet<ValueId> = gradients.map(|gradient| self.place(gradient).0).collect();
+        let chunks: BTreeSet<ValueId> = gradients.map(|gradient| self.flat_buffer(gradient).0).collect();
         for chunk in chunks {
-            self.device.write(chunk, &vec![0; self.words(chunk)])?;
+            self.device.write(chunk, &vec![0; self.count(chunk)])?;
         }
         self.device.write(self.plan.interface.report, &[0; REPORT_WORDS])
     }
@@ -228,10 +228,10 @@ impl Engine {
         let mut chunks: HashMap<ValueId, Vec<u32>> = HashMap::new();
         let planned = self.plan.parameters.iter().filter_map(|planned| Some((planned, value(planned)?)));
         for ((planned, value), tensor) in planned.zip(&tensors.0) {
-            let (chunk, offset) = self.place(value);
-            let words = self.words(chunk);
+            let (chunk, offset) = self.flat_buffer(value);
+            let count = self.count(chunk);
             let memory = planned.parameter.kind.to_memory(&tensor.values);
-            let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; words]);
+            let chunk = chunks.entry(chunk).or_insert_with(|| vec![0; count]);
             chunk[offset..][..memory.len()].copy_from_slice(bytemuck::cast_slice(&memory));
         }
         chunks.iter().try_for_each(|(chunk, words)| self.device.write(*chunk, words))
@@ -242,7 +242,7 @@ impl Engine {
         let mut tensors = Vec::with_capacity(self.plan.parameters.len());
         for planned in &self.plan.parameters {
             let Some(value) = value(planned) else { continue };
-            let (chunk, offset) = self.place(value);
+            let (chunk, offset) = self.flat_buffer(value);
             if let std::collections::hash_map::Entry::Vacant(entry) = chunks.entry(chunk) {
                 entry.insert(self.device.read(chunk)?);
             }
@@ -254,16 +254,16 @@ impl Engine {
         Ok(Weights(tensors))
     }
 
-    /// The flat buffer that a parameter is part of, and its first word there.
-    pub(super) fn place(&self, value: ValueId) -> (ValueId, usize) {
-        match self.plan.values[value.index()].place {
-            Place::Part { of, offset } => (of, offset),
+    /// Returns the flat buffer that a parameter is part of, and its first element there.
+    pub(super) fn flat_buffer(&self, value: ValueId) -> (ValueId, usize) {
+        match self.plan.values[value.index()].allocation {
+            Allocation::Part { of, offset } => (of, offset),
             _ => (value, 0),
         }
     }
 
-    /// The size of a value.
-    pub(super) fn words(&self, value: ValueId) -> usize {
-        self.plan.values[value.index()].words
+    /// Returns the number of a value's elements.
+    pub(super) fn count(&self, value: ValueId) -> usize {
+        self.plan.values[value.index()].count
     }
 }

@@ -46,7 +46,7 @@ impl Prediction {
 type Keep<'a> = &'a mut dyn FnMut(&EvaluationBatch, &[f32]);
 
 /// A batch whose results are on their way.
-struct Submitted {
+struct SubmittedBatch {
     batch: EvaluationBatch,
     report: Ticket,
     logits: Option<Ticket>,
@@ -67,7 +67,7 @@ impl Engine {
         indices: &[u32],
         labels: &[u8],
     ) -> Result<(Score, Vec<Prediction>), DeviceError> {
-        let classes = self.plan.values[self.plan.interface.eval_logits.index()].words / self.eval_batch();
+        let classes = self.count(self.plan.interface.eval_logits) / self.eval_batch();
         let mut predictions = Vec::with_capacity(indices.len());
         let mut keep = |batch: &EvaluationBatch, logits: &[f32]| {
             let rows = batch.indices[..batch.valid].iter().zip(logits.chunks(classes));
@@ -83,11 +83,11 @@ impl Engine {
         let groups = self.plan.blocks.len() + 1;
         let interface = self.plan.interface;
         let mut control = vec![0; control_words(groups)];
-        let mut submitted: VecDeque<Submitted> = VecDeque::new();
+        let mut submitted: VecDeque<SubmittedBatch> = VecDeque::new();
         let mut reports: Vec<Report> = Vec::new();
         let batches = evaluation_batches(indices, self.eval_batch());
         let keeps = keep.is_some();
-        let mut collect = |engine: &mut Self, Submitted { batch, report, logits }| {
+        let mut collect = |engine: &mut Self, SubmittedBatch { batch, report, logits }| {
             if let (Some(keep), Some(logits)) = (&mut keep, logits) {
                 keep(&batch, bytemuck::cast_slice(&engine.device.collect(logits)?));
             }
@@ -101,7 +101,7 @@ impl Engine {
             self.device.run(&list)?;
             let report = self.device.request(interface.report)?;
             let logits = keeps.then(|| self.device.request(interface.eval_logits)).transpose()?;
-            submitted.push_back(Submitted { batch, report, logits });
+            submitted.push_back(SubmittedBatch { batch, report, logits });
             if submitted.len() > IN_FLIGHT
                 && let Some(first) = submitted.pop_front()
             {

@@ -28,7 +28,7 @@ impl Engine {
         let trained = all.map(|value| Ok((value, self.device.read(value)?))).collect::<Result<_, DeviceError>>()?;
 
         let list = self.plan.schedule_recalibration();
-        let mut sums: Vec<Vec<f64>> = flat.iter().map(|&(running, _)| vec![0.0; self.words(running)]).collect();
+        let mut sums: Vec<Vec<f64>> = flat.iter().map(|&(running, _)| vec![0.0; self.count(running)]).collect();
         let mut count = 0.0;
         let mut add = |engine: &mut Self, tickets: Vec<Ticket>| {
             count += 1.0;
@@ -68,7 +68,9 @@ impl Engine {
     /// The flat buffers of running statistics, each with that of the batch's statistics, which has the same layout.
     fn flat_statistics(&self) -> BTreeSet<(ValueId, ValueId)> {
         let statistics = self.plan.parameters.iter().filter(|planned| !planned.parameter.kind.is_trained());
-        statistics.filter_map(|planned| Some((self.place(planned.value).0, self.place(planned.gradient?).0))).collect()
+        statistics
+            .filter_map(|planned| Some((self.flat_buffer(planned.value).0, self.flat_buffer(planned.gradient?).0)))
+            .collect()
     }
 }
 

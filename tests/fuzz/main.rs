@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cap::Cap;
 use sdgpu::internals::data::DataSet;
-use sdgpu::internals::device::DeviceInfo;
+use sdgpu::internals::device::{DeviceInfo, DeviceKind};
 use sdgpu::internals::model::init::Init;
 use sdgpu::internals::model::weights::Weights;
 use sdgpu::internals::rng::{self, Stream};
@@ -107,7 +107,8 @@ fn checkpoint() -> Vec<u8> {
 }
 
 fn config() -> Vec<u8> {
-    let info = DeviceInfo { kind: "cpu", name: "A CPU".into(), backend: "AVX2".into(), driver: "2 threads".into() };
+    let info =
+        DeviceInfo { kind: DeviceKind::Cpu, name: "A CPU".into(), backend: "AVX2".into(), driver: "2 threads".into() };
     let config = RunConfig {
         version: "0.1.0".into(),
         command: Some("sdgpu train --data 'a b'".into()),

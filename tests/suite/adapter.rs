@@ -4,12 +4,12 @@ use std::io::Write;
 use std::sync::{Arc, Once};
 
 use sdgpu::internals::device::Device;
-use sdgpu::internals::device::gpu::{GpuDevice, GpuRequest, Wanted};
+use sdgpu::internals::device::gpu::{AdapterChoice, GpuDevice, GpuRequest};
 use sdgpu::internals::kernels::compose;
 
 /// The adapter that `SDGPU_TEST_ADAPTER` names (any part of its name), or the preferred one.
 pub fn request() -> GpuRequest {
-    let adapter = std::env::var("SDGPU_TEST_ADAPTER").map_or(Wanted::Preferred, Wanted::Named);
+    let adapter = std::env::var("SDGPU_TEST_ADAPTER").map_or(AdapterChoice::Preferred, AdapterChoice::Named);
     GpuRequest { adapter, ..GpuRequest::default() }
 }
 

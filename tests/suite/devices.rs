@@ -1,15 +1,14 @@
 //! Whole trainings on both devices: they agree, each repeats itself bit for bit, and a wrong kernel is found by name.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sdgpu::internals::data::{DataSet, Images};
-use sdgpu::internals::device::compare::BothDevices;
+use sdgpu::internals::device::compare::ComparedDevices;
 use sdgpu::internals::device::cpu::CpuDevice;
 use sdgpu::internals::device::gpu::GpuRequest;
 use sdgpu::internals::device::{Clock, Device, DeviceError, TuneOptions, Tuning};
 use sdgpu::internals::dispatch::{
-    Bindings, Cost, Dispatch, Kernel, Limits, Parameters, Region, Shader, Storage, ValueId, Variant,
+    Bindings, Cost, Dispatch, Element, Kernel, Limits, Parameters, Shader, SharedKernel, Storage, ValueId, Variant,
 };
 use sdgpu::internals::job::{JobError, Setup};
 use sdgpu::internals::kernels::probe::Triad;
@@ -229,13 +228,16 @@ fn one(kernel: &impl Kernel) -> Variant {
 
 #[test]
 fn tuning_leaves_out_what_the_driver_refuses() {
-    let words = 1000;
-    let region = |buffer| Region { buffer, offset: 0, words };
-    let storage = Storage { buffers: vec![words; 3], regions: (0..3).map(region).collect() };
+    let count = 1000;
+    let storage = Storage::separate([(Element::F32, count); 3]);
     let tune = |taken: &'static [bool]| {
-        let kernel = Arc::new(Fussy { triad: Triad { elements: words as u32, factor: 0.5 }, taken });
-        let dispatch =
-            Dispatch { label: "triad".into(), kernel, reads: vec![ValueId(0), ValueId(1)], writes: vec![ValueId(2)] };
+        let kernel = SharedKernel::new(Fussy { triad: Triad { elements: count as u32, factor: 0.5 }, taken });
+        let dispatch = Dispatch {
+            label: "triad".into(),
+            kernel,
+            reads: vec![Some(ValueId(0)), Some(ValueId(1))],
+            writes: vec![Some(ValueId(2))],
+        };
         let options = TuneOptions { forced: true, budget: Duration::from_secs(60), cache: None };
         let mut device = adapter::open();
         let tuning = device.tune(&storage, &[&dispatch], &options, &mut |_, _| {})?;
@@ -270,7 +272,7 @@ fn threads_do_not_change_a_bit() {
 fn both_devices_agree_on_every_dispatch_of_a_resnet50_step() {
     let net = ResNet::named("resnet50", 1, 6).expect("a net");
     let gpu = Box::new(adapter::open());
-    let both = BothDevices::new(gpu, CpuDevice::new().expect("the CPU device"));
+    let both = ComparedDevices::new(gpu, CpuDevice::new().expect("the CPU device"));
     let mut engine = engine(Box::new(both), &net, &data(28), 4).expect("an engine");
     let gates: Gates = "1101111011101111".parse().expect("gates");
     let indices = [0, 1, 2, 3];
@@ -283,7 +285,7 @@ fn both_devices_agree_on_every_dispatch_of_a_resnet50_step() {
 /// What `--device both` says of a training with `find` replaced in the shader `name`.
 fn difference(name: &'static str, find: &'static str, replace: &'static str) -> String {
     let request = adapter::with_fault(name, find, replace);
-    let both = BothDevices::new(Box::new(adapter::open_with(&request)), CpuDevice::new().expect("the CPU device"));
+    let both = ComparedDevices::new(Box::new(adapter::open_with(&request)), CpuDevice::new().expect("the CPU device"));
     let (net, data) = (resnet8(), data(9));
     let mut engine = engine(Box::new(both), &net, &data, 8).expect("an engine");
     train(&mut engine, &net, 8, 4).expect_err("a difference").to_string()
@@ -308,8 +310,8 @@ fn a_forgotten_step_stops_nothing() {
     let (net, data) = (resnet8(), data(9));
     let mut engine = engine(Box::new(CpuDevice::new().expect("the CPU device")), &net, &data, 8).expect("an engine");
     for gradient in engine.plan.parameters.iter().filter_map(|planned| planned.gradient).collect::<Vec<_>>() {
-        let words = engine.plan.values[gradient.index()].words;
-        engine.device.write(gradient, &vec![f32::NAN.to_bits(); words]).expect("an upload");
+        let count = engine.plan.values[gradient.index()].count;
+        engine.device.write(gradient, &vec![f32::NAN.to_bits(); count]).expect("an upload");
     }
     let indices: Vec<u32> = (0..8).collect();
     let gates = Gates(vec![false; 3]);
@@ -346,22 +348,20 @@ fn bind_groups_are_made_once() {
 /// is longer than what one set of timestamps holds.
 #[test]
 fn timing_changes_nothing() {
-    const WORDS: usize = 300;
+    const COUNT: usize = 300;
     const LENGTH: usize = 2100;
-    let buffers = vec![WORDS; 3];
-    let regions = (0..3).map(|buffer| Region { buffer, offset: 0, words: WORDS }).collect();
-    let storage = Storage { buffers, regions };
-    let kernel = Arc::new(Triad { elements: WORDS as u32, factor: 0.001 });
+    let storage = Storage::separate([(Element::F32, COUNT); 3]);
+    let kernel = SharedKernel::new(Triad { elements: COUNT as u32, factor: 0.001 });
     // Back and forth: each reads what the one before wrote.
     let dispatch = |index: usize| {
         let (from, to) = (ValueId((index % 2) as u32), ValueId((1 - index % 2) as u32));
         let label = format!("triad {index}").into();
-        Dispatch { label, kernel: kernel.clone(), reads: vec![from, ValueId(2)], writes: vec![to] }
+        Dispatch { label, kernel: kernel.clone(), reads: vec![Some(from), Some(ValueId(2))], writes: vec![Some(to)] }
     };
     let list: Vec<Dispatch> = (0..LENGTH).map(dispatch).collect();
     let run = |device: &mut dyn Device, timed: bool| {
         device.prepare(&storage, &list.iter().collect::<Vec<_>>()).expect("memory");
-        let ones = vec![1f32.to_bits(); WORDS];
+        let ones = vec![1f32.to_bits(); COUNT];
         [0, 2].iter().for_each(|&value| device.write(ValueId(value), &ones).expect("an upload"));
         let spans = if timed {
             let timed = device.run_timed(&list).expect("a run");
@@ -381,7 +381,7 @@ fn timing_changes_nothing() {
         Box::new(cpu()),
         Box::new(adapter::open()),
         Box::new(adapter::open_with(&without)),
-        Box::new(BothDevices::new(Box::new(adapter::open()), cpu())),
+        Box::new(ComparedDevices::new(Box::new(adapter::open()), cpu())),
     ];
     for mut device in devices {
         let (plain, _) = run(device.as_mut(), false);

@@ -1,11 +1,9 @@
 //! Trainings on an adapter with lowered limits, which wgpu enforces: the same bits as without, or a clear refusal.
 
-use std::sync::Arc;
-
 use sdgpu::internals::data::DataSet;
 use sdgpu::internals::device::gpu::{GpuRequest, LoweredLimits};
 use sdgpu::internals::device::{Device, DeviceError};
-use sdgpu::internals::dispatch::{Dispatch, Region, Storage, ValueId};
+use sdgpu::internals::dispatch::{Dispatch, Element, SharedKernel, Storage, ValueId};
 use sdgpu::internals::job::{JobError, Setup};
 use sdgpu::internals::kernels::probe::Triad;
 use sdgpu::internals::model::weights::Weights;
@@ -114,21 +112,20 @@ fn mnist_is_streamed_where_it_can_not_be_bound() {
 /// What is larger than the limits is refused by wgpu, not by us alone.
 #[test]
 fn lowered_limits_are_enforced() {
-    let run = |limits: &str, words: usize| -> Result<(), DeviceError> {
+    let run = |limits: &str, count: usize| -> Result<(), DeviceError> {
         let mut device = adapter::open_with(&request(limits));
-        let region = |buffer| Region { buffer, offset: 0, words };
-        let storage = Storage { buffers: vec![words; 3], regions: (0..3).map(region).collect() };
-        let kernel = Arc::new(Triad { elements: words as u32, factor: 0.5 });
-        let (reads, writes) = (vec![ValueId(0), ValueId(1)], vec![ValueId(2)]);
+        let storage = Storage::separate([(Element::F32, count); 3]);
+        let kernel = SharedKernel::new(Triad { elements: count as u32, factor: 0.5 });
+        let (reads, writes) = (vec![Some(ValueId(0)), Some(ValueId(1))], vec![Some(ValueId(2))]);
         let dispatch = Dispatch { label: "triad".into(), kernel, reads, writes };
         device.prepare(&storage, &[&dispatch])?;
         device.run(&[dispatch])?;
         device.read(ValueId(2)).map(drop)
     };
-    let words = (256 << 10) / 4;
-    assert!(run("binding=256KiB,buffer=256KiB", words).is_ok());
+    let count = (256 << 10) / 4;
+    assert!(run("binding=256KiB,buffer=256KiB", count).is_ok());
     for limits in ["binding=256KiB", "buffer=256KiB"] {
-        let error = run(limits, words + 1).expect_err(limits);
+        let error = run(limits, count + 1).expect_err(limits);
         assert!(matches!(error, DeviceError::Refused { .. }), "{limits}: {error}");
         assert!(error.to_string().contains("262144"), "{limits}: {error}");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::with;
 use sdgpu::internals::data::{DataSet, Images};
 use sdgpu::internals::device::cpu::CpuDevice;
-use sdgpu::internals::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use sdgpu::internals::device::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket};
 use sdgpu::internals::dispatch::{Dispatch, Limits, Storage, ValueId};
 use sdgpu::internals::job::Setup;
 use sdgpu::internals::measure::{Peak, Skipping, Stepper, bench, skipping};
@@ -47,7 +47,7 @@ impl Device for MadeUp {
     fn clock(&self) -> Clock {
         Clock::Timestamps
     }
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         self.cpu.run(list)?;
         self.timed += 1;
         self.longest = self.longest.max(list.len());
@@ -63,7 +63,7 @@ impl Device for MadeUp {
             now += speed * cost(dispatch);
             begin..Duration::from_nanos(now as u64)
         });
-        Ok(Timed { encoding: Duration::ZERO, spans: spans.collect() })
+        Ok(DispatchTimes { encoding: Duration::ZERO, spans: spans.collect() })
     }
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
         self.cpu.request(value)

@@ -10,11 +10,10 @@ use sdgpu::internals::dispatch::{Dispatch, Limits, Region, ValueId};
 use sdgpu::internals::model::resnet::ResNet;
 use sdgpu::internals::model::survival::{Rule, probabilities};
 use sdgpu::internals::plan::{
-    DataSizes, DeviceClass, Estimate, GateSampling, Gates, ImageFile, Mend, Optimizer, Place, Plan, PlanError,
-    PlanOptions,
+    Allocation, DataSizes, DeviceClass, Estimate, GateSampling, Gates, ImageFile, Mend, Plan, PlanError, PlanOptions,
 };
 
-const ROOMY: Limits = Limits { binding_words: 1 << 30, buffer_words: 1 << 30, total_words: usize::MAX };
+const ROOMY: Limits = Limits { binding_bytes: 4 << 30, buffer_bytes: 4 << 30, total_bytes: u64::MAX };
 
 fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
     let sizes = DataSizes { height: size, width: size, train: 20, test: 10 };
@@ -39,9 +38,8 @@ fn named(name: &str, size: u32) -> Plan {
 
 /// A list as text: label, shader, values by name.
 fn listing(plan: &Plan, list: &[Dispatch]) -> String {
-    let names = |values: &[ValueId]| {
-        values.iter().map(|value| plan.values[value.index()].name.as_str()).collect::<Vec<_>>().join(", ")
-    };
+    let name = |value: &Option<ValueId>| value.map_or("-", |value| plan.values[value.index()].name.as_str());
+    let names = |values: &[Option<ValueId>]| values.iter().map(name).collect::<Vec<_>>().join(", ");
     let line = |dispatch: &Dispatch| {
         let (shader, reads, writes) = (dispatch.kernel.shader().name, names(&dispatch.reads), names(&dispatch.writes));
         format!("{} [{shader}]\n    {reads}\n    -> {writes}\n", dispatch.label)
@@ -295,15 +293,15 @@ fn gates_survive_at_their_rate() {
 fn most_live(plan: &Plan, list: &[Dispatch]) -> u64 {
     let mut lives: HashMap<ValueId, (usize, usize)> = HashMap::new();
     for (time, dispatch) in list.iter().enumerate() {
-        for &value in dispatch.reads.iter().chain(&dispatch.writes) {
-            if plan.values[value.index()].place == Place::Pooled {
+        for value in dispatch.values() {
+            if plan.values[value.index()].allocation == Allocation::Pooled {
                 lives.entry(value).or_insert((time, time)).1 = time;
             }
         }
     }
     let bytes = |time: usize| {
         let alive = lives.iter().filter(|(_, (first, last))| (*first..=*last).contains(&time));
-        alive.map(|(value, _)| 4 * plan.values[value.index()].words as u64).sum()
+        alive.map(|(value, _)| plan.values[value.index()].bytes()).sum()
     };
     (0..list.len()).map(bytes).max().expect("a list")
 }
@@ -343,7 +341,7 @@ fn batch_norm_over_one_value_is_refused() {
 #[test]
 fn a_net_beyond_the_limit_is_refused_with_the_largest_batch_that_fits() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { binding_words: 1 << 20, buffer_words: 1 << 20, ..ROOMY };
+    let limits = Limits { binding_bytes: 4 << 20, buffer_bytes: 4 << 20, ..ROOMY };
     let error = Plan::new(&net, &options(&net, 28, 128, limits)).expect_err("too large");
     let PlanError::TooLarge { mend: Some(Mend { batch_size: Some(batch), eval_batch: None }), .. } = error else {
         panic!("{error}")
@@ -356,7 +354,7 @@ fn a_net_beyond_the_limit_is_refused_with_the_largest_batch_that_fits() {
 #[test]
 fn an_evaluation_batch_beyond_the_limit_is_named() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { binding_words: 1 << 20, buffer_words: 1 << 20, ..ROOMY };
+    let limits = Limits { binding_bytes: 4 << 20, buffer_bytes: 4 << 20, ..ROOMY };
     let refused = PlanOptions { eval_batch: 10_000, ..options(&net, 28, 16, limits) };
     let error = Plan::new(&net, &refused).expect_err("too large");
     let PlanError::TooLarge { mend: Some(Mend { batch_size: None, eval_batch: Some(batch) }), .. } = error else {
@@ -369,30 +367,30 @@ fn an_evaluation_batch_beyond_the_limit_is_named() {
 #[test]
 fn a_net_beyond_the_memory_is_refused_with_the_largest_batch_that_fits() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { total_words: 20 << 20, ..ROOMY };
+    let limits = Limits { total_bytes: 80 << 20, ..ROOMY };
     let error = Plan::new(&net, &options(&net, 28, 128, limits)).expect_err("too large");
     let PlanError::OutOfMemory { mend: Some(Mend { batch_size: Some(batch), .. }), .. } = error else {
         panic!("{error}")
     };
-    let words = |batch| plan(&net, 28, batch).storage.bytes() / 4;
-    assert!(words(batch) <= 20 << 20 && words(batch + 1) > 20 << 20, "{batch}");
+    let bytes = |batch| plan(&net, 28, batch).storage.bytes();
+    assert!(bytes(batch) <= 80 << 20 && bytes(batch + 1) > 80 << 20, "{batch}");
 }
 
 #[test]
 fn parameters_are_split_where_the_binding_limit_asks_for_it() {
     let net = ResNet::named("resnet20", 1, 10).expect("a net");
-    let limits = Limits { binding_words: 1 << 16, buffer_words: 1 << 16, ..ROOMY };
+    let limits = Limits { binding_bytes: 4 << 16, buffer_bytes: 4 << 16, ..ROOMY };
     let plan = Plan::new(&net, &options(&net, 9, 2, limits)).expect("a plan");
     let chunks: HashSet<ValueId> = plan
         .parameters
         .iter()
         .filter(|planned| planned.parameter.kind.is_trained())
-        .filter_map(|planned| match plan.values[planned.value.index()].place {
-            Place::Part { of, .. } => Some(of),
+        .filter_map(|planned| match plan.values[planned.value.index()].allocation {
+            Allocation::Part { of, .. } => Some(of),
             _ => None,
         })
         .collect();
-    // 269,434 words would fit five chunks of 65,536, but no parameter is cut in two.
+    // 269,434 numbers would fit five chunks of 65,536, but no parameter is cut in two.
     assert_eq!(chunks.len(), 6);
     assert_eq!(plan.schedule_update().iter().filter(|dispatch| dispatch.label.starts_with("adam")).count(), 6);
 }
@@ -401,7 +399,7 @@ fn parameters_are_split_where_the_binding_limit_asks_for_it() {
 struct Memory<'a> {
     plan: &'a Plan,
     /// The value that last wrote each place, by buffer and offset.
-    holder: HashMap<(usize, usize), ValueId>,
+    holder: HashMap<(usize, u64), ValueId>,
 }
 
 impl<'a> Memory<'a> {
@@ -409,14 +407,14 @@ impl<'a> Memory<'a> {
         let mut memory = Self { plan, holder: HashMap::new() };
         for index in 0..plan.values.len() {
             // The host has written these, or they have been there since the start.
-            if plan.values[index].place != Place::Pooled {
+            if plan.values[index].allocation != Allocation::Pooled {
                 memory.write(ValueId(index as u32));
             }
         }
         memory
     }
 
-    fn place(&self, value: ValueId) -> (usize, usize) {
+    fn place(&self, value: ValueId) -> (usize, u64) {
         let Region { buffer, offset, .. } = self.plan.storage.region(value);
         (buffer, offset)
     }
@@ -426,22 +424,27 @@ impl<'a> Memory<'a> {
     }
 
     /// Runs `list`; errors at the first value that is read before it is written, or was overwritten while it lived, or
-    /// that shares a buffer with one written by the same dispatch.
+    /// that shares a buffer with one written by the same dispatch, or that a dispatch names twice.
     fn run(&mut self, list: &[Dispatch]) -> Result<(), String> {
         for dispatch in list {
             let name = |value: ValueId| &self.plan.values[value.index()].name;
-            for &value in &dispatch.reads {
-                let pooled = self.plan.values[value.index()].place == Place::Pooled;
+            // A binding that a kernel's mode does not use is unused, not filled with a value at hand.
+            let mut named = HashSet::new();
+            if let Some(value) = dispatch.values().find(|&value| !named.insert(value)) {
+                return Err(format!("{} names {} twice", dispatch.label, name(value)));
+            }
+            for &value in dispatch.reads.iter().flatten() {
+                let pooled = self.plan.values[value.index()].allocation == Allocation::Pooled;
                 let holder = self.holder.get(&self.place(value));
                 if pooled && holder != Some(&value) {
                     let holder = holder.map_or("nothing", |&holder| name(holder));
                     return Err(format!("{} reads {}, but {holder} lies there", dispatch.label, name(value)));
                 }
-                if dispatch.writes.iter().any(|&written| self.place(written).0 == self.place(value).0) {
+                if dispatch.writes.iter().flatten().any(|&written| self.place(written).0 == self.place(value).0) {
                     return Err(format!("{} reads and writes the buffer of {}", dispatch.label, name(value)));
                 }
             }
-            dispatch.writes.iter().for_each(|&value| self.write(value));
+            dispatch.writes.iter().flatten().for_each(|&value| self.write(value));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sdgpu::internals::data::{DataSet, Images};
 use sdgpu::internals::device::cpu::CpuDevice;
 use sdgpu::internals::device::gpu::{GpuDevice, GpuRequest};
-use sdgpu::internals::device::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed};
+use sdgpu::internals::device::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket};
 use sdgpu::internals::dispatch::{Dispatch, Limits, Storage, ValueId};
 use sdgpu::internals::job::Setup;
 use sdgpu::internals::model::weights::Weights;
@@ -136,7 +136,7 @@ impl<D: Device + AsGpu> Device for Faulty<D> {
     fn clock(&self) -> Clock {
         self.device.clock()
     }
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         self.device.run_timed(list)
     }
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
@@ -471,13 +471,13 @@ fn an_allocation_that_fails_is_reported_and_survived() {
     let plan = plan(&options(), device.limits());
     let dispatches = Engine::dispatches(&plan);
     let dispatches: Vec<_> = dispatches.iter().collect();
-    let sum = |buffers: &[usize]| buffers.iter().sum::<usize>();
+    let sum = |buffers: &[u64]| buffers.iter().sum::<u64>();
     let buffers = &plan.storage.buffers;
     for failing in 0..buffers.len() {
         device.fail_allocation(failing);
         let error = device.prepare(&plan.storage, &dispatches).expect_err("no memory");
-        let DeviceError::OutOfMemory { needed_words, had_words, .. } = error else { panic!("{error}") };
-        assert_eq!((needed_words, had_words), (sum(buffers), sum(&buffers[..failing])));
+        let DeviceError::OutOfMemory { needed_bytes, had_bytes, .. } = error else { panic!("{error}") };
+        assert_eq!((needed_bytes, had_bytes), (sum(buffers), sum(&buffers[..failing])));
     }
     // The device is as good as new.
     let device = Cell::new(Some(device));

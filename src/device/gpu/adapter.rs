@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use wgpu::{Adapter, Backends, DeviceType, Instance, InstanceDescriptor};
 
-use crate::device::{DeviceError, DeviceInfo};
+use crate::device::{DeviceError, DeviceInfo, DeviceKind};
 
 /// A graphics interface that sdgpu is built for; which of them exist depends on the operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,37 +85,37 @@ pub(super) fn enumerate(backend: Option<Backend>) -> Vec<Adapter> {
 
 /// An adapter as asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Wanted {
+pub enum AdapterChoice {
     /// The preferred one.
     #[default]
     Preferred,
     /// The first of that name: any part of it, in any case.
     Named(String),
-    /// The one at this place in [`list`].
+    /// The one at this index in [`list`].
     Numbered(usize),
 }
 
-/// The place in [`list`] of the adapter that is `wanted`.
-pub fn number(wanted: &Wanted, backend: Option<Backend>) -> Result<usize, DeviceError> {
-    place(&enumerate(backend), wanted, backend)
+/// Returns the index in [`list`] of the adapter that is `wanted`.
+pub fn number(wanted: &AdapterChoice, backend: Option<Backend>) -> Result<usize, DeviceError> {
+    index_of(&enumerate(backend), wanted, backend)
 }
 
 /// The adapter that is `wanted`.
-pub(super) fn find(wanted: &Wanted, backend: Option<Backend>) -> Result<Adapter, DeviceError> {
+pub(super) fn find(wanted: &AdapterChoice, backend: Option<Backend>) -> Result<Adapter, DeviceError> {
     let mut adapters = enumerate(backend);
-    let place = place(&adapters, wanted, backend)?;
-    Ok(adapters.swap_remove(place))
+    let index = index_of(&adapters, wanted, backend)?;
+    Ok(adapters.swap_remove(index))
 }
 
-fn place(adapters: &[Adapter], wanted: &Wanted, backend: Option<Backend>) -> Result<usize, DeviceError> {
+fn index_of(adapters: &[Adapter], wanted: &AdapterChoice, backend: Option<Backend>) -> Result<usize, DeviceError> {
     let names: Vec<String> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
     let found = match wanted {
-        Wanted::Preferred => (!names.is_empty()).then_some(0),
-        Wanted::Named(name) => {
+        AdapterChoice::Preferred => (!names.is_empty()).then_some(0),
+        AdapterChoice::Named(name) => {
             let name = name.to_lowercase();
             names.iter().position(|other| other.to_lowercase().contains(&name))
         }
-        Wanted::Numbered(number) => (*number < names.len()).then_some(*number),
+        AdapterChoice::Numbered(number) => (*number < names.len()).then_some(*number),
     };
     let backends = backend.map_or_else(
         || built().iter_names().map(|(name, _)| name.to_lowercase()).collect::<Vec<_>>().join(" and "),
@@ -123,12 +123,12 @@ fn place(adapters: &[Adapter], wanted: &Wanted, backend: Option<Backend>) -> Res
     );
     found.ok_or_else(|| {
         DeviceError::NoAdapter(match wanted {
-            Wanted::Named(name) if !names.is_empty() => {
+            AdapterChoice::Named(name) if !names.is_empty() => {
                 format!("no adapter is called `{name}`; there are: {}", names.join(", "))
             }
-            Wanted::Numbered(number) if !names.is_empty() => {
+            AdapterChoice::Numbered(number) if !names.is_empty() => {
                 let numbered: Vec<String> =
-                    (0..).zip(&names).map(|(place, name)| format!("gpu:{place} {name}")).collect();
+                    (0..).zip(&names).map(|(index, name)| format!("gpu:{index} {name}")).collect();
                 format!("there is no gpu:{number}; there are: {}", numbered.join(", "))
             }
             _ => format!(
@@ -153,7 +153,7 @@ fn preference(kind: DeviceType) -> u32 {
 pub(super) fn info(adapter: &Adapter) -> DeviceInfo {
     let info = adapter.get_info();
     DeviceInfo {
-        kind: "gpu",
+        kind: DeviceKind::Gpu,
         name: info.name,
         backend: format!("{:?}", info.backend),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),

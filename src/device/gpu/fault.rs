@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wgpu::PollType;
 
-use super::DeviceError;
+use super::{DeviceError, GpuDevice};
 
 /// How long a device that has a fault may take to come to rest.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -15,6 +15,8 @@ pub(super) struct Faults {
     device: wgpu::Device,
     name: String,
     reported: Arc<Mutex<Reported>>,
+    /// Number of the buffer whose allocation is to fail.
+    failing_allocation: Option<usize>,
 }
 
 #[derive(Default)]
@@ -43,7 +45,12 @@ impl Faults {
                 reported.lost.get_or_insert(message);
             }
         });
-        Self { device: device.clone(), name: name.to_string(), reported }
+        Self { device: device.clone(), name: name.to_string(), reported, failing_allocation: None }
+    }
+
+    /// Tells whether the allocation of the buffer `number` is to fail, once.
+    pub fn fails_allocation(&mut self, number: usize) -> bool {
+        self.failing_allocation.take_if(|failing| *failing == number).is_some()
     }
 
     /// Errors with what was reported since the last look. A lost device does nothing, and says so only here: whatever
@@ -61,9 +68,23 @@ impl Faults {
         match first {
             None => Ok(()),
             Some(wgpu::Error::OutOfMemory { .. }) => {
-                Err(DeviceError::OutOfMemory { device, needed_words: 0, had_words: 0 })
+                Err(DeviceError::OutOfMemory { device, needed_bytes: 0, had_bytes: 0 })
             }
             Some(error) => Err(DeviceError::Refused { device, message: error.to_string() }),
         }
+    }
+}
+
+/// Faults at will, for tests of what happens then.
+impl GpuDevice {
+    /// Has the allocation of the buffer `number` fail in the next [`prepare`](crate::device::Device::prepare), as the
+    /// driver would refuse it.
+    pub fn fail_allocation(&mut self, number: usize) {
+        self.faults.failing_allocation = Some(number);
+    }
+
+    /// Takes the device away, as a driver does that resets it.
+    pub fn destroy(&self) {
+        self.device.destroy();
     }
 }

@@ -9,7 +9,7 @@ const VARIABLE: &str = "SDGPU_LIMITS";
 /// Workgroup memory that the shaders need, in bytes; a lint holds them to it, as WebGPU's least.
 const WORKGROUP_MEMORY: u64 = 16 << 10;
 /// Storage buffers that the shaders need, likewise.
-const STORAGE_BUFFERS: u64 = 8;
+pub(super) const STORAGE_BUFFERS: u64 = 8;
 
 /// Limits to lower; where there is no number, the limit is the adapter's own for the sizes of buffers, and WebGPU's
 /// default for the others.

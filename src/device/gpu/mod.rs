@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wgpu::{
-    BindGroup, BindGroupDescriptor, BindGroupEntry, Buffer, BufferBinding, BufferDescriptor, BufferUsages,
-    CommandEncoder, ComputePass, ComputePassDescriptor, DeviceDescriptor, PollError, PollType, SubmissionIndex,
+    Buffer, BufferDescriptor, BufferUsages, CommandEncoder, ComputePassDescriptor, DeviceDescriptor, PollError,
+    PollType, SubmissionIndex,
 };
 
-use super::{Clock, Device, DeviceError, DeviceInfo, Ticket, Timed, TuneOptions, Tuning};
-use crate::dispatch::{Dispatch, Kernel, Limits, Region, Storage, ValueId, fold};
+use super::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket, TuneOptions, Tuning};
+use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 use crate::kernels::compose;
 
 mod adapter;
+mod bind;
 mod fault;
 mod limits;
 mod pipeline;
@@ -26,11 +27,12 @@ mod submission;
 mod timing;
 mod tune;
 
-pub use adapter::{AdapterSummary, Backend, Wanted, list, number};
+pub use adapter::{AdapterChoice, AdapterSummary, Backend, list, number};
+use bind::Prepared;
 use fault::Faults;
 pub use limits::LoweredLimits;
 pub use pipeline::Sources;
-use pipeline::{Compiler, DriverCache, Pipeline};
+use pipeline::{Compiler, DriverCache};
 use read_back::{ReadBack, StagingPool};
 pub use submission::{LONGEST_DISPATCH, LONGEST_SUBMISSION, slow_seconds};
 use timing::Timestamps;
@@ -39,7 +41,7 @@ use timing::Timestamps;
 #[derive(Clone)]
 pub struct GpuRequest {
     /// Which adapter.
-    pub adapter: Wanted,
+    pub adapter: AdapterChoice,
     /// Only adapters of this backend.
     pub backend: Option<Backend>,
     /// Runs shaders without bounds checks.
@@ -61,7 +63,7 @@ pub struct GpuRequest {
 impl Default for GpuRequest {
     fn default() -> Self {
         Self {
-            adapter: Wanted::Preferred,
+            adapter: AdapterChoice::Preferred,
             backend: None,
             trusted: !cfg!(debug_assertions),
             timestamps: true,
@@ -79,35 +81,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for a processor that plays a GPU, some thousand times slower.
 const SOFTWARE_PATIENCE: Duration = Duration::from_secs(4 * 3600);
 
-/// Bytes between the parameters of two kernels: WebGPU's coarsest alignment of a uniform binding.
-const PARAMS_STRIDE: usize = 256;
-
-/// A kernel with everything made for it.
-struct Prepared {
-    /// Keeps the address alive that the kernel is found by.
-    _kernel: Arc<dyn Kernel>,
-    pipeline: Pipeline,
-    params_offset: u64,
-    params_bytes: u64,
-    workgroups: [u32; 3],
-}
-
-/// What a bind group depends on: the kernel, by address, and the values bound.
-#[derive(PartialEq, Eq, Hash)]
-struct BindKey {
-    kernel: usize,
-    values: [u32; 9],
-}
-
-/// A kernel with values bound to it: all that is encoded for a dispatch.
-struct Bound {
-    pipeline: wgpu::ComputePipeline,
-    group: BindGroup,
-    workgroups: [u32; 3],
-    /// How long it is expected to run on a slow GPU.
-    seconds: f64,
-}
-
 /// A GPU.
 pub struct GpuDevice {
     info: DeviceInfo,
@@ -118,13 +91,7 @@ pub struct GpuDevice {
     workgroup_limit: u32,
     software: bool,
     vendor_and_device: [u32; 2],
-    storage: Storage,
-    buffers: Vec<Buffer>,
-    params: Option<Buffer>,
-    prepared: HashMap<usize, Prepared>,
-    bound: Vec<Bound>,
-    /// Places in `bound`.
-    places: HashMap<BindKey, usize>,
+    prepared: Prepared,
     encoder: Option<CommandEncoder>,
     staging: StagingPool,
     /// Only where the adapter has them.
@@ -133,7 +100,6 @@ pub struct GpuDevice {
     next_ticket: u64,
     faults: Faults,
     patience: Duration,
-    failing_allocation: Option<usize>,
     longest_submission: f64,
     /// What has been encoded and not submitted is expected to run for so many seconds on a slow GPU.
     pending: f64,
@@ -158,6 +124,7 @@ impl GpuDevice {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| DeviceError::Refused { device: info.name.clone(), message: error.to_string() })?;
         let faults = Faults::listen(&device, &info.name);
+        let prepared = Prepared::new(&device, &queue);
         let cache = cache.map(|(folder, key)| DriverCache::open(&device, folder, &key));
         let sources = request.sources.clone().unwrap_or_else(|| Arc::new(compose));
         Ok(Self {
@@ -170,19 +137,13 @@ impl GpuDevice {
             info,
             device,
             queue,
-            storage: Storage::default(),
-            buffers: Vec::new(),
-            params: None,
-            prepared: HashMap::new(),
-            bound: Vec::new(),
-            places: HashMap::new(),
+            prepared,
             encoder: None,
             staging: StagingPool::default(),
             read_backs: HashMap::new(),
             next_ticket: 0,
             faults,
             patience: request.patience.unwrap_or(if software { SOFTWARE_PATIENCE } else { PATIENCE }),
-            failing_allocation: None,
             longest_submission: request.longest_submission,
             pending: 0.0,
         })
@@ -195,18 +156,7 @@ impl GpuDevice {
 
     /// Number of bind groups made so far; it stops growing once every combination has been met.
     pub fn bind_groups(&self) -> usize {
-        self.bound.len()
-    }
-
-    /// Has the allocation of the buffer with this number fail in the next [`Device::prepare`], as the driver would
-    /// refuse it, for tests of what happens then.
-    pub fn fail_allocation(&mut self, number: usize) {
-        self.failing_allocation = Some(number);
-    }
-
-    /// Takes the device away, as a driver does that resets it, for tests of what happens then.
-    pub fn destroy(&self) {
-        self.device.destroy();
+        self.prepared.bind_groups()
     }
 
     /// Waits until `submission` is done, or everything that was submitted.
@@ -244,119 +194,14 @@ impl GpuDevice {
         }
     }
 
-    fn bind_group(&self, prepared: &Prepared, dispatch: &Dispatch) -> Option<BindGroup> {
-        let range = |region: Region| {
-            wgpu::BindingResource::Buffer(BufferBinding {
-                buffer: &self.buffers[region.buffer],
-                offset: 4 * region.offset as u64,
-                size: wgpu::BufferSize::new(4 * region.words as u64),
-            })
-        };
-        let params = wgpu::BindingResource::Buffer(BufferBinding {
-            buffer: self.params.as_ref()?,
-            offset: prepared.params_offset,
-            size: wgpu::BufferSize::new(prepared.params_bytes),
-        });
-        let values = dispatch.reads.iter().chain(&dispatch.writes).map(|&value| range(self.storage.region(value)));
-        let entries: Vec<BindGroupEntry<'_>> = std::iter::once(params)
-            .chain(values)
-            .enumerate()
-            .map(|(binding, resource)| BindGroupEntry { binding: binding as u32, resource })
-            .collect();
-        Some(self.device.create_bind_group(&BindGroupDescriptor {
-            label: Some(&dispatch.label),
-            layout: &prepared.pipeline.layout,
-            entries: &entries,
-        }))
-    }
-
-    /// The places in `bound` of the dispatches of `list`; those that have not been met before are bound now.
-    fn bind(&mut self, list: &[Dispatch]) -> Result<Vec<usize>, DeviceError> {
-        list.iter().map(|dispatch| self.place(dispatch)).collect()
-    }
-
-    fn place(&mut self, dispatch: &Dispatch) -> Result<usize, DeviceError> {
-        let key = bind_key(dispatch);
-        if let Some(&place) = self.places.get(&key) {
-            return Ok(place);
-        }
-        let bound = self.prepared.get(&key.kernel).and_then(|prepared| {
-            let group = self.bind_group(prepared, dispatch)?;
-            let seconds = slow_seconds(dispatch, &self.storage);
-            Some(Bound {
-                pipeline: prepared.pipeline.pipeline.clone(),
-                group,
-                workgroups: prepared.workgroups,
-                seconds,
-            })
-        });
-        self.bound.push(bound.ok_or_else(|| self.refused(format!("{} was not prepared", dispatch.label)))?);
-        self.places.insert(key, self.bound.len() - 1);
-        Ok(self.bound.len() - 1)
-    }
-
-    /// Encodes what is bound at `place`.
-    fn encode(&self, pass: &mut ComputePass<'_>, place: usize) {
-        let Bound { pipeline, group, workgroups: [x, y, z], .. } = &self.bound[place];
-        pass.set_pipeline(pipeline);
-        pass.set_bind_group(0, group, &[]);
-        pass.dispatch_workgroups(*x, *y, *z);
-    }
-
-    fn create_buffer(&self, words: usize, label: &str) -> Buffer {
+    fn create_buffer(&self, bytes: u64, label: &str) -> Buffer {
         self.device.create_buffer(&BufferDescriptor {
             label: Some(label),
-            size: 4 * words.max(1) as u64,
+            size: bytes.max(4),
             usage: BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         })
     }
-
-    /// Pipelines and parameters for the kernels of `dispatches`.
-    fn prepare_kernels(&mut self, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
-        let mut params: Vec<u8> = Vec::new();
-        let mut offsets: HashMap<&[u8], usize> = HashMap::new();
-        for dispatch in dispatches {
-            let address = address(&dispatch.kernel);
-            if self.prepared.contains_key(&address) {
-                continue;
-            }
-            let kernel = &dispatch.kernel;
-            let bytes = kernel.params();
-            let offset = *offsets.entry(bytes).or_insert_with(|| {
-                let offset = params.len();
-                params.extend_from_slice(bytes);
-                params.resize(offset + PARAMS_STRIDE, 0);
-                offset
-            });
-            let variant = self.tuning.variant(kernel.as_ref());
-            let pipeline =
-                self.compiler.pipeline(kernel.shader(), &variant).map_err(|message| self.refused(message))?;
-            let prepared = Prepared {
-                _kernel: Arc::clone(kernel),
-                pipeline,
-                params_offset: offset as u64,
-                params_bytes: bytes.len() as u64,
-                workgroups: fold(variant.workgroups, self.workgroup_limit),
-            };
-            self.prepared.insert(address, prepared);
-        }
-        self.compiler.keep();
-        let buffer = self.device.create_buffer(&BufferDescriptor {
-            label: Some("parameters"),
-            size: params.len().max(PARAMS_STRIDE) as u64,
-            usage: BufferUsages::UNIFORM | BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        self.queue.write_buffer(&buffer, 0, &params);
-        self.params = Some(buffer);
-        Ok(())
-    }
-}
-
-/// Where a kernel lies: its name within one prepared plan, as every list of the plan shares its kernels.
-fn address(kernel: &Arc<dyn Kernel>) -> usize {
-    Arc::as_ptr(kernel).cast::<()>() as usize
 }
 
 impl Device for GpuDevice {
@@ -367,10 +212,10 @@ impl Device for GpuDevice {
     fn limits(&self) -> Limits {
         let limits = self.device.limits();
         Limits {
-            binding_words: (limits.max_storage_buffer_binding_size / 4) as usize,
-            buffer_words: (limits.max_buffer_size / 4) as usize,
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
             // No graphics interface tells how much is free.
-            total_words: usize::MAX,
+            total_bytes: u64::MAX,
         }
     }
 
@@ -391,37 +236,35 @@ impl Device for GpuDevice {
     fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError> {
         self.flush();
         self.read_backs.clear();
-        self.places.clear();
-        self.bound.clear();
         self.prepared.clear();
-        self.buffers.clear();
         self.prepare_kernels(dispatches)?;
         self.faults.check()?;
-        for (index, &words) in storage.buffers.iter().enumerate() {
-            if self.failing_allocation.take_if(|failing| *failing == index).is_some() {
+        for (index, &bytes) in storage.buffers.iter().enumerate() {
+            if self.faults.fails_allocation(index) {
                 return Err(DeviceError::out_of_memory(&self.info.name, &storage.buffers, index));
             }
-            self.buffers.push(self.create_buffer(words, &format!("buffer {index}")));
+            let buffer = self.create_buffer(bytes, &format!("buffer {index}"));
+            self.prepared.buffers.push(buffer);
             self.faults.check().map_err(|error| match error {
                 DeviceError::OutOfMemory { device, .. } => DeviceError::out_of_memory(&device, &storage.buffers, index),
                 error => error,
             })?;
         }
-        self.storage = storage.clone();
+        self.prepared.storage = storage.clone();
         Ok(())
     }
 
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
         // A queue's writes come before the next submission: what was encoded before goes first.
         self.flush();
-        let region = self.storage.region(value);
-        self.queue.write_buffer(&self.buffers[region.buffer], 4 * region.offset as u64, bytemuck::cast_slice(words));
+        let region = self.prepared.storage.region(value);
+        self.queue.write_buffer(&self.prepared.buffers[region.buffer], region.offset, bytemuck::cast_slice(words));
         self.faults.check()
     }
 
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError> {
-        let places = self.bind(list)?;
-        let seconds: Vec<f64> = places.iter().map(|&place| self.bound[place].seconds).collect();
+        let bound = self.bind(list)?;
+        let seconds: Vec<f64> = bound.iter().map(|&index| self.prepared.seconds(index)).collect();
         let mut pending = self.pending;
         for (number, range) in submission::cut(&seconds, self.longest_submission, &mut pending).into_iter().enumerate()
         {
@@ -430,7 +273,7 @@ impl Device for GpuDevice {
             }
             let mut encoder = self.take_encoder();
             let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor::default());
-            places[range].iter().for_each(|&place| self.encode(&mut pass, place));
+            bound[range].iter().for_each(|&index| self.prepared.encode(&mut pass, index));
             drop(pass);
             self.encoder = Some(encoder);
         }
@@ -442,14 +285,20 @@ impl Device for GpuDevice {
         if self.timestamps.is_some() { Clock::Timestamps } else { Clock::RoundTrip }
     }
 
-    fn run_timed(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    fn run_timed(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         self.time(list)
     }
 
     fn request(&mut self, value: ValueId) -> Result<Ticket, DeviceError> {
-        let Region { buffer, offset, words } = self.storage.region(value);
+        let region = self.prepared.storage.region(value);
         let mut encoder = self.take_encoder();
-        let read_back = self.staging.copy(&self.device, &mut encoder, &self.buffers[buffer], offset, words);
+        let read_back = self.staging.copy(
+            &self.device,
+            &mut encoder,
+            &self.prepared.buffers[region.buffer],
+            region.offset,
+            region.bytes(),
+        );
         self.encoder = Some(encoder);
         self.next_ticket += 1;
         self.read_backs.insert(self.next_ticket, read_back);
@@ -477,12 +326,4 @@ impl Device for GpuDevice {
             reason: "it did not deliver a read-back".into(),
         })
     }
-}
-
-fn bind_key(dispatch: &Dispatch) -> BindKey {
-    let mut values = [u32::MAX; 9];
-    for (slot, value) in values.iter_mut().zip(dispatch.reads.iter().chain(&dispatch.writes)) {
-        *slot = value.0;
-    }
-    BindKey { kernel: address(&dispatch.kernel), values }
 }

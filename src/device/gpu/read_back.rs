@@ -10,7 +10,6 @@ type Outcome = Arc<Mutex<Option<Result<(), BufferAsyncError>>>>;
 /// A copy of a value on its way to the host.
 pub(super) struct ReadBack {
     staging: Buffer,
-    words: usize,
     outcome: Outcome,
     /// The submission that makes the copy, once it is known.
     pub submission: Option<SubmissionIndex>,
@@ -41,16 +40,15 @@ pub(super) struct StagingPool {
 }
 
 impl StagingPool {
-    /// Encodes the copy of `words` words of `source` from word `offset`.
+    /// Encodes the copy of `bytes` bytes of `source` from byte `offset`.
     pub fn copy(
         &mut self,
         device: &wgpu::Device,
         encoder: &mut CommandEncoder,
         source: &Buffer,
-        offset: usize,
-        words: usize,
+        offset: u64,
+        bytes: u64,
     ) -> ReadBack {
-        let bytes = 4 * words as u64;
         let free = self.free.iter().position(|buffer| buffer.size() == bytes);
         let staging = free.map(|index| self.free.swap_remove(index)).unwrap_or_else(|| {
             device.create_buffer(&BufferDescriptor {
@@ -60,8 +58,8 @@ impl StagingPool {
                 mapped_at_creation: false,
             })
         });
-        encoder.copy_buffer_to_buffer(source, 4 * offset as u64, &staging, 0, bytes);
-        ReadBack { staging, words, outcome: Outcome::default(), submission: None }
+        encoder.copy_buffer_to_buffer(source, offset, &staging, 0, bytes);
+        ReadBack { staging, outcome: Outcome::default(), submission: None }
     }
 
     /// The words of a read-back that is done; `None` if the device could not deliver them.
@@ -70,7 +68,7 @@ impl StagingPool {
         if !mapped {
             return None;
         }
-        let mut words = vec![0u32; read_back.words];
+        let mut words = vec![0u32; read_back.staging.size() as usize / size_of::<u32>()];
         let view = read_back.staging.slice(..).get_mapped_range().ok()?;
         bytemuck::cast_slice_mut::<u32, u8>(&mut words).copy_from_slice(&view);
         drop(view);

@@ -18,9 +18,8 @@ pub const LONGEST_DISPATCH: f64 = 0.1;
 
 /// How long `dispatch` is expected to run on a slow GPU, in seconds.
 pub fn slow_seconds(dispatch: &Dispatch, storage: &Storage) -> f64 {
-    let values = dispatch.reads.iter().chain(&dispatch.writes);
-    let bound: f64 = values.map(|&value| 4.0 * storage.region(value).words as f64).sum();
-    let bytes = dispatch.kernel.bytes().map_or(bound, |bytes| bytes as f64);
+    let bound = dispatch.values().map(|value| storage.region(value).bytes()).sum();
+    let bytes = dispatch.kernel.bytes().unwrap_or(bound) as f64;
     (dispatch.kernel.cost().flop / FLOP_PER_SECOND).max(bytes / BYTES_PER_SECOND)
 }
 
@@ -30,10 +29,10 @@ pub fn slow_seconds(dispatch: &Dispatch, storage: &Storage) -> f64 {
 pub fn cut(seconds: &[f64], longest: f64, pending: &mut f64) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut begin = 0;
-    for (place, seconds) in seconds.iter().enumerate() {
+    for (index, seconds) in seconds.iter().enumerate() {
         if *pending + seconds > longest && *pending > 0.0 {
-            ranges.push(begin..place);
-            begin = place;
+            ranges.push(begin..index);
+            begin = index;
             *pending = 0.0;
         }
         *pending += seconds;

@@ -8,7 +8,7 @@ use wgpu::{
 };
 
 use super::GpuDevice;
-use crate::device::{DeviceError, Timed};
+use crate::device::{DeviceError, DispatchTimes};
 use crate::dispatch::Dispatch;
 
 /// Dispatches in one submission: each takes two timestamps, and a set holds at most 4,096.
@@ -46,19 +46,19 @@ impl Timestamps {
 
 impl GpuDevice {
     /// Runs `list` to its end, alone on the device, and tells when each dispatch ran.
-    pub(super) fn time(&mut self, list: &[Dispatch]) -> Result<Timed, DeviceError> {
+    pub(super) fn time(&mut self, list: &[Dispatch]) -> Result<DispatchTimes, DeviceError> {
         let call = Instant::now();
         let list: Vec<_> = self.bind(list)?.into_iter().zip(list).collect();
         self.flush();
         self.wait(None)?;
-        let mut timed = Timed::default();
+        let mut timed = DispatchTimes::default();
         match self.timestamps.take() {
             Some(timestamps) => {
                 let done = list.chunks(DISPATCHES).try_for_each(|part| self.stamp(part, &timestamps, call, &mut timed));
                 self.timestamps = Some(timestamps);
                 done?;
             }
-            None => list.iter().try_for_each(|&(place, _)| self.surround(place, call, &mut timed))?,
+            None => list.iter().try_for_each(|&(index, _)| self.surround(index, call, &mut timed))?,
         }
         Ok(timed)
     }
@@ -70,12 +70,12 @@ impl GpuDevice {
         part: &[(usize, &Dispatch)],
         timestamps: &Timestamps,
         call: Instant,
-        timed: &mut Timed,
+        timed: &mut DispatchTimes,
     ) -> Result<(), DeviceError> {
         let begin = call.elapsed();
         let mut encoder = self.take_encoder();
-        for (index, &(place, dispatch)) in part.iter().enumerate() {
-            let query = 2 * index as u32;
+        for (number, &(index, dispatch)) in part.iter().enumerate() {
+            let query = 2 * number as u32;
             let mut pass = encoder.begin_compute_pass(&ComputePassDescriptor {
                 label: Some(&dispatch.label),
                 timestamp_writes: Some(ComputePassTimestampWrites {
@@ -84,11 +84,11 @@ impl GpuDevice {
                     end_of_pass_write_index: Some(query + 1),
                 }),
             });
-            self.encode(&mut pass, place);
+            self.prepared.encode(&mut pass, index);
         }
         encoder.resolve_query_set(&timestamps.set, 0..2 * part.len() as u32, &timestamps.resolved, 0);
-        let words = 4 * part.len();
-        let mut read_back = self.staging.copy(&self.device, &mut encoder, &timestamps.resolved, 0, words);
+        let bytes = (2 * part.len() * size_of::<u64>()) as u64;
+        let mut read_back = self.staging.copy(&self.device, &mut encoder, &timestamps.resolved, 0, bytes);
         read_back.map(self.queue.submit([encoder.finish()]));
         let submitted = call.elapsed();
         timed.encoding += submitted - begin;
@@ -107,11 +107,11 @@ impl GpuDevice {
         Ok(())
     }
 
-    /// Runs what is bound at `place` in a submission of its own, and waits for it.
-    fn surround(&mut self, place: usize, call: Instant, timed: &mut Timed) -> Result<(), DeviceError> {
+    /// Runs what is bound at `index` in a submission of its own, and waits for it.
+    fn surround(&mut self, index: usize, call: Instant, timed: &mut DispatchTimes) -> Result<(), DeviceError> {
         let begin = call.elapsed();
         let mut encoder = self.take_encoder();
-        self.encode(&mut encoder.begin_compute_pass(&ComputePassDescriptor::default()), place);
+        self.prepared.encode(&mut encoder.begin_compute_pass(&ComputePassDescriptor::default()), index);
         self.encoder = Some(encoder);
         self.flush();
         timed.encoding += call.elapsed() - begin;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::GpuDevice;
 use crate::device::tuning::{self, Identity};
 use crate::device::{Device, DeviceError, TuneOptions, Tuning};
-use crate::dispatch::{Dispatch, Region, Storage, ValueId, Variant};
+use crate::dispatch::{Dispatch, Storage, ValueId, Variant};
 
 /// Runs of each variant; the shortest counts.
 const RUNS: usize = 8;
@@ -128,15 +128,13 @@ fn candidates<'a>(dispatches: &[&'a Dispatch]) -> Vec<Candidate<'a>> {
 
 /// The values of `dispatch` in buffers of their own, and the dispatch on them.
 fn scratch(storage: &Storage, dispatch: &Dispatch) -> (Storage, Dispatch) {
-    let values = dispatch.reads.iter().chain(&dispatch.writes);
-    let buffers: Vec<usize> = values.map(|&value| storage.region(value).words).collect();
-    let regions = buffers.iter().enumerate().map(|(buffer, &words)| Region { buffer, offset: 0, words }).collect();
-    let number = |index: usize| ValueId(index as u32);
-    let reads = dispatch.reads.len();
-    let dispatch = Dispatch {
-        reads: (0..reads).map(number).collect(),
-        writes: (reads..buffers.len()).map(number).collect(),
-        ..dispatch.clone()
+    let values = dispatch.values().map(|value| storage.region(value));
+    let storage = Storage::separate(values.map(|region| (region.element, region.count)));
+    let mut numbers = (0..).map(ValueId);
+    let mut renumbered = |values: &[Option<ValueId>]| -> Vec<Option<ValueId>> {
+        values.iter().map(|value| value.and_then(|_| numbers.next())).collect()
     };
-    (Storage { buffers, regions }, dispatch)
+    let (reads, writes) = (renumbered(&dispatch.reads), renumbered(&dispatch.writes));
+    let dispatch = Dispatch { reads, writes, ..dispatch.clone() };
+    (storage, dispatch)
 }

@@ -60,7 +60,7 @@ impl Kernel for BackwardReduce {
         let elements = f64::from(self.pixels) * f64::from(self.channels);
         Cost { flop: 6.0 * elements, terms: f64::from(self.chunk_pixels), loads: 3.0 * elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([dy, mask, x, norm], [partials]) = bindings.f32();
         let channels = self.channels as usize;
         let chunk = self.chunk_pixels as usize * channels;
@@ -129,7 +129,7 @@ impl Kernel for BackwardFinish {
         let partials = partial_elements(self.chunks, self.channels) as f64;
         Cost { flop: partials, terms: f64::from(self.chunks), loads: partials }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([partials], [dgamma, dbeta]) = bindings.f32();
         dgamma.fill(0.0);
         dbeta.fill(0.0);
@@ -170,7 +170,7 @@ impl Kernel for BackwardApply {
         let elements = f64::from(self.pixels) * f64::from(self.channels);
         Cost { flop: 9.0 * elements, terms: 3.0, loads: 8.0 * elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([dy, mask, x, norm, dgamma, dbeta], [dx]) = bindings.f32();
         let share = 1.0 / self.pixels as f32;
         let share = |sum: &[f32]| lanes::spread(&sum.iter().map(|sum| sum * share).collect::<Vec<f32>>());

@@ -1,6 +1,6 @@
 //! Moves the running statistics towards the batch's.
 
-use crate::dispatch::{Bindings, Cost, Kernel};
+use crate::dispatch::{Bindings, Cost, Input, Kernel};
 use crate::kernels::{element_workgroups, params, shader, update};
 use crate::protocol::{GRANULE, REPORT_NOT_FINITE, UPDATE_GRADIENT};
 
@@ -26,9 +26,9 @@ impl Kernel for Commit {
         Cost { flop: 3.0 * elements, terms: 2.0, loads: 2.0 * elements }
     }
     fn twin(&self, bindings: Bindings<'_, '_>) {
-        let [batch, group_of, control, report] = bindings.reads else { unreachable!("checked by the plan's tests") };
-        let batch: &[f32] = bytemuck::cast_slice(batch);
-        let running: &mut [f32] = bytemuck::cast_slice_mut(bindings.writes[0]);
+        let ([batch, integers @ ..], [running]) = bindings.values::<4, 1>();
+        let (batch, running) = (batch.f32(), running.f32());
+        let [group_of, control, report] = integers.map(Input::u32);
         if report[REPORT_NOT_FINITE] != 0 {
             return;
         }

@@ -41,7 +41,7 @@ impl Kernel for Apply {
         let elements = f64::from(self.pixels) * f64::from(self.channels);
         Cost { flop: 4.0 * elements, terms: 1.0, loads: 5.0 * elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, norm], [y]) = bindings.f32();
         let norm = Norm::new(norm);
         let task = lanes::task(self.channels as usize);
@@ -86,7 +86,7 @@ impl Kernel for Residual {
         let elements = f64::from(self.pixels) * f64::from(self.channels);
         Cost { flop: 6.0 * elements, terms: 2.0, loads: 6.0 * elements }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, norm, shortcut], [y]) = bindings.f32();
         let norm = Norm::new(norm);
         let task = lanes::task(self.channels as usize);

@@ -58,7 +58,7 @@ impl Kernel for Finish {
         let partials = partial_elements(self.pixels.div_ceil(self.chunk_pixels), self.channels) as f64;
         Cost { flop: 5.0 * partials, terms: f64::from(self.pixels), loads: partials }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([partials, gamma, beta], [norm, batch_mean, batch_var]) = bindings.f32();
         let channels = self.channels as usize;
         let (mut moments, mut total) = (vec![0.0; 2 * channels], 0);
@@ -97,7 +97,7 @@ impl Kernel for Running {
         let channels = f64::from(self.channels);
         Cost { flop: 3.0 * channels, terms: 1.0, loads: 4.0 * channels }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([running_mean, running_var, gamma, beta], [norm]) = bindings.f32();
         let [mean, rstd, norm_gamma, norm_beta] = rows(norm);
         mean.copy_from_slice(running_mean);

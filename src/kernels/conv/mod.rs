@@ -266,7 +266,7 @@ impl Kernel for Forward {
         let loads = gemms.loads(self.split_k) + self.epilogue().loads() * outputs;
         Cost { flop: shape.flop(), terms: gemms.terms(), loads }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, w, norm, shortcut], [y, partials]) = bindings.f32();
         let (load, epilogue) = (self.load(), self.epilogue());
         let norm = (load.reads_norm() || epilogue.reads_norm()).then(|| Norm::new(norm));
@@ -327,7 +327,7 @@ impl Kernel for InputGradient {
         let loads = gemms.loads(self.split_k) + self.epilogue().loads() * inputs;
         Cost { flop: self.shape().flop(), terms: gemms.terms(), loads }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([dy, w, addend, mask, x, norm], [dx, partials]) = bindings.f32();
         let norm = self.epilogue().reads_norm().then(|| Norm::new(norm));
         let epilogue = self.epilogue().with_operands(addend, mask, x, norm.as_ref());
@@ -373,7 +373,7 @@ impl Kernel for WeightGradient {
         let gemms = self.gemms();
         Cost { flop: self.shape().flop(), terms: gemms.terms(), loads: gemms.loads(self.split_k) }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, dy, norm], [partials]) = bindings.f32();
         let norm = Load::decode(self.load).reads_norm().then(|| Norm::new(norm));
         cpu::weight_gradient(&self.shape(), self.images_per_split as usize, x, norm.as_ref(), dy, partials);
@@ -405,7 +405,7 @@ impl Kernel for WeightGradientSum {
         let partials = f64::from(self.elements) * f64::from(self.splits);
         Cost { flop: partials, terms: f64::from(self.splits), loads: partials }
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([partials], [dw]) = bindings.f32();
         cpu::weight_gradient_sum(partials, dw);
     }

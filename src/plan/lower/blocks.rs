@@ -12,10 +12,10 @@ impl<'a> Builder<'a> {
     /// The two buffers for the gradient of `trunk`, the input of block `index`; one, twice, where no identity block
     /// needs a second.
     pub(super) fn gradient_buffers(&mut self, index: usize, trunk: Activation) -> [ValueId; 2] {
-        let words = self.words(trunk.height, trunk.width, trunk.channels);
-        let first = self.pooled(format!("trunk gradient {index} a"), words);
+        let count = self.elements(trunk.height, trunk.width, trunk.channels);
+        let first = self.pooled(format!("trunk gradient {index} a"), count);
         let alternates = matches!(self.net.blocks.get(index).map(|block| &block.shortcut), Some(Shortcut::Identity));
-        let second = if alternates { self.pooled(format!("trunk gradient {index} b"), words) } else { first };
+        let second = if alternates { self.pooled(format!("trunk gradient {index} b"), count) } else { first };
         [first, second]
     }
 
@@ -72,7 +72,7 @@ impl<'a> Builder<'a> {
         let (net, batch) = (self.net, self.batch);
         let (name, channels) = (&net.blocks[index].name, net.blocks[index].out_channels());
         let (height, width) = (input.height.div_ceil(2), input.width.div_ceil(2));
-        let output = self.pooled(format!("{name} shortcut output"), self.words(height, width, channels));
+        let output = self.pooled(format!("{name} shortcut output"), self.elements(height, width, channels));
         self.values[output.index()].non_negative = input.non_negative;
         let kernel = shortcut::Forward::new(batch, input.height, input.width, input.channels, channels);
         push(list, format!("{name} shortcut forward"), kernel, [input.operand], [output]);
@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
     ) -> ValueId {
         let name = &self.net.blocks[index].name;
         let channels = last.conv.out_channels;
-        let output = self.pooled(format!("{name} output"), self.words(last.height, last.width, channels));
+        let output = self.pooled(format!("{name} output"), self.elements(last.height, last.width, channels));
         self.values[output.index()].non_negative = true;
         let kernel = batch_norm::Residual { pixels: last.pixels, channels, scale: self.scale(index) };
         let reads = [last.output.into(), last.norm.into(), shortcut.operand];
@@ -161,12 +161,14 @@ impl<'a> Builder<'a> {
 
         let (gradient, trunk_output) = (Operand::TrunkGradient(index + 1), Operand::Trunk(index + 1));
         let target = Operand::TrunkGradient(index);
-        let shortcut_gradient = match &self.net.blocks[index].shortcut {
-            Shortcut::Identity => None,
-            _ => Some(
-                self.pooled(format!("{name} shortcut gradient"), self.words(input.height, input.width, input.channels)),
-            ),
-        };
+        let shortcut_gradient =
+            match &self.net.blocks[index].shortcut {
+                Shortcut::Identity => None,
+                _ => Some(self.pooled(
+                    format!("{name} shortcut gradient"),
+                    self.elements(input.height, input.width, input.channels),
+                )),
+            };
         match (shortcut_gradient, &projection) {
             (None, _) => {}
             (Some(to), None) => {

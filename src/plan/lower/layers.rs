@@ -111,13 +111,11 @@ impl Builder<'_> {
             let (arch, layer) = (self.net.name.clone(), norm_label);
             return Err(PlanError::SingleValue { arch, batch: self.batch, layer });
         }
-        let output = self.pooled(format!("{label} output"), self.words(height, width, channels));
-        let words = batch_norm::partial_elements(shape.output_chunks(), channels);
-        let statistics = self.pooled(format!("{label} statistics"), words);
+        let output = self.pooled(format!("{label} output"), self.elements(height, width, channels));
+        let count = batch_norm::partial_elements(shape.output_chunks(), channels);
+        let statistics = self.pooled(format!("{label} statistics"), count);
         let weight = self.parameter(&label, ".weight");
-        // Every binding needs a value, though not every kernel reads or writes it.
-        let input_norm = input.norm.unwrap_or(weight);
-        let reads = [input.operand, weight.into(), input_norm.into(), weight.into()];
+        let reads = [input.operand, weight.into(), input.norm.into(), Operand::Unused];
         let forward = conv::Forward::training(&shape, input.load());
         push(list, format!("{label} forward"), forward, reads, [output, statistics]);
 
@@ -151,20 +149,20 @@ impl Builder<'_> {
         let running = batch_norm::Running { channels, epsilon: self.net.norm.epsilon };
         push(list, format!("{norm_label} running"), running, reads, [norm]);
 
-        let output = self.pooled(format!("{name} output"), self.words(height, width, channels));
+        let output = self.pooled(format!("{name} output"), self.elements(height, width, channels));
         let non_negative = epilogue.is_non_negative();
         self.values[output.index()].non_negative = non_negative;
-        let unwritten = self.pooled(format!("{label} statistics"), 1);
         let weight = self.parameter(&label, ".weight");
-        let reads = [input.operand, weight.into(), norm.into(), shortcut.unwrap_or(weight.into())];
-        push(list, format!("{label} forward"), conv::Forward::inference(&shape, epilogue), reads, [output, unwritten]);
+        let reads = [input.operand, weight.into(), norm.into(), shortcut.unwrap_or(Operand::Unused)];
+        let writes = [output.into(), Operand::Unused];
+        push(list, format!("{label} forward"), conv::Forward::inference(&shape, epilogue), reads, writes);
         Ok(Activation { operand: output.into(), height, width, channels, non_negative, norm: None })
     }
 
     /// Writes a convolution's output behind its norm, with or without ReLU.
     pub(super) fn apply(&mut self, list: &mut Vec<Template>, layer: &ConvNorm<'_>, relu: bool) -> ValueId {
         let (name, channels) = (format!("{}{}", layer.prefix, layer.conv.norm), layer.conv.out_channels);
-        let output = self.pooled(format!("{name} output"), self.words(layer.height, layer.width, channels));
+        let output = self.pooled(format!("{name} output"), self.elements(layer.height, layer.width, channels));
         self.values[output.index()].non_negative = relu;
         let kernel = batch_norm::Apply::new(layer.pixels, channels, relu);
         push(list, format!("{name} apply"), kernel, [layer.output, layer.norm], [output]);
@@ -185,8 +183,8 @@ impl Builder<'_> {
         let (dy, mask, scale, partials, chunks) = match incoming {
             Incoming::BehindRelu { dy, mask, scale } => {
                 let chunks = batch_norm::chunks(pixels);
-                let words = batch_norm::partial_elements(chunks, channels);
-                let partials = self.pooled(format!("{norm_label} gradient sums"), words);
+                let count = batch_norm::partial_elements(chunks, channels);
+                let partials = self.pooled(format!("{norm_label} gradient sums"), count);
                 let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);
                 push(list, format!("{norm_label} backward reduce"), reduce, [dy, mask, output, norm], [partials]);
                 (dy, Some(mask), scale, partials, chunks)
@@ -196,15 +194,15 @@ impl Builder<'_> {
         let (dgamma, dbeta) = (self.gradient(&norm_label, ".weight"), self.gradient(&norm_label, ".bias"));
         let finish = batch_norm::BackwardFinish { chunks, channels };
         push(list, format!("{norm_label} backward finish"), finish, [partials], [dgamma, dbeta]);
-        let gradient = self.pooled(format!("{label} output gradient"), self.words(layer.height, layer.width, channels));
+        let gradient =
+            self.pooled(format!("{label} output gradient"), self.elements(layer.height, layer.width, channels));
         let apply = batch_norm::BackwardApply::new(pixels, channels, scale, mask.is_some());
-        let reads = [dy, mask.unwrap_or(dy), output, norm, dgamma.into(), dbeta.into()];
+        let reads = [dy, mask.unwrap_or(Operand::Unused), output, norm, dgamma.into(), dbeta.into()];
         push(list, format!("{norm_label} backward apply"), apply, reads, [gradient]);
 
         let partials = self.pooled(format!("{label} weight gradient partials"), layer.shape.partial_elements());
         let kernel = conv::WeightGradient::new(&layer.shape, layer.input.load());
-        let input_norm = layer.input.norm.unwrap_or(gradient);
-        let reads = [layer.input.operand, gradient.into(), input_norm.into()];
+        let reads = [layer.input.operand, gradient.into(), layer.input.norm.into()];
         push(list, format!("{label} weight gradient"), kernel, reads, [partials]);
         let sum = conv::WeightGradientSum::new(&layer.shape);
         let weight_gradient = self.gradient(&label, ".weight");
@@ -220,15 +218,13 @@ impl Builder<'_> {
         dy: ValueId,
         outgoing: Outgoing,
     ) {
-        let unused = Operand::from(dy);
         let (epilogue, target, addend, mask) = match outgoing {
-            Outgoing::Alone(target) => (InputGradientEpilogue::Plain, target, unused, unused),
-            Outgoing::Plus(target, addend) => (InputGradientEpilogue::Add, target, addend, unused),
+            Outgoing::Alone(target) => (InputGradientEpilogue::Plain, target, Operand::Unused, Operand::Unused),
+            Outgoing::Plus(target, addend) => (InputGradientEpilogue::Add, target, addend, Operand::Unused),
             Outgoing::PlusMasked(target, addend, mask) => (InputGradientEpilogue::AddMasked, target, addend, mask),
         };
-        let unwritten = self.pooled(format!("{}{} input gradient sums", layer.prefix, layer.conv.name), 1);
-        let reads = [addend, mask, unused, unused];
-        self.push_input_gradient(list, layer, dy, epilogue, reads, [target, unwritten.into()]);
+        let reads = [addend, mask, Operand::Unused, Operand::Unused];
+        self.push_input_gradient(list, layer, dy, epilogue, reads, [target, Operand::Unused]);
     }
 
     /// The gradient of what `before` handed to `layer` through its norm and ReLU: back to the norm.
@@ -240,12 +236,11 @@ impl Builder<'_> {
         dy: ValueId,
     ) -> Incoming {
         let (label, channels) = (format!("{}{}", layer.prefix, layer.conv.name), before.conv.out_channels);
-        let dx = self.pooled(format!("{label} input gradient"), self.words(before.height, before.width, channels));
+        let dx = self.pooled(format!("{label} input gradient"), self.elements(before.height, before.width, channels));
         let chunks = layer.shape.input_chunks();
-        let words = batch_norm::partial_elements(chunks, channels);
-        let partials = self.pooled(format!("{label} input gradient sums"), words);
-        let unused = Operand::from(dy);
-        let reads = [unused, unused, before.output.into(), before.norm.into()];
+        let count = batch_norm::partial_elements(chunks, channels);
+        let partials = self.pooled(format!("{label} input gradient sums"), count);
+        let reads = [Operand::Unused, Operand::Unused, before.output.into(), before.norm.into()];
         self.push_input_gradient(list, layer, dy, InputGradientEpilogue::Rectify, reads, [dx.into(), partials.into()]);
         Incoming::Summed { dy: dx, partials, chunks }
     }

@@ -1,15 +1,15 @@
 //! Lowering: from the description of a net to the templates of its plan.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::{
-    Interface, Mend, Operand, ParameterValue, Place, Plan, PlanError, PlanOptions, Systematic, Template, Value, memory,
+    Allocation, Interface, Mend, Operand, ParameterValue, Plan, PlanError, PlanOptions, Systematic, Template, Value,
+    memory,
 };
-use crate::dispatch::{Kernel, Storage, ValueId};
+use crate::dispatch::{Element, Kernel, SharedKernel, Storage, ValueId, bytes_of};
 use crate::kernels::conv::ForwardEpilogue;
 use crate::model::resnet::{ResNet, Shortcut};
-use crate::protocol::{REPORT_WORDS, control_words};
+use crate::protocol::{CONTROL_ELEMENT, REPORT_ELEMENT, REPORT_WORDS, control_words};
 
 mod blocks;
 mod layers;
@@ -17,6 +17,9 @@ mod parameters;
 mod stem_and_head;
 
 use layers::Activation;
+
+/// Bytes of images that a u32 holds.
+const BYTES_IN_WORD: usize = 4;
 
 impl Plan {
     /// Lowers `net` for the batch sizes and the device in `options`.
@@ -36,25 +39,26 @@ impl Plan {
 /// The plan, if it fits the device's limits; does not look for a batch size that would.
 fn build(net: &ResNet, options: &PlanOptions) -> Result<Plan, PlanError> {
     let mut plan = Builder::new(net, options).build()?;
-    let limit_words = limit_words(options);
-    if let Some(value) = plan.values.iter().filter(|value| value.words > limit_words).max_by_key(|value| value.words) {
-        return Err(too_large(&value.name, value.words, limit_words));
+    let limit = limit_bytes(options);
+    if let Some(value) = plan.values.iter().filter(|value| value.bytes() > limit).max_by_key(|value| value.bytes()) {
+        return Err(too_large(&value.name, value.bytes(), limit));
     }
     memory::assign(&mut plan);
-    let (needed_words, total_words) = (plan.storage.buffers.iter().sum(), options.limits.total_words);
-    if needed_words > total_words {
+    let (needed_bytes, total_bytes) = (plan.storage.bytes(), options.limits.total_bytes);
+    if needed_bytes > total_bytes {
         let arch = net.name.clone();
-        return Err(PlanError::OutOfMemory { arch, needed_words, total_words, mend: None });
+        return Err(PlanError::OutOfMemory { arch, needed_bytes, total_bytes, mend: None });
     }
     Ok(plan)
 }
 
-fn limit_words(options: &PlanOptions) -> usize {
-    options.limits.binding_words.min(options.limits.buffer_words)
+/// Returns the bytes of the largest value that the device can hold.
+fn limit_bytes(options: &PlanOptions) -> u64 {
+    options.limits.binding_bytes.min(options.limits.buffer_bytes)
 }
 
-fn too_large(what: &str, needed_words: usize, limit_words: usize) -> PlanError {
-    PlanError::TooLarge { what: what.to_string(), needed_words, limit_words, mend: None }
+fn too_large(what: &str, needed_bytes: u64, limit_bytes: u64) -> PlanError {
+    PlanError::TooLarge { what: what.to_string(), needed_bytes, limit_bytes, mend: None }
 }
 
 /// The largest batch sizes for which the plan fits the device's limits: of the training batch first, as if evaluation
@@ -186,20 +190,25 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn value(&mut self, name: impl Into<String>, words: usize, place: Place) -> ValueId {
+    fn value(&mut self, name: impl Into<String>, element: Element, count: usize, allocation: Allocation) -> ValueId {
         let id = ValueId(self.values.len() as u32);
-        self.values.push(Value { name: name.into(), words, place, non_negative: false });
+        self.values.push(Value { name: name.into(), element, count, allocation, non_negative: false });
         id
     }
 
-    fn pooled(&mut self, name: impl Into<String>, words: usize) -> ValueId {
+    /// Makes a pooled value of `count` numbers.
+    fn pooled(&mut self, name: impl Into<String>, count: usize) -> ValueId {
+        self.pooled_of(Element::F32, name, count)
+    }
+
+    fn pooled_of(&mut self, element: Element, name: impl Into<String>, count: usize) -> ValueId {
         let name = name.into();
         let name = match self.mode {
             Mode::Training => name,
             Mode::Recalibration => format!("{name} (recalibration)"),
             Mode::Inference => format!("{name} (inference)"),
         };
-        self.value(name, words, Place::Pooled)
+        self.value(name, element, count, Allocation::Pooled)
     }
 
     fn parameter(&self, prefix: &str, name: &str) -> ValueId {
@@ -219,36 +228,39 @@ impl<'a> Builder<'a> {
         let image_bytes = (data.height * data.width * self.net.in_channels) as usize;
         let classes = self.net.classes as usize;
         let (channels, groups) = (self.net.in_channels as usize, self.net.blocks.len() + 1);
-        let limit = limit_words(self.options);
+        let limit = limit_bytes(self.options);
         let files = [data.train, data.test];
-        let streamed = files.map(|images| (images * image_bytes).div_ceil(4).max(images) > limit);
+        let packed = |images: usize| (images * image_bytes).div_ceil(BYTES_IN_WORD);
+        let streamed = files.map(|images| bytes_of(Element::U32, packed(images).max(images)) > limit);
         // Validation images lie in the training file, and are evaluated in batches of their own size.
         let held = [0, 1].map(|file| if streamed[file] { batch.max(eval_batch) } else { files[file] });
-        let mut own = |name: &str, words: usize| self.value(name, words.max(1), Place::Own);
+        let mut own = |name: &str, element, count: usize| self.value(name, element, count.max(1), Allocation::Own);
         Interface {
             images: [
-                own("training images", (held[0] * image_bytes).div_ceil(4)),
-                own("test images", (held[1] * image_bytes).div_ceil(4)),
+                own("training images", Element::U32, packed(held[0])),
+                own("test images", Element::U32, packed(held[1])),
             ],
-            labels: [own("training labels", held[0]), own("test labels", held[1])],
+            labels: [own("training labels", Element::U32, held[0]), own("test labels", Element::U32, held[1])],
             streamed,
-            normalization: own("normalization", 2 * channels),
-            indices: own("batch indices", batch),
-            eval_indices: own("evaluation indices", eval_batch),
-            control: own("control", control_words(groups)),
-            report: own("report", REPORT_WORDS),
-            eval_logits: own("evaluation logits", eval_batch * classes),
+            normalization: own("normalization", Element::F32, 2 * channels),
+            indices: own("batch indices", Element::U32, batch),
+            eval_indices: own("evaluation indices", Element::U32, eval_batch),
+            control: own("control", CONTROL_ELEMENT, control_words(groups)),
+            report: own("report", REPORT_ELEMENT, REPORT_WORDS),
+            eval_logits: own("evaluation logits", Element::F32, eval_batch * classes),
         }
     }
 
-    fn words(&self, height: u32, width: u32, channels: u32) -> usize {
+    /// Returns the elements of a batch's map.
+    fn elements(&self, height: u32, width: u32, channels: u32) -> usize {
         self.batch as usize * height as usize * width as usize * channels as usize
     }
 
     /// Refuses a tensor whose elements a u32 can't count, before any kernel is given its size.
     fn check_size(&self, what: &str, height: u32, width: u32, channels: u32) -> Result<(), PlanError> {
-        let (words, limit) = (self.words(height, width, channels), limit_words(self.options).min(i32::MAX as usize));
-        if words > limit { Err(too_large(what, words, limit)) } else { Ok(()) }
+        let needed = bytes_of(Element::F32, self.elements(height, width, channels));
+        let limit = limit_bytes(self.options).min(bytes_of(Element::F32, i32::MAX as usize));
+        if needed > limit { Err(too_large(what, needed, limit)) } else { Ok(()) }
     }
 
     fn too_small(&self, layer: &str) -> PlanError {
@@ -306,7 +318,7 @@ fn push<R: Into<Operand>, W: Into<Operand>>(
 ) {
     list.push(Template {
         label: label.into().into(),
-        kernel: Arc::new(kernel),
+        kernel: SharedKernel::new(kernel),
         reads: reads.into_iter().map(Into::into).collect(),
         writes: writes.into_iter().map(Into::into).collect(),
     });

@@ -1,14 +1,14 @@
 //! Parameters, gradients, moments and running statistics in flat buffers, and the updates of each.
 
-use super::{Builder, limit_words, push};
-use crate::dispatch::ValueId;
+use super::{Builder, limit_bytes, push};
+use crate::dispatch::{Element, ValueId};
 use crate::kernels::{adam, batch_norm, finite, first_gradient, sgd};
 use crate::model::parameters::Parameter;
-use crate::plan::{Interface, Optimizer, ParameterValue, Place, Template};
+use crate::plan::{Allocation, Interface, Optimizer, ParameterValue, Template};
 use crate::protocol::GRANULE;
 
-/// The granules of a parameter, in words.
-fn words(parameter: &Parameter) -> usize {
+/// Returns the elements of a parameter, filled up to whole granules.
+fn padded(parameter: &Parameter) -> usize {
     parameter.kind.elements().next_multiple_of(GRANULE)
 }
 
@@ -21,19 +21,19 @@ struct Flat {
     moments: Vec<ValueId>,
 }
 
-/// Cuts `parameters` into runs of at most `limit` words; a parameter that is larger has a run of its own.
+/// Cuts `parameters` into runs of at most `limit` elements; a parameter that is larger has a run of its own.
 fn chunks<'p>(parameters: &[&'p Parameter], limit: usize) -> Vec<Vec<&'p Parameter>> {
     let mut chunks: Vec<Vec<&Parameter>> = Vec::new();
     let mut filled = 0;
     for &parameter in parameters {
         match chunks.last_mut() {
-            Some(chunk) if filled + words(parameter) <= limit => chunk.push(parameter),
+            Some(chunk) if filled + padded(parameter) <= limit => chunk.push(parameter),
             _ => {
                 chunks.push(vec![parameter]);
                 filled = 0;
             }
         }
-        filled += words(parameter);
+        filled += padded(parameter);
     }
     chunks
 }
@@ -45,7 +45,8 @@ impl Builder<'_> {
         let (mut checks, mut updates) = (Vec::new(), Vec::new());
         for trained in [true, false] {
             let chosen: Vec<&Parameter> = parameters.iter().filter(|p| p.kind.is_trained() == trained).collect();
-            for (number, chunk) in chunks(&chosen, limit_words(self.options)).iter().enumerate() {
+            let limit = (limit_bytes(self.options) / Element::F32.bytes()) as usize;
+            for (number, chunk) in chunks(&chosen, limit).iter().enumerate() {
                 let flat = self.allocate_chunk(chunk, trained, number);
                 self.update_chunk(chunk, trained, &flat, interface, &mut checks, &mut updates);
             }
@@ -61,7 +62,7 @@ impl Builder<'_> {
     fn record_gradients(&mut self, interface: &Interface) {
         if self.options.training.as_ref().is_some_and(|training| training.record_gradients) {
             let gradient = self.gradient(&self.net.stem.name, ".weight");
-            let kernel = first_gradient::FirstGradient { elements: self.values[gradient.index()].words as u32 };
+            let kernel = first_gradient::FirstGradient { elements: self.values[gradient.index()].count as u32 };
             push(&mut self.update, "first gradient", kernel, [gradient], [interface.report]);
         }
     }
@@ -72,8 +73,8 @@ impl Builder<'_> {
             if trained { ("parameters", "gradients") } else { ("running statistics", "batch statistics") };
         let optimizer = self.options.training.as_ref().map(|training| training.optimizer);
         let kept = optimizer.filter(|_| trained).map_or(&[][..], |optimizer| optimizer.moments());
-        let total = chunk.iter().map(|parameter| words(parameter)).sum();
-        let mut flat = |name: &str| self.value(format!("{name} {number}"), total, Place::Own);
+        let total = chunk.iter().map(|parameter| padded(parameter)).sum();
+        let mut flat = |name: &str| self.value(format!("{name} {number}"), Element::F32, total, Allocation::Own);
         let values = flat(what);
         let gradients = optimizer.map(|_| flat(derived));
         let moments = kept.iter().map(|name| flat(name)).collect();
@@ -82,14 +83,14 @@ impl Builder<'_> {
         for &parameter in chunk {
             let mut part = |what: &str, of: ValueId| {
                 let name = format!("{}{what}", parameter.name);
-                self.value(name, parameter.kind.elements(), Place::Part { of, offset })
+                self.value(name, Element::F32, parameter.kind.elements(), Allocation::Part { of, offset })
             };
             let value = part("", flat.values);
             let gradient = flat.gradients.map(|of| part(if trained { " gradient" } else { " of the batch" }, of));
             let moments = kept.iter().zip(&flat.moments).map(|(name, &of)| part(&format!(" {name}"), of)).collect();
             let planned = ParameterValue { parameter: parameter.clone(), value, gradient, moments };
             self.parameters.insert(parameter.name.clone(), planned);
-            offset += words(parameter);
+            offset += padded(parameter);
         }
         flat
     }
@@ -109,31 +110,31 @@ impl Builder<'_> {
         else {
             return;
         };
-        let words = self.values[values.index()].words;
+        let count = self.values[values.index()].count as u32;
         let group = |parameter: &&Parameter| {
             let group = parameter.block.map_or(0, |block| block as u32 + 1);
-            std::iter::repeat_n(group, self::words(parameter) / GRANULE)
+            std::iter::repeat_n(group, padded(parameter) / GRANULE)
         };
         let groups: Vec<u32> = chunk.iter().flat_map(group).collect();
         let name = self.values[values.index()].name.clone();
-        let table = self.value(format!("groups of the {name}"), groups.len(), Place::Own);
+        let table = self.value(format!("groups of the {name}"), Element::U32, groups.len(), Allocation::Own);
         self.group_tables.push((table, groups));
-        let check = finite::Finite { elements: words as u32 };
+        let check = finite::Finite { elements: count };
         push(checks, format!("finite {}", self.values[gradients.index()].name), check, [gradients], [interface.report]);
         let reads = [gradients, table, interface.control, interface.report];
         if !trained {
-            let commit = batch_norm::Commit { elements: words as u32, momentum: self.net.norm.momentum };
+            let commit = batch_norm::Commit { elements: count, momentum: self.net.norm.momentum };
             push(updates, format!("commit {name}"), commit, reads, [values]);
             return;
         }
         let writes = std::iter::once(values).chain(moments.iter().copied());
         match training.optimizer {
             Optimizer::Adam { beta1, beta2, epsilon, weight_decay } => {
-                let adam = adam::Adam::new(words as u32, beta1, beta2, epsilon, weight_decay);
+                let adam = adam::Adam::new(count, beta1, beta2, epsilon, weight_decay);
                 push(updates, format!("adam {name}"), adam, reads, writes);
             }
             Optimizer::Sgd { momentum, nesterov, weight_decay } => {
-                let sgd = sgd::Sgd::new(words as u32, momentum, nesterov, weight_decay);
+                let sgd = sgd::Sgd::new(count, momentum, nesterov, weight_decay);
                 push(updates, format!("sgd {name}"), sgd, reads, writes);
             }
         }

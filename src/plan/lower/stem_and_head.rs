@@ -2,7 +2,7 @@
 
 use super::layers::{Activation, Incoming};
 use super::{Builder, Mode, push};
-use crate::dispatch::ValueId;
+use crate::dispatch::{Element, ValueId};
 use crate::kernels::{dropout, gather, linear, pool, softmax_cross_entropy};
 use crate::plan::{Interface, Operand, PlanError, Runs, Segment, Template};
 
@@ -19,7 +19,7 @@ impl Builder<'_> {
     ) -> Result<Activation, PlanError> {
         let (height, width, channels) = (self.options.data.height, self.options.data.width, self.net.in_channels);
         self.check_size("images", height, width, channels)?;
-        let images = self.pooled("images", self.words(height, width, channels));
+        let images = self.pooled("images", self.elements(height, width, channels));
         let kernel = gather::Gather { batch: self.batch, pixels: height * width, channels };
         let reads = [Operand::Images, indices.into(), interface.normalization.into()];
         push(list, "gather", kernel, reads, [images]);
@@ -32,10 +32,10 @@ impl Builder<'_> {
         let Activation { height, width, channels, .. } = input;
         let pool = pool::MaxForward::new(self.batch, height, width, channels, kernel, stride, padding);
         let [height, width] = pool.out_size();
-        let words = self.words(height, width, channels);
-        let output = self.pooled("max pool output", words);
+        let count = self.elements(height, width, channels);
+        let output = self.pooled("max pool output", count);
         self.values[output.index()].non_negative = input.non_negative;
-        let argmax = self.pooled("max pool argmax", words);
+        let argmax = self.pooled_of(Element::U32, "max pool argmax", count);
         push(list, "max pool forward", pool, [input.operand], [output, argmax]);
         (Activation { operand: output.into(), height, width, ..input }, output, argmax)
     }
@@ -56,7 +56,7 @@ impl Builder<'_> {
             let argmax;
             (trunk, output, argmax) = self.max_pool(&mut forward, trunk);
             let channels = layer.conv.out_channels;
-            let unpooled = self.pooled("stem output gradient", self.words(layer.height, layer.width, channels));
+            let unpooled = self.pooled("stem output gradient", self.elements(layer.height, layer.width, channels));
             let [kernel, stride, padding] = STEM_POOL;
             let pool = pool::MaxBackward::new(self.batch, layer.height, layer.width, channels, kernel, stride, padding);
             push(&mut backward, "max pool backward", pool, [gradient, argmax.into()], [unpooled]);
@@ -78,16 +78,16 @@ impl Builder<'_> {
         let (mut forward, mut backward) = (Vec::new(), Vec::new());
         let (batch, features, classes) = (self.batch, self.net.features(), self.net.classes);
         let pixels = trunk.height * trunk.width;
-        let words = (batch * features) as usize;
+        let count = (batch * features) as usize;
         let training = self.options.training.as_ref().filter(|_| self.mode == Mode::Training);
         let dropout = training.filter(|_| self.net.dropout > 0.0);
         let dropout = dropout.map(|_| dropout::Dropout::new(batch * features, self.net.dropout));
 
-        let mut input = self.pooled("features", words);
+        let mut input = self.pooled("features", count);
         let kernel = pool::GlobalForward::new(batch, pixels, features);
         push(&mut forward, "average pool forward", kernel, [trunk.operand], [input]);
         if let Some(kernel) = dropout {
-            let dropped = self.pooled("features after dropout", words);
+            let dropped = self.pooled("features after dropout", count);
             push(&mut forward, "dropout forward", kernel, [input, interface.control], [dropped]);
             input = dropped;
         }
@@ -104,11 +104,11 @@ impl Builder<'_> {
             let kernel = linear::WeightGradient::new(batch, features, classes);
             let gradients = [self.gradient("fc", ".weight"), self.gradient("fc", ".bias")];
             push(&mut backward, "fc weight gradient", kernel, [input, dlogits], gradients);
-            let mut gradient = self.pooled("features gradient", words);
+            let mut gradient = self.pooled("features gradient", count);
             let kernel = linear::InputGradient::new(batch, features, classes);
             push(&mut backward, "fc input gradient", kernel, [dlogits, weight], [gradient]);
             if let Some(kernel) = dropout {
-                let dropped = self.pooled("features gradient before dropout", words);
+                let dropped = self.pooled("features gradient before dropout", count);
                 push(&mut backward, "dropout backward", kernel, [gradient, interface.control], [dropped]);
                 gradient = dropped;
             }

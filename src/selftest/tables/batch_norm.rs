@@ -272,16 +272,19 @@ fn backward_finish_row(why: &'static str, draw: &mut Draw, chunks: usize, channe
 /// With a `scale`, behind a mask; without, of a gradient that came through the ReLU already.
 fn backward_apply_row(why: &'static str, draw: &mut Draw, pixels: usize, channels: usize, scale: Option<f32>) -> Row {
     let dy = draw.signed(pixels * channels);
-    let mask = if scale.is_some() { draw.mask(dy.len()) } else { vec![f64::NAN; dy.len()] };
+    let mask = scale.map(|_| draw.mask(dy.len()));
     let x = draw.signed(pixels * channels);
     let norm = draw.norm(channels);
     // Sums over the pixels: as large as those.
     let sum = (pixels as f32).sqrt();
     let [dgamma, dbeta] = [(); 2].map(|()| draw.between(-sum, sum, channels));
-    let g = scale.map_or(dy.clone(), |scale| masked(&dy, &mask, scale.into()));
+    let g = match (scale, &mask) {
+        (Some(scale), Some(mask)) => masked(&dy, mask, scale.into()),
+        _ => dy.clone(),
+    };
     let dx = backward_apply(&g, &x, &norm, [&dgamma, &dbeta]);
     let kernel = BackwardApply::new(pixels as u32, channels as u32, scale.unwrap_or(1.0), scale.is_some());
-    let row = Row::new(why, kernel).read(&dy).read(&mask).read(&x).read(&norm);
+    let row = Row::new(why, kernel).read(&dy).read_if_used(mask.as_deref()).read(&x).read(&norm);
     row.read(&dgamma).read(&dbeta).write(dx)
 }
 

@@ -1,7 +1,7 @@
 //! Convolution: y[n, oy, ox, o] = sum over ky, kx, i of x[n, oy s + ky - p, ox s + kx - p, i] * w[ky, kx, i, o].
 
 use super::batch_norm::{apply, gradient_sums, statistics};
-use super::inputs::{Draw, SUBNORMAL, unused};
+use super::inputs::{Draw, SUBNORMAL};
 use crate::kernels::conv::{
     ConvShape, Forward, ForwardEpilogue, InputGradient, InputGradientEpilogue, Load, WeightGradient, WeightGradientSum,
 };
@@ -197,13 +197,13 @@ pub fn rows() -> Vec<Row> {
         }
         rows.push(rectified_input_gradient_row(why, shape, parts(1), &dy, &w, &x, &norm));
         let images = shape.images_per_split() as usize;
-        let row = |load, parts, norm: &[f64], x: &[Sum], read: &[f64]| {
+        let row = |load, parts, norm: Option<&[f64]>, x: &[Sum], read: &[f64]| {
             let partials = weight_gradient(shape, images, x, &dy);
             let kernel = WeightGradient::new(shape, load).with_split_k(parts);
-            Row::new(why, kernel).read(read).read(&dy).read(norm).write(partials)
+            Row::new(why, kernel).read(read).read(&dy).read_if_used(norm).write(partials)
         };
-        rows.push(row(Load::Plain, parts(0), &unused(norm.len()), &plain(&x), &x));
-        rows.push(row(Load::Normalized, parts(1), &norm, &rectified(&x, &norm), &x));
+        rows.push(row(Load::Plain, parts(0), None, &plain(&x), &x));
+        rows.push(row(Load::Normalized, parts(1), Some(&norm), &rectified(&x, &norm), &x));
         let partials = draw.signed(shape.partial_elements());
         let dw = weight_gradient_sum(&partials, shape.weight_elements());
         rows.push(Row::new(why, WeightGradientSum::new(shape)).read(&partials).write(dw));
@@ -232,7 +232,7 @@ pub fn rows() -> Vec<Row> {
 fn forward_row(why: &'static str, shape: &ConvShape, split_k: u32, x: &[f64], w: &[f64]) -> Row {
     let kernel = Forward::training(shape, Load::Plain).with_split_k(split_k);
     let row = Row::new(why, kernel).read(x).read(w);
-    training_row(row.read(&unused(4 * shape.in_channels as usize)), shape, forward(shape, &plain(x), w))
+    training_row(row.unused_read(), shape, forward(shape, &plain(x), w))
 }
 
 fn normalized_forward_row(
@@ -251,7 +251,7 @@ fn normalized_forward_row(
 /// `row` without a shortcut, with `y` and its statistics to be written.
 fn training_row(row: Row, shape: &ConvShape, y: Vec<Sum>) -> Row {
     let statistics = statistics(&y, shape.out_channels as usize);
-    row.read(&unused(y.len())).write(y).write(statistics)
+    row.unused_read().write(y).write(statistics)
 }
 
 /// Makes no statistics.
@@ -266,19 +266,19 @@ fn inference_row(
 ) -> Row {
     let norm = draw.norm(shape.out_channels as usize);
     let (scale, shortcut) = match epilogue {
-        ForwardEpilogue::Residual { scale } => (scale, draw.signed(outputs(shape))),
-        _ => (1.0, unused(outputs(shape))),
+        ForwardEpilogue::Residual { scale } => (scale, Some(draw.signed(outputs(shape)))),
+        _ => (1.0, None),
     };
     let mut y = normalized(&forward(shape, &plain(x), w), &norm, scale.into());
-    if epilogue.reads_shortcut() {
-        y.iter_mut().zip(&shortcut).for_each(|(y, shortcut)| y.add(*shortcut));
+    if let Some(shortcut) = &shortcut {
+        y.iter_mut().zip(shortcut).for_each(|(y, shortcut)| y.add(*shortcut));
     }
     if epilogue.is_non_negative() {
         y = y.into_iter().map(Sum::relu).collect();
     }
     let kernel = Forward::inference(shape, epilogue).with_split_k(split_k);
-    let row = Row::new(why, kernel).read(x).read(w).read(&norm).read(&shortcut);
-    row.write(y).update(&[1u32; 5][..], vec![1u32; 5])
+    let row = Row::new(why, kernel).read(x).read(w).read(&norm).read_if_used(shortcut.as_deref());
+    row.write(y).unused_write()
 }
 
 fn input_gradient_row(
@@ -292,20 +292,19 @@ fn input_gradient_row(
 ) -> Row {
     let mut dx = input_gradient(shape, dy, w);
     let (added, mask) = match epilogue {
-        InputGradientEpilogue::Add => (draw.signed(dx.len()), unused(dx.len())),
-        InputGradientEpilogue::AddMasked => (draw.signed(dx.len()), draw.mask(dx.len())),
-        _ => (unused(dx.len()), unused(dx.len())),
+        InputGradientEpilogue::Add => (Some(draw.signed(dx.len())), None),
+        InputGradientEpilogue::AddMasked => (Some(draw.signed(dx.len())), Some(draw.mask(dx.len()))),
+        _ => (None, None),
     };
-    for i in 0..dx.len() {
-        match epilogue {
-            InputGradientEpilogue::Add => dx[i].add(added[i]),
-            InputGradientEpilogue::AddMasked if mask[i] > 0.0 => dx[i].add(added[i]),
-            _ => {}
+    for (i, added) in added.iter().flatten().enumerate() {
+        if mask.as_ref().is_none_or(|mask| mask[i] > 0.0) {
+            dx[i].add(*added);
         }
     }
     let kernel = InputGradient::new(shape, epilogue).with_split_k(split_k);
-    let row = Row::new(why, kernel).read(dy).read(w).read(&added).read(&mask);
-    row.read(&unused(dx.len())).read(&unused(4)).write(dx).update(&[1u32; 5][..], vec![1u32; 5])
+    let row = Row::new(why, kernel).read(dy).read(w);
+    let row = row.read_if_used(added.as_deref()).read_if_used(mask.as_deref());
+    row.unused_read().unused_read().write(dx).unused_write()
 }
 
 fn rectified_input_gradient_row(
@@ -342,7 +341,7 @@ fn rectified_input_gradient_row(
     }
     let kernel = InputGradient::new(shape, InputGradientEpilogue::Rectify).with_split_k(split_k);
     let row = Row::new(why, kernel).read(dy).read(w);
-    let row = row.read(&unused(4)).read(&unused(4)).read(x).read(norm);
+    let row = row.unused_read().unused_read().read(x).read(norm);
     row.write(dx).write(partials)
 }
 

@@ -72,11 +72,6 @@ pub fn control(groups: &[(u32, f32, f32)]) -> Vec<u32> {
     control
 }
 
-/// What must not be read: a NaN spoils what is computed from it.
-pub fn unused(words: usize) -> Vec<f64> {
-    vec![f64::NAN; words]
-}
-
 /// Asserts that `gradient` is the gradient of `loss` at `x`, by central differences in f64.
 #[cfg(test)]
 pub fn assert_gradient(x: &[f64], gradient: &[f64], loss: impl Fn(&[f64]) -> f64) {

@@ -5,7 +5,7 @@ use super::row::Row;
 
 mod inputs;
 
-pub use inputs::{Draw, control, unused};
+pub use inputs::{Draw, control};
 
 /// Declares a module for each family, and the list of them.
 macro_rules! tables {

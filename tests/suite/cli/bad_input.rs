@@ -368,9 +368,9 @@ fn devices_that_are_not_there() {
 #[test]
 fn nets_that_do_not_fit_the_adapter() {
     let adapter = adapter::open();
-    let limit_words = adapter.limits().binding_words.min(adapter.limits().buffer_words);
-    let image_words = 28 * 28 * 16;
-    let fits = limit_words / image_words;
+    let limit = adapter.limits().binding_bytes.min(adapter.limits().buffer_bytes);
+    let image = 28 * 28 * 16 * size_of::<f32>() as u64;
+    let fits = (limit / image) as usize;
     let workspace = Workspace::new();
     workspace.write_set("many", fits + 1, 2, 28, 2);
     let command = |command: &str, batch: usize| {
@@ -383,8 +383,8 @@ fn nets_that_do_not_fit_the_adapter() {
     let expected = format!(
         "conv1 output needs {} MiB, and this device binds at most {} MiB at once; the largest that fits is \
          --batch-size {fits}",
-        ((fits + 1) * image_words) >> 18,
-        limit_words >> 18,
+        ((fits as u64 + 1) * image) >> 20,
+        limit >> 20,
     );
     refuse_saying(&workspace, &mut command("train", fits + 1), &expected);
     refuse_saying(&workspace, &mut command("plan", fits + 1), &expected);

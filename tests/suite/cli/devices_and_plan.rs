@@ -48,8 +48,8 @@ fn an_adapter_is_listed_as_it_is() {
     };
     assert_eq!(fact("kind") == "software", adapter.is_software(), "{ran}");
     assert_eq!((fact("backend"), fact("driver")), (adapter.info().backend.clone(), adapter.info().driver.clone()));
-    assert_eq!(fact("largest binding"), format!("{} MiB", adapter.limits().binding_words >> 18), "{ran}");
-    assert_eq!(fact("largest buffer"), format!("{} MiB", adapter.limits().buffer_words >> 18), "{ran}");
+    assert_eq!(fact("largest binding"), format!("{} MiB", adapter.limits().binding_bytes >> 20), "{ran}");
+    assert_eq!(fact("largest buffer"), format!("{} MiB", adapter.limits().buffer_bytes >> 20), "{ran}");
 }
 
 #[cfg(target_os = "linux")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use sdgpu::internals::device::DeviceKind;
 use sdgpu::internals::model::init::Init;
 use sdgpu::internals::model::survival::Rule;
 use sdgpu::internals::model::weights::Weights;
@@ -79,7 +80,7 @@ fn run_directory_holds_what_is_promised() {
     let RunConfig { data_sha256, device, settings, tuning, .. } = config;
     assert!(tuning.is_empty());
     assert_eq!((checkpoint_every.to_string().as_str(), keep_checkpoints, data_sha256.len()), ("5m", 2, 64));
-    assert_eq!((version.as_str(), device.kind.as_str()), (env!("CARGO_PKG_VERSION"), "cpu"));
+    assert_eq!((version.as_str(), device.kind), (env!("CARGO_PKG_VERSION"), DeviceKind::Cpu));
     assert_eq!((init_weights, trace, settings.record_gradients), (None, false, false));
     assert_eq!(command, Some(format!("sdgpu {TRAIN} --out run")));
     assert_eq!((settings.model, settings.arch.as_str()), (Model::Stochastic, "resnet8"));

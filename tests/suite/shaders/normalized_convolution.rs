@@ -4,7 +4,7 @@ use sdgpu::internals::kernels::batch_norm::{Apply, Residual};
 use sdgpu::internals::kernels::conv::{
     ConvShape, Forward, ForwardEpilogue, InputGradient, InputGradientEpilogue, Load, WeightGradient,
 };
-use sdgpu::internals::selftest::tables::{Draw, unused};
+use sdgpu::internals::selftest::tables::Draw;
 use sdgpu::internals::selftest::{Row, Word, Words, run};
 
 use super::Bench;
@@ -29,7 +29,7 @@ fn fused_and_unfused_give_the_same_bits() {
         let (x, dy) = (draw.signed(inputs as usize), draw.signed(outputs as usize));
         let w = draw.signed(shape.weight_elements());
         let [norm, out_norm] = [shape.in_channels, shape.out_channels].map(|channels| draw.norm(channels as usize));
-        let (unused, any) = (unused(x.len()), |words: usize| vec![Word::Any; words]);
+        let any = |words: usize| vec![Word::Any; words];
         for implementation in &mut Bench::lend().0 {
             let device = implementation.first_device().expect("a mode");
             let mut result = |row: Row| run(device, &row, 0).expect("a result").swap_remove(0);
@@ -37,7 +37,7 @@ fn fused_and_unfused_give_the_same_bits() {
             let apply = Apply::new(shape.in_pixels(), shape.in_channels, true);
             let rectified = result(Row::new(why, apply).read(&x).read(&norm).write(any(x.len())));
             let mut forward = |load, x: &dyn Words| {
-                let row = Row::new(why, Forward::training(&shape, load)).read(x).read(&w).read(&norm).read(&unused);
+                let row = Row::new(why, Forward::training(&shape, load)).read(x).read(&w).read(&norm).unused_read();
                 let statistics = 2 * (shape.output_chunks() * shape.out_channels) as usize;
                 result(row.write(any(dy.len())).write(any(statistics)))
             };
@@ -57,7 +57,7 @@ fn fused_and_unfused_give_the_same_bits() {
                     }
                 };
                 let fused = Row::new(why, Forward::inference(&shape, epilogue)).read(&x).read(&w).read(&out_norm);
-                let fused = fused.read(&dy).write(any(dy.len())).update(&[0u32][..], any(1));
+                let fused = fused.read(&dy).write(any(dy.len())).unused_write();
                 assert!(result(fused) == result(unfused.write(any(dy.len()))), "{epilogue:?}, {why}");
             }
 
@@ -68,9 +68,9 @@ fn fused_and_unfused_give_the_same_bits() {
             assert!(weights(Load::Plain, &rectified) == weights(Load::Normalized, &x), "weight gradient, {why}");
 
             let mut input = |epilogue| {
-                let row = Row::new(why, InputGradient::new(&shape, epilogue)).read(&dy).read(&w).read(&unused);
+                let row = Row::new(why, InputGradient::new(&shape, epilogue)).read(&dy).read(&w).unused_read();
                 let partials = 2 * (shape.input_chunks() * shape.in_channels) as usize;
-                let row = row.read(&unused).read(&x).read(&norm).write(any(x.len()));
+                let row = row.unused_read().read(&x).read(&norm).write(any(x.len()));
                 result(row.update(&vec![0u32; partials], any(partials)))
             };
             let (mut plain, fused) = (input(InputGradientEpilogue::Plain), input(InputGradientEpilogue::Rectify));

@@ -28,7 +28,7 @@ impl Kernel for Double {
     fn cost(&self) -> Cost {
         Cost::default()
     }
-    fn twin(&self, mut bindings: Bindings<'_, '_>) {
+    fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x], [y]) = bindings.f32();
         x.iter().zip(y).for_each(|(x, y)| *y = 2.0 * x);
     }
