@@ -224,6 +224,12 @@ pub trait Kernel: Parameters + Send + Sync + fmt::Debug {
     fn bytes(&self) -> Option<u64> {
         None
     }
+    /// Returns whether its mode uses the value at `binding`, counted through those read, then those
+    /// written. A [`Dispatch`] has `None` for the others.
+    fn uses(&self, binding: usize) -> bool {
+        let _ = binding;
+        true
+    }
     /// Does the same work on the CPU, on the current rayon pool; the result does not depend on its size.
     fn twin(&self, bindings: Bindings<'_, '_>);
 }

@@ -133,6 +133,27 @@ fn dispatch_lists_are_the_recorded_ones() {
     expect_file!["../golden/bottleneck_drop_0_1_2.txt"].assert_eq(&listing(&bottleneck, &dropped));
 }
 
+/// A dispatch binds what its kernel's mode uses, and nothing else: so lists, lives and bytes are true.
+#[test]
+fn dispatches_bind_what_their_kernels_use() {
+    for (name, size) in [("resnet8", 28), ("resnet18", 32), ("resnet50", 32)] {
+        let plan = recalibrating(&ResNet::named(name, 1, 10).expect("a net"), size, 4);
+        let lists = [
+            plan.schedule(&Gates::all(plan.blocks.len())),
+            plan.schedule(&Gates(vec![false; plan.blocks.len()])),
+            plan.schedule_update(),
+            plan.schedule_inference(ImageFile::Test),
+            plan.schedule_recalibration(),
+        ];
+        for dispatch in lists.iter().flatten() {
+            for (binding, value) in dispatch.reads.iter().chain(&dispatch.writes).enumerate() {
+                let (label, uses) = (&dispatch.label, dispatch.kernel.uses(binding));
+                assert_eq!(value.is_some(), uses, "{name}: {label}, binding {binding}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_recorded_gradient_costs_one_dispatch_before_the_update() {
     let net = ResNet::named("resnet8", 1, 10).expect("a net");

@@ -170,6 +170,9 @@ impl Kernel for BackwardApply {
         let elements = f64::from(self.pixels) * f64::from(self.channels);
         Cost { flop: 9.0 * elements, terms: 3.0, loads: 8.0 * elements }
     }
+    fn uses(&self, binding: usize) -> bool {
+        binding != 1 || self.masked != 0
+    }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([dy, mask, x, norm, dgamma, dbeta], [dx]) = bindings.f32();
         let share = 1.0 / self.pixels as f32;

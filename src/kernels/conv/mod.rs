@@ -266,6 +266,15 @@ impl Kernel for Forward {
         let loads = gemms.loads(self.split_k) + self.epilogue().loads() * outputs;
         Cost { flop: shape.flop(), terms: gemms.terms(), loads }
     }
+    fn uses(&self, binding: usize) -> bool {
+        let (load, epilogue) = (self.load(), self.epilogue());
+        match binding {
+            2 => load.reads_norm() || epilogue.reads_norm(),
+            3 => epilogue.reads_shortcut(),
+            5 => epilogue.writes_statistics(),
+            _ => true,
+        }
+    }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, w, norm, shortcut], [y, partials]) = bindings.f32();
         let (load, epilogue) = (self.load(), self.epilogue());
@@ -327,6 +336,16 @@ impl Kernel for InputGradient {
         let loads = gemms.loads(self.split_k) + self.epilogue().loads() * inputs;
         Cost { flop: self.shape().flop(), terms: gemms.terms(), loads }
     }
+    fn uses(&self, binding: usize) -> bool {
+        let epilogue = self.epilogue();
+        match binding {
+            2 => epilogue.reads_addend(),
+            3 => epilogue.reads_mask(),
+            4 | 5 => epilogue.reads_norm(),
+            7 => epilogue.writes_sums(),
+            _ => true,
+        }
+    }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([dy, w, addend, mask, x, norm], [dx, partials]) = bindings.f32();
         let norm = self.epilogue().reads_norm().then(|| Norm::new(norm));
@@ -372,6 +391,9 @@ impl Kernel for WeightGradient {
     fn cost(&self) -> Cost {
         let gemms = self.gemms();
         Cost { flop: self.shape().flop(), terms: gemms.terms(), loads: gemms.loads(self.split_k) }
+    }
+    fn uses(&self, binding: usize) -> bool {
+        binding != 2 || Load::decode(self.load).reads_norm()
     }
     fn twin(&self, bindings: Bindings<'_, '_>) {
         let ([x, dy, norm], [partials]) = bindings.f32();

@@ -13,7 +13,7 @@ use std::{mem, thread};
 
 use sdgpu::internals::device::cpu::CpuDevice;
 use sdgpu::internals::device::gpu::{GpuRequest, LoweredLimits};
-use sdgpu::internals::selftest::tables::FAMILIES;
+use sdgpu::internals::selftest::tables::{self, FAMILIES};
 use sdgpu::internals::selftest::{Implementation, Row, check};
 
 use crate::adapter;
@@ -31,6 +31,16 @@ macro_rules! tests {
 }
 
 sdgpu::families!(tests);
+
+/// What a row leaves unused, so that a shader is given NaNs there, is what its kernel's mode does not use.
+#[test]
+fn rows_leave_unused_what_their_kernels_do_not_use() {
+    for row in tables::rows() {
+        for (binding, value) in row.values().enumerate() {
+            assert_eq!(!value.is_empty(), row.kernel.uses(binding), "{row}: binding {binding}");
+        }
+    }
+}
 
 /// The CPU twins; results must not depend on the number of threads.
 fn twin() -> Implementation {
