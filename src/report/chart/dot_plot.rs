@@ -28,7 +28,7 @@ pub struct Mark {
     pub series: usize,
 }
 
-/// DotPlot above one axis.
+/// Named rows of marks above one axis.
 #[derive(Clone, Debug)]
 pub struct DotPlot {
     /// Above them; may be empty.

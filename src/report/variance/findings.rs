@@ -2,7 +2,7 @@
 //! stochastic depth) larger, and does it shrink as training goes on?
 //!
 //! Within a run, intervals come from its tests: a moving-block bootstrap of both nets together, and the windows' line.
-//! They say how sure the figure is for *these* two runs, not what another seed would give. NetPairFindings about the nets take
+//! They say how sure the figure is for *these* two runs, not what another seed would give. Claims about the nets take
 //! pairs of runs as the unit, at least [`RUNS_FOR_A_CLAIM`] of them.
 
 use thiserror::Error;
