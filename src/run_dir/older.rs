@@ -6,6 +6,7 @@ use super::facts::RunFacts;
 use crate::data::DataSet;
 use crate::dispatch::Limits;
 use crate::plan::{DataSizes, Plan, StepFlop};
+use crate::train::TrainOptions;
 
 /// Limits that everything fits into: FLOP do not depend on them.
 const ROOMY: Limits = Limits { binding_bytes: u64::MAX, buffer_bytes: u64::MAX, total_bytes: u64::MAX };
@@ -36,7 +37,7 @@ pub(super) fn facts(config: &RunConfig, data: Option<&DataSet>) -> RunFacts {
 /// `data`. Those of recording a gradient, one for each weight of the first convolution, are left out:
 /// reports about such runs never counted them.
 fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
-    let settings = &config.settings;
+    let settings = TrainOptions { record_gradients: false, ..config.settings.clone() };
     let net = settings.net(data.train.channels, data.classes).ok()?;
     let sizes = DataSizes {
         height: data.train.height,
