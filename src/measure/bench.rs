@@ -105,7 +105,7 @@ pub struct Evaluation {
     pub images_per_second: f64,
 }
 
-/// Everything that [`bench`] measures.
+/// Everything that [`bench()`] measures.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// What the device does at most.
