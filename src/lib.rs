@@ -80,6 +80,7 @@ pub use train::{Engine, EvalRecord, Event, Observer, Outcome, Prediction, Score,
 /// What the fields of [`TrainOptions`] can be.
 pub mod options {
     pub use crate::model::init::Init;
+    pub use crate::model::resnet::Shortcut;
     pub use crate::model::survival::Rule;
     pub use crate::plan::{BranchScale, GateSampling};
     pub use crate::train::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind};
@@ -88,7 +89,10 @@ pub mod options {
 /// What a kernel of one's own is made of, and what tests it: `examples/kernel.rs` writes one.
 pub mod kernel {
     pub use crate::device::cpu::CpuDevice;
-    pub use crate::dispatch::{Bindings, Cost, Dispatch, Field, Kernel, Parameters, Scalar, Shader, Variant};
+    pub use crate::device::gpu::{GpuDevice, GpuRequest};
+    pub use crate::dispatch::{
+        Bindings, Cost, Dispatch, Family, Field, Input, Kernel, Output, Parameters, Scalar, Shader, ValueId, Variant,
+    };
     pub use crate::selftest::{Implementation, Row, Sum, check};
 }
 

@@ -31,7 +31,7 @@ pub enum DeviceError {
     BadLimits(String),
     /// The device ran out of memory.
     #[error(
-        "{device}: out of memory, allocating {} MiB, of which it had {}; use a smaller --batch-size or --eval-batch",
+        "{device}: out of memory, allocating {} MiB, of which it had {}; use a smaller `batch_size` or `eval_batch`",
         needed_bytes >> 20, had_bytes >> 20
     )]
     OutOfMemory {

@@ -84,9 +84,9 @@ pub fn open(choice: &DeviceChoice, backend: Option<Backend>, threads: usize) -> 
             Some(adapter) if adapter.hardware => gpu(&AdapterChoice::Preferred),
             other => {
                 let force = match other {
-                    Some(adapter) => format!("--device gpu runs the shaders on {}", adapter.info.name),
+                    Some(adapter) => format!("`device` gpu runs the shaders on {}", adapter.info.name),
                     None => "to run the shaders, install a Vulkan driver (Debian: `apt install mesa-vulkan-drivers`) \
-                             and use --device gpu"
+                             and use `device` gpu"
                         .to_string(),
                 };
                 let note = Some(format!("no hardware GPU found, so the CPU device is used; {force}"));

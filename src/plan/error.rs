@@ -20,7 +20,7 @@ pub enum PlanError {
     /// Batch norm over a single value.
     #[error(
         "batch size {batch} is too small for {arch}: {layer} normalises one value a channel, and batch norm needs at \
-         least two; use --batch-size 2 or more"
+         least two; use `batch_size` 2 or more"
     )]
     SingleValue {
         /// The net.
@@ -65,9 +65,9 @@ pub enum PlanError {
 /// The largest batch sizes that fit; `None` where what was asked for does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mend {
-    /// For `--batch-size`.
+    /// For training.
     pub batch_size: Option<u32>,
-    /// For `--eval-batch`.
+    /// For evaluations.
     pub eval_batch: Option<u32>,
 }
 
@@ -78,8 +78,8 @@ fn size(bytes: u64) -> String {
 
 fn advice(mend: Option<&Mend>) -> String {
     let Some(mend) = mend else { return "; no batch size fits".into() };
-    let flag = |name: &str, batch: Option<u32>| batch.map(|batch| format!("--{name} {batch}"));
-    let flags = [flag("batch-size", mend.batch_size), flag("eval-batch", mend.eval_batch)];
-    let flags: Vec<String> = flags.into_iter().flatten().collect();
-    format!("; the largest that fits is {}", flags.join(" "))
+    let field = |name: &str, batch: Option<u32>| batch.map(|batch| format!("`{name}` {batch}"));
+    let fields = [field("batch_size", mend.batch_size), field("eval_batch", mend.eval_batch)];
+    let fields: Vec<String> = fields.into_iter().flatten().collect();
+    format!("; the largest that fits is {}", fields.join(" "))
 }

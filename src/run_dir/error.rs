@@ -10,17 +10,17 @@ use crate::model::weights::WeightsError;
 /// Why a run directory can't be used.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// `--out` is taken.
-    #[error("{0} exists already; choose another --out, or remove it")]
+    /// The folder is taken.
+    #[error("{0} exists already; choose another `out`, or remove it")]
     Exists(PathBuf),
-    /// `--out` is taken by a run.
-    #[error("{0} holds a run already, which goes on with --resume {0}; choose another --out, or remove it")]
+    /// The folder is taken by a run.
+    #[error("{0} holds a run already, which goes on with `resume` {0}; choose another `out`, or remove it")]
     HoldsRun(PathBuf),
     /// Another process is at work in the folder.
     #[error("{0} is in use: another sdgpu trains there")]
     InUse(PathBuf),
-    /// `--out` leads through a file.
-    #[error("{out} can't be a folder, because {file} is a file; choose another --out")]
+    /// The path leads through a file.
+    #[error("{out} can't be a folder, because {file} is a file; choose another `out`")]
     Blocked {
         /// The run directory.
         out: PathBuf,
@@ -73,7 +73,7 @@ pub enum RunError {
         message: String,
     },
     /// A run of a series has other settings than it would have now.
-    #[error("{run} holds a run with {setting} = {found}, not {wanted}; choose another --out, or remove it")]
+    #[error("{run} holds a run with {setting} = {found}, not {wanted}; choose another `out`, or remove it")]
     OtherSettings {
         /// Its directory.
         run: PathBuf,

@@ -2,20 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The layers, lowest first. A file may name its own layer, and those that stand before it.
 const LAYERS: &[&[&str]] = &[
     &["rng", "dispatch", "protocol"],
     &["kernels"],
-    // `plan` and `device` are siblings, and so are `data` and `model`, and `measure`, `selftest` and `experiment`: none
-    // names the other.
+    // `plan` and `device` are siblings, and so are `data` and `model`, and `measure` and `selftest`: none names the
+    // other.
     &["data"],
     &["model"],
     &["device"],
     &["plan"],
     &["train"],
-    &["measure", "selftest"],
     &["run_dir"],
+    &["job"],
+    &["measure", "selftest"],
     &["report"],
     &["cli"],
 ];
@@ -29,8 +31,9 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("device", "data"),
     ("plan", "device"),
     ("plan", "data"),
-    ("run_dir", "measure"),
-    ("run_dir", "selftest"),
+    ("measure", "run_dir"),
+    ("measure", "job"),
+    ("selftest", "run_dir"),
     ("measure", "selftest"),
     ("selftest", "measure"),
     // A report knows what run directories say, and how a run is made is none of its business.
@@ -39,6 +42,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("report", "device"),
     ("report", "plan"),
     ("report", "train"),
+    ("report", "job"),
     ("report", "measure"),
     ("report", "selftest"),
 ];
@@ -110,6 +114,49 @@ fn only_the_command_line_prints() {
         for name in ["println!", "eprintln!", "print!(", "dbg!"] {
             assert!(layer == "cli" || !code.contains(name), "{} holds {name}", path.display());
         }
+    }
+}
+
+/// Others call the rooms below the command line, too, and have no flags: messages there name fields.
+#[test]
+fn only_the_command_line_names_flags() {
+    // They read the command that an older version of sdgpu recorded.
+    let read_commands = ["run_dir/arguments.rs", "run_dir/older.rs"];
+    for (path, layer, code) in files() {
+        // A page's style sheet has names that look like flags.
+        if ["cli", "report"].contains(&layer.as_str()) || read_commands.iter().any(|file| path.ends_with(file)) {
+            continue;
+        }
+        let flag = code.match_indices("--").find(|(at, _)| {
+            let before = code[..*at].chars().next_back();
+            let behind = code[at + 2..].chars().next();
+            before.is_none_or(|letter| !letter.is_alphanumeric())
+                && behind.is_some_and(|letter| letter.is_ascii_lowercase())
+        });
+        assert!(flag.is_none(), "{} names a flag: {}", path.display(), &code[flag.map_or(0, |(at, _)| at)..][..20]);
+    }
+}
+
+/// What only a command line needs.
+const OF_THE_COMMAND_LINE: [&str; 6] = ["anyhow", "clap", "indicatif", "signal-hook", "statrs", "terminal_size"];
+
+#[test]
+fn the_library_alone_has_none_of_the_command_line() {
+    let tree = |features: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+        let output = cargo.args(features).output().expect("cargo");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("a text")
+    };
+    let names = |tree: &str| -> Vec<String> {
+        tree.lines().filter_map(|line| line.split(' ').next()).map(String::from).collect()
+    };
+    let (library, all) = (names(&tree(&["--no-default-features"])), names(&tree(&[])));
+    for package in OF_THE_COMMAND_LINE {
+        assert!(all.iter().any(|name| name == package), "{package} is gone from the command line, too");
+        assert!(!library.iter().any(|name| name == package), "the library alone depends on {package}");
     }
 }
 

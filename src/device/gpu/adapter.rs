@@ -133,7 +133,7 @@ fn index_of(adapters: &[Adapter], wanted: &AdapterChoice, backend: Option<Backen
             }
             _ => format!(
                 "no GPU adapter found (tried {backends}); install a driver (on Debian, `apt install \
-                 mesa-vulkan-drivers` brings a software one) or use --device cpu"
+                 mesa-vulkan-drivers` brings a software one) or use `device` cpu"
             ),
         })
     })
