@@ -16,7 +16,7 @@ fi
 if [ -z "$page" ]; then
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' EXIT
-    cargo run --locked --quiet --release -- compare --preset seed --arch resnet8 --device cpu \
+    cargo run --locked --quiet --release -- compare --preset notebook --arch resnet8 --device cpu \
         --batch-size 16 --eval-batch 100 --steps 80 --test-every 20 --record gradients --seeds 2 --quiet --out "$folder/runs"
     page="$folder/runs/report.html"
 fi

@@ -58,13 +58,13 @@ depth() {
 # The notebook's first steps, for scripts/replay-pytorch.py.
 trace() {
     for model in resnet stochastic; do
-        train "trace/$model" --preset seed --steps 20 --record trace --model "$model"
+        train "trace/$model" --preset notebook --steps 20 --record trace --model "$model"
     done
 }
 
 # The notebook's net and steps with other survival probabilities, at a sixth of its batch.
 thresholds() {
-    local run="--preset seed --batch-size 64 --eval-batch 64 --test-every 250"
+    local run="--preset notebook --batch-size 64 --eval-batch 64 --test-every 250"
     for last in .2 .4 .6 .8; do
         # shellcheck disable=SC2086
         train "thresholds/stochastic-$last" $run --model stochastic --survival-last "$last"
@@ -78,7 +78,7 @@ statistics() {
     for seed in 0 1 2 3 4; do
         for batches in 0 10; do
             for model in resnet stochastic; do
-                train "statistics/recalibrate$batches-$model-seed$seed" --preset seed --arch resnet14 --batch-size 128 \
+                train "statistics/recalibrate$batches-$model-seed$seed" --preset notebook --arch resnet14 --batch-size 128 \
                     --eval-batch 400 --eval-every 5 --test-every 50 --bn-recalibrate "$batches" --model "$model" \
                     --seed "$seed"
             done
@@ -122,7 +122,7 @@ sweep() {
 notebook() {
     for seed in 0 1 2 3 4; do
         for model in resnet stochastic; do
-            train "notebook/$model-seed$seed" --preset seed --test-every 25 --record gradients --model "$model" \
+            train "notebook/$model-seed$seed" --preset notebook --test-every 25 --record gradients --model "$model" \
                 --seed "$seed"
         done
     done

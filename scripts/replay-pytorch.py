@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Replays the recorded steps of a run in PyTorch, and prints how far sdgpu's losses are from PyTorch's.
 
-    sdgpu train --preset seed --steps 20 --record trace --model stochastic --out run
+    sdgpu train --preset notebook --steps 20 --record trace --model stochastic --out run
     scripts/replay-pytorch.py run
 
 The run must be one on MNIST by Adam at a constant rate, recorded from its first step on. PyTorch begins with the

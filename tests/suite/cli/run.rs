@@ -449,10 +449,10 @@ fn drop_path_is_short_for_four_flags() {
 }
 
 #[test]
-fn the_seed_preset_is_the_notebooks_run() {
+fn the_notebook_preset_is_the_notebooks_run() {
     let workspace = Workspace::new();
     workspace.write_set("tiny", 20, 10, 28, 3);
-    let train = "train --model stochastic --preset seed --data tiny --device cpu --batch-size 8 --steps 1 --out run";
+    let train = "train --model stochastic --preset notebook --data tiny --device cpu --batch-size 8 --steps 1 --out run";
     workspace.sdgpu(train);
     let settings = config(&workspace, "run").settings;
     assert_eq!((settings.arch.as_str(), settings.lr, settings.dropout), ("resnet50", 1e-3, 0.4));
@@ -466,6 +466,9 @@ fn the_seed_preset_is_the_notebooks_run() {
     let splits: Vec<_> = of_kind(&metrics, "eval").iter().map(|line| line["split"].as_str().unwrap()).collect();
     assert_eq!(splits, ["test-batch", "test"]);
     assert_eq!(workspace.names_in("run/weights"), ["last.safetensors"]);
+    // Under its old name, too.
+    workspace.sdgpu(&train.replace("notebook", "seed").replace("--out run", "--out old"));
+    assert_eq!(config(&workspace, "old").settings, settings);
 }
 
 #[test]
