@@ -15,7 +15,7 @@ use crate::device::cpu::processor_name;
 use crate::device::open::DeviceChoice;
 use crate::job::{DeviceRequest, Setup, SetupBuilder};
 use crate::measure::{
-    Caption, Group, Peak, Report, Skipping, Spread, StepTime, Stepper, bench, skipping, skipping_plot,
+    BenchReport, Caption, Group, Peak, Skipping, Spread, StepTime, Stepper, bench, skipping, skipping_plot,
 };
 use crate::plan::GateSampling;
 use crate::run_dir::{DeviceEntry, RunError};
@@ -102,7 +102,7 @@ struct Document<'a> {
     origin: &'a Origin,
     net: &'a Net,
     #[serde(flatten)]
-    report: &'a Report,
+    report: &'a BenchReport,
 }
 
 /// The document of `--skipping --json`.
@@ -167,8 +167,8 @@ fn figures(args: &BenchArgs, data: &DataSet) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(out: &mut impl Write, origin: &Origin, net: &Net, report: &Report, each: bool) -> io::Result<()> {
-    let Report { peak, repeats, plain, .. } = report;
+fn show(out: &mut impl Write, origin: &Origin, net: &Net, report: &BenchReport, each: bool) -> io::Result<()> {
+    let BenchReport { peak, repeats, plain, .. } = report;
     writeln!(out, "clock      {}", origin.clock)?;
     writeln!(
         out,

@@ -14,7 +14,7 @@ use crate::cli::console::{Console, duration};
 use crate::cli::progress::warn;
 use crate::cli::show_device;
 use crate::job::{Listener, Queue, QueueView, QueuedRun, Start};
-use crate::run_dir::{Progress, read_metrics};
+use crate::run_dir::{RunProgress, read_metrics};
 use crate::train::{EvalRecord, EvalSplit, Event, Observer, StepRecord, WhichWeights};
 
 /// Weight of the newest step in the smoothed loss: a span of 20 steps.
@@ -70,7 +70,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(folder: &Path, run: &QueuedRun, progress: &Progress) -> Self {
+    fn new(folder: &Path, run: &QueuedRun, progress: &RunProgress) -> Self {
         let mut row = Self {
             name: run.name.clone(),
             kind: (run.settings.arch.clone(), run.settings.model.name()),
@@ -84,7 +84,7 @@ impl Row {
             began: None,
             seconds_per_step: None,
         };
-        if let Progress::Finished(summary) = progress {
+        if let RunProgress::Finished(summary) = progress {
             row.stage = Stage::Done;
             row.step = row.steps;
             row.test = Some(summary.test.accuracy);

@@ -1,7 +1,7 @@
 //! From flags to what jobs are asked for.
 
 use super::args::{ModelArgs, Record, RunArgs, TrainingArgs, TuneArgs};
-use crate::job::{Command, DeviceRequest, KEEP_CHECKPOINTS, Recording, Request, Tune};
+use crate::job::{DeviceRequest, KEEP_CHECKPOINTS, Recording, Request, Tune, TypedCommand};
 use crate::run_dir::Arguments;
 use crate::train::OptionError;
 
@@ -58,7 +58,7 @@ pub fn recording(args: &RunArgs) -> Recording {
 }
 
 /// Returns the command that this process was started with.
-pub fn command() -> Command {
+pub fn command() -> TypedCommand {
     let quoted = |argument: String| {
         let is_plain = |letter: char| letter.is_alphanumeric() || "-_./,:=+@%".contains(letter);
         if !argument.is_empty() && argument.chars().all(is_plain) {
@@ -68,7 +68,7 @@ pub fn command() -> Command {
         }
     };
     let words = ["sdgpu".to_string()].into_iter().chain(arguments().map(quoted));
-    Command { line: words.collect::<Vec<_>>().join(" "), arguments: Arguments::of(arguments()) }
+    TypedCommand { line: words.collect::<Vec<_>>().join(" "), arguments: Arguments::of(arguments()) }
 }
 
 /// Returns the arguments behind the program's name.

@@ -5,11 +5,11 @@ use std::io;
 use super::request;
 use super::signals::Signals;
 use crate::data::DataSet;
-use crate::job::{Command, Context, DeviceRequest, StopRequest};
+use crate::job::{Context, DeviceRequest, StopRequest, TypedCommand};
 
 /// A command that does jobs.
 pub struct Session {
-    command: Command,
+    command: TypedCommand,
     stop: Box<dyn Fn() -> Option<StopRequest> + Sync>,
 }
 

@@ -22,5 +22,5 @@ pub use listener::{Listener, Start};
 pub use presets::{Preset, Request};
 pub use queue::{Queue, QueueOptions, QueueView, QueuedRun};
 pub use resume::settings_of;
-pub use run::{Begin, Command, Context, Finished, Job, Profiled, Recording, export};
+pub use run::{Begin, Context, Finished, Job, Profiled, Recording, TypedCommand, export};
 pub use setup::{Setup, SetupBuilder};

@@ -13,7 +13,7 @@ use super::run::{Begin, Context, Finished, Job, Recording, export};
 use super::setup::Setup;
 use crate::device::DeviceKind;
 use crate::dispatch::{Element, bytes_of};
-use crate::run_dir::{Planned, Progress, RunError, SeriesDir, Summary, absolute};
+use crate::run_dir::{Planned, RunError, RunProgress, SeriesDir, Summary, absolute};
 use crate::train::{OnNan, TrainOptions};
 
 /// Share of the memory that is free which several runs at once may plan with.
@@ -56,7 +56,7 @@ pub trait QueueView: Sync {
 /// Runs that can be done: all of them are checked.
 pub struct Queue<'a> {
     runs: Vec<QueuedRun>,
-    progress: Vec<Progress>,
+    progress: Vec<RunProgress>,
     options: QueueOptions,
     context: Context<'a>,
     /// Runs at once.
@@ -113,14 +113,14 @@ impl<'a> Queue<'a> {
     }
 
     /// Returns the runs in order, each with how far it is.
-    pub fn progress(&self) -> impl Iterator<Item = (&QueuedRun, &Progress)> {
+    pub fn progress(&self) -> impl Iterator<Item = (&QueuedRun, &RunProgress)> {
         self.runs.iter().zip(&self.progress)
     }
 
     /// Returns the runs in order, each with its summary once it has ended well.
     pub fn results(&self) -> impl Iterator<Item = (&QueuedRun, Option<&Summary>)> {
         self.progress().map(|(run, progress)| match progress {
-            Progress::Finished(summary) => (run, Some(summary)),
+            RunProgress::Finished(summary) => (run, Some(summary)),
             _ => (run, None),
         })
     }
@@ -134,7 +134,7 @@ impl<'a> Queue<'a> {
         for (QueuedRun { name, .. }, _) in self.results().filter(|(_, summary)| summary.is_some()) {
             export(&self.out().join(name), &self.options.recording, |message| view.warn(message));
         }
-        let is_left = |index: &usize| !matches!(self.progress[*index], Progress::Finished(_));
+        let is_left = |index: &usize| !matches!(self.progress[*index], RunProgress::Finished(_));
         let work = Work {
             left: Mutex::new((0..self.runs.len()).filter(is_left).collect()),
             workers: Mutex::new(self.jobs),
@@ -213,7 +213,7 @@ impl<'a> Queue<'a> {
         }
         for (index, run) in into_inner(work.done) {
             if let Some(summary) = Summary::read(&run)? {
-                self.progress[index] = Progress::Finished(summary);
+                self.progress[index] = RunProgress::Finished(summary);
             }
         }
         Ok(into_inner(work.not_finite))

@@ -37,12 +37,12 @@ pub struct Context<'a> {
     /// What is to be done to go on with a run, for messages; `RUN` in it stands for the run's folder.
     pub go_on: &'a str,
     /// The command that makes the runs, for `config.toml`.
-    pub command: Option<&'a Command>,
+    pub command: Option<&'a TypedCommand>,
 }
 
 /// A command as it was typed.
 #[derive(Clone, Debug)]
-pub struct Command {
+pub struct TypedCommand {
     /// As a shell takes it.
     pub line: String,
     /// Its arguments, flag by flag.

@@ -107,7 +107,7 @@ pub struct Evaluation {
 
 /// Everything that [`bench()`] measures.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct BenchReport {
     /// What the device does at most.
     pub peak: Peak,
     /// Times that everything was measured.
@@ -131,7 +131,7 @@ pub struct Report {
 /// Measures the net of `stepper` `repeats` times, on a device whose peak is `peak`; draws gates by `seed`.
 ///
 /// Everything takes turns, so that a machine whose speed drifts slows all alike.
-pub fn bench(stepper: &mut Stepper, peak: Peak, repeats: u32, seed: u64) -> Result<Report, MeasureError> {
+pub fn bench(stepper: &mut Stepper, peak: Peak, repeats: u32, seed: u64) -> Result<BenchReport, MeasureError> {
     let all = Gates::all(stepper.plan().blocks.len());
     let survival = stepper.plan().survival.clone();
     let is_stochastic = survival.iter().any(|&probability| probability < 1.0);
@@ -199,7 +199,7 @@ pub fn bench(stepper: &mut Stepper, peak: Peak, repeats: u32, seed: u64) -> Resu
     let encodes = encoding.iter().any(|times| times[1] > 0.0);
     let host = part(0).median + part(1).median + part(2).median;
     let seconds = Spread::of(evaluation);
-    Ok(Report {
+    Ok(BenchReport {
         peak,
         repeats,
         plain: step(&plain, plain_flop, plain_bytes),

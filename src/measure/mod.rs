@@ -14,7 +14,7 @@ mod skipping;
 mod spread;
 mod stepper;
 
-pub use bench::{Encoding, Figures, Group, Report, StepTime, Stochastic, bench};
+pub use bench::{BenchReport, Encoding, Figures, Group, StepTime, Stochastic, bench};
 pub use peak::Peak;
 pub use plot::{Caption, skipping_plot};
 pub use skipping::{DrawTime, Skipping, skipping};

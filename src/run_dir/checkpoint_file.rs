@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::FileError;
-use super::weights_file::{self, BEST, BestEntry, Lengths, Note, OPTIMIZER, Progress};
+use super::weights_file::{self, BEST, BestEntry, CheckpointEntry, Lengths, Note, OPTIMIZER};
 use crate::model::resnet::ResNet;
 use crate::model::weights::{Tensor, Weights, WeightsError};
 use crate::train::{Best, Checkpoint, TrainOptions};
@@ -27,7 +27,7 @@ pub fn encode(checkpoint: &Checkpoint, settings: &TrainOptions, lengths: Lengths
         add(BEST, &best.weights);
     }
     let best = best.as_ref().map(|best| BestEntry { accuracy: best.accuracy, step: best.step });
-    let progress = Progress { counters: counters.clone(), best, lengths };
+    let progress = CheckpointEntry { counters: counters.clone(), best, lengths };
     weights_file::encode(&Weights(tensors), &Note::new(settings.clone(), Some(progress)))
 }
 
@@ -41,7 +41,7 @@ pub fn decode(bytes: &[u8], net: &ResNet, settings: &TrainOptions) -> Result<(Ch
     if found != *settings {
         return Err(FileError::OtherSettings);
     }
-    let Progress { counters, best, lengths } = progress;
+    let CheckpointEntry { counters, best, lengths } = progress;
     let mut rest = tensors.0;
     let mut take = |prefix: &str| {
         let tensors = rest.extract_if(.., |tensor| tensor.name.starts_with(prefix));

@@ -32,7 +32,7 @@ pub use metrics::{JsonLines, TestLine};
 pub use metrics_file::{parse_metrics, read_metrics, read_timing, read_trace, stream_metrics, write_metrics_csv};
 pub use outcome::{PREDICTIONS, Summary, Test, read_predictions};
 pub use profile::ChromeTrace;
-pub use series::{Planned, Progress, SeriesDir};
+pub use series::{Planned, RunProgress, SeriesDir};
 pub use tensorboard::write_tensorboard;
 pub use weights_file::{Lengths, decode_weights, read_weights};
 

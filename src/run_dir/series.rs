@@ -28,7 +28,7 @@ pub struct Planned {
 
 /// How far a run of a series is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Progress {
+pub enum RunProgress {
     /// It has not begun.
     Waiting,
     /// It was stopped on its way.
@@ -39,21 +39,21 @@ pub enum Progress {
 
 impl Planned {
     /// How far the run in `folder` is; errors if it is a run of other settings.
-    pub fn look(&self, folder: &Path) -> Result<Progress, RunError> {
+    pub fn look(&self, folder: &Path) -> Result<RunProgress, RunError> {
         if !folder.join(RunConfig::FILE).exists() {
             // What was killed before it had begun is in nobody's way; see `make_room`.
             return match folder.symlink_metadata() {
                 Ok(_) if !is_unbegun(folder).map_err(read_error(folder))? => {
                     Err(RunError::Exists(folder.to_path_buf()))
                 }
-                _ => Ok(Progress::Waiting),
+                _ => Ok(RunProgress::Waiting),
             };
         }
         let found = RunConfig::read(folder)?;
         if let Some((setting, found, wanted)) = self.difference(&found, &[]) {
             return Err(RunError::OtherSettings { run: folder.to_path_buf(), setting, found, wanted });
         }
-        Ok(Summary::read(folder)?.map_or(Progress::Begun, Progress::Finished))
+        Ok(Summary::read(folder)?.map_or(RunProgress::Begun, RunProgress::Finished))
     }
 
     /// The first setting of `found`, but for those in `varied`, that is not as planned: its name, what it is, and what

@@ -23,13 +23,13 @@ pub struct Note {
     pub settings: TrainOptions,
     /// Only in a checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub progress: Option<Progress>,
+    pub progress: Option<CheckpointEntry>,
 }
 
 /// What a checkpoint notes beside its tensors and the settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Progress {
+pub struct CheckpointEntry {
     /// What the run has counted.
     pub counters: Counters,
     /// The best weights so far.
@@ -75,7 +75,7 @@ const UNKNOWN: &str = "000000000000000000000000000000000000000000000000000000000
 
 impl Note {
     /// To be completed by [`encode`].
-    pub fn new(settings: TrainOptions, progress: Option<Progress>) -> Self {
+    pub fn new(settings: TrainOptions, progress: Option<CheckpointEntry>) -> Self {
         Self { sha256: UNKNOWN.into(), settings, progress }
     }
 }

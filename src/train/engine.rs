@@ -62,7 +62,7 @@ pub struct StepTiming {
 
 /// What a step or an evaluation batch reports.
 #[derive(Clone, Copy, Debug)]
-pub struct Report {
+pub struct StepReport {
     /// Sum of the losses.
     pub loss_sum: f64,
     /// Number of correct predictions.
@@ -75,7 +75,7 @@ pub struct Report {
     pub first_gradient: Option<f64>,
 }
 
-impl Report {
+impl StepReport {
     fn new(words: &[u32], records_gradients: bool) -> Self {
         let loss = f32::from_bits(words[protocol::REPORT_LOSS]);
         let first_gradient = f32::from_bits(words[protocol::REPORT_FIRST_GRADIENT]);
@@ -176,8 +176,8 @@ impl Engine {
     }
 
     /// The report of a step or of an evaluation batch, waiting for it if need be.
-    pub fn report(&mut self, ticket: Ticket) -> Result<Report, DeviceError> {
-        Ok(Report::new(&self.device.collect(ticket)?, self.plan.records_gradients))
+    pub fn report(&mut self, ticket: Ticket) -> Result<StepReport, DeviceError> {
+        Ok(StepReport::new(&self.device.collect(ticket)?, self.plan.records_gradients))
     }
 
     /// Forgets what a step has left behind that was not finite and was not applied: the report's word that stops all

@@ -20,7 +20,7 @@ mod trainer;
 mod update_rows;
 
 pub use checkpoint::{Best, Checkpoint, Counters};
-pub use engine::{Engine, IN_FLIGHT, Report, Step, StepTiming};
+pub use engine::{Engine, IN_FLIGHT, Step, StepReport, StepTiming};
 pub use events::{
     EvalRecord, EvalSplit, Event, NotFiniteRecord, Observer, Outcome, ProfileRecord, StepRecord, TimingRecord,
     TraceRecord, WhichWeights,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::engine::{Engine, IN_FLIGHT, Report};
+use super::engine::{Engine, IN_FLIGHT, StepReport};
 use crate::data::{EvaluationBatch, evaluation_batches};
 use crate::device::{DeviceError, Ticket};
 use crate::plan::ImageFile;
@@ -84,7 +84,7 @@ impl Engine {
         let interface = self.plan.interface;
         let mut control = vec![0; control_words(groups)];
         let mut submitted: VecDeque<SubmittedBatch> = VecDeque::new();
-        let mut reports: Vec<Report> = Vec::new();
+        let mut reports: Vec<StepReport> = Vec::new();
         let batches = evaluation_batches(indices, self.eval_batch());
         let keeps = keep.is_some();
         let mut collect = |engine: &mut Self, SubmittedBatch { batch, report, logits }| {

@@ -452,7 +452,8 @@ fn drop_path_is_short_for_four_flags() {
 fn the_notebook_preset_is_the_notebooks_run() {
     let workspace = Workspace::new();
     workspace.write_set("tiny", 20, 10, 28, 3);
-    let train = "train --model stochastic --preset notebook --data tiny --device cpu --batch-size 8 --steps 1 --out run";
+    let train =
+        "train --model stochastic --preset notebook --data tiny --device cpu --batch-size 8 --steps 1 --out run";
     workspace.sdgpu(train);
     let settings = config(&workspace, "run").settings;
     assert_eq!((settings.arch.as_str(), settings.lr, settings.dropout), ("resnet50", 1e-3, 0.4));
