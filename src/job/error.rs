@@ -38,7 +38,7 @@ pub enum JobError {
     Train(#[from] TrainError),
     /// A run ended before it was done.
     #[error(transparent)]
-    Halted(#[from] Halted),
+    Halted(Box<Halted>),
     /// The system refuses something.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -83,7 +83,17 @@ impl JobError {
 
     /// Whether a run met a NaN or an infinity.
     pub(super) fn is_not_finite(&self) -> bool {
-        matches!(self, Self::Halted(Halted { error: Some(TrainError::NotFinite { .. }), .. }))
+        let error = match self {
+            Self::Halted(halted) => &halted.error,
+            _ => &None,
+        };
+        matches!(error, Some(TrainError::NotFinite { .. }))
+    }
+}
+
+impl From<Halted> for JobError {
+    fn from(halted: Halted) -> Self {
+        Self::Halted(Box::new(halted))
     }
 }
 

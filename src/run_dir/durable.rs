@@ -41,6 +41,11 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
+/// Returns `path` as it is found from any folder.
+pub fn absolute(path: &Path) -> String {
+    std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,9 +73,4 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
     }
-}
-
-/// Returns `path` as it is found from any folder.
-pub fn absolute(path: &Path) -> String {
-    std::path::absolute(path).as_deref().unwrap_or(path).display().to_string()
 }
