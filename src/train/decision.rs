@@ -68,14 +68,13 @@ impl Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::options::tests::options;
 
     const NOW: Circumstances = Circumstances { since_checkpoint: Duration::ZERO, stop_requested: false };
     const STOP: Circumstances = Circumstances { stop_requested: true, ..NOW };
 
     /// A run of 20 steps with evaluations after every 5 and tests after every 10.
     fn run() -> TrainOptions {
-        TrainOptions { steps: 20, eval_every: 5, test_every: 10, ..options() }
+        TrainOptions { steps: 20, eval_every: 5, test_every: 10, ..TrainOptions::default() }
     }
 
     fn steps_with(

@@ -28,12 +28,11 @@ impl TrainOptions {
 #[cfg(test)]
 mod tests {
     use super::{LearningRateSchedule::*, TrainOptions};
-    use crate::train::options::tests::options;
 
     #[test]
     fn schedules_follow_their_course() {
         let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
-        let options = TrainOptions { steps: 1000, lr: 0.1, warmup_steps: 0, ..options() };
+        let options = TrainOptions { steps: 1000, lr: 0.1, warmup_steps: 0, ..TrainOptions::default() };
         let constant = TrainOptions { lr_schedule: Constant, ..options.clone() };
         assert!(close(constant.learning_rate(999), 0.1));
         let step = |step| TrainOptions { lr_schedule: Step, ..options.clone() }.learning_rate(step);

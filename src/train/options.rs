@@ -390,27 +390,3 @@ pub const MOST_STEPS: u64 = u32::MAX as u64;
 /// The device knows the learning rate, and its quotient by Adam's bias correction, in f32: an infinite one would spoil
 /// the weights in an update that has no fault to find.
 const HIGHEST_RATE: f64 = 1e30;
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// Settings of a run that no test makes.
-    pub fn options() -> TrainOptions {
-        TrainOptions {
-            arch: "resnet8".into(),
-            validation: 4,
-            batch_size: 4,
-            steps: 1000,
-            eval_every: 5,
-            eval_batch: 4,
-            lr: 0.1,
-            lr_schedule: LearningRateSchedule::Constant,
-            warmup_steps: 0,
-            dropped_update: DroppedUpdate::Freeze,
-            label_smoothing: 0.0,
-            seed: 5,
-            ..TrainOptions::quick()
-        }
-    }
-}
