@@ -29,7 +29,7 @@ use console::Console;
 use wording::with_flags;
 
 use crate::data::DataError;
-use crate::device::Device;
+use crate::device::{Device, DeviceError};
 use crate::job::{Halted, JobError};
 use crate::report::ReportError;
 use crate::run_dir::{ConfigError, RunError};
@@ -139,6 +139,7 @@ fn halted(error: &anyhow::Error) -> Option<&Halted> {
 
 fn is_bad_input(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(JobError::is_bad_input)
+        || error.downcast_ref().is_some_and(DeviceError::is_bad_request)
         || error.is::<OptionError>()
         || error.is::<DataError>()
         || error.is::<RunError>()

@@ -72,6 +72,12 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
+    /// Returns whether it was asked for too much: a device that is not there, limits that nothing runs within, or more
+    /// memory than there is.
+    pub fn is_bad_request(&self) -> bool {
+        matches!(self, Self::NoAdapter(_) | Self::BadLimits(_) | Self::OutOfMemory { .. })
+    }
+
     /// The allocation of `buffers`, of so many bytes each, failed at the one with the number `failed`.
     pub(crate) fn out_of_memory(device: &str, buffers: &[u64], failed: usize) -> Self {
         let (needed_bytes, had_bytes) = (buffers.iter().sum(), buffers[..failed].iter().sum());

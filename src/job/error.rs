@@ -69,7 +69,7 @@ impl JobError {
     /// Whether the caller can mend it before anything starts: settings, files, a device that is not there.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Device(error) => is_bad_request(error),
+            Self::Device(error) => error.is_bad_request(),
             Self::Train(TrainError::Data(_)) => true,
             Self::Train(_) | Self::Halted(_) | Self::Io(_) => false,
             _ => true,
@@ -95,11 +95,6 @@ impl From<Halted> for JobError {
     fn from(halted: Halted) -> Self {
         Self::Halted(Box::new(halted))
     }
-}
-
-fn is_bad_request(error: &DeviceError) -> bool {
-    use DeviceError::{BadLimits, NoAdapter, OutOfMemory};
-    matches!(error, NoAdapter(_) | BadLimits(_) | OutOfMemory { .. })
 }
 
 /// Why a job is to stop after the step at hand.
