@@ -77,13 +77,30 @@ pub use plan::{Gates, ImageFile, Plan};
 pub use run_dir::{read_weights, save_weights};
 pub use train::{Engine, EvalRecord, Event, Observer, Outcome, Prediction, Score, StepRecord, TrainOptions};
 
-/// What the fields of [`TrainOptions`] can be.
+/// What the fields of [`TrainOptions`] and of [`DeviceRequest`] can be.
 pub mod options {
+    pub use crate::device::gpu::Backend;
+    pub use crate::device::open::DeviceChoice;
     pub use crate::model::init::Init;
     pub use crate::model::resnet::Shortcut;
     pub use crate::model::survival::Rule;
     pub use crate::plan::{BranchScale, GateSampling};
     pub use crate::train::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind};
+}
+
+/// What else [`Event`]s hold.
+pub mod events {
+    pub use crate::train::{
+        Best, Checkpoint, Counters, EvalSplit, NotFiniteRecord, ProfileRecord, TimingRecord, TraceRecord, WhichWeights,
+    };
+}
+
+/// A run in a folder of its own, with metrics and checkpoints, as `sdgpu train` makes it and goes on with it.
+pub mod runs {
+    pub use crate::job::{
+        Begin, Context, Finished, Halted, Job, Listener, Preset, Recording, Request, Start, StopRequest, settings_of,
+    };
+    pub use crate::run_dir::{RunConfig, StoppedRun, Summary, read_metrics};
 }
 
 /// What a kernel of one's own is made of, and what tests it: `examples/kernel.rs` writes one.
