@@ -108,7 +108,8 @@ pub mod kernel {
     pub use crate::device::cpu::CpuDevice;
     pub use crate::device::gpu::{GpuDevice, GpuRequest};
     pub use crate::dispatch::{
-        Bindings, Cost, Dispatch, Family, Field, Input, Kernel, Output, Parameters, Scalar, Shader, ValueId, Variant,
+        Bindings, Cost, Dispatch, Family, Field, Input, Kernel, Output, Parameters, Scalar, Shader, SharedKernel,
+        ValueId, Variant,
     };
     pub use crate::selftest::{Implementation, Row, Sum, check};
 }
