@@ -303,6 +303,16 @@ impl Words for [f64] {
     }
 }
 
+/// Numbers with their very bits, as those of NaNs.
+impl Words for [f32] {
+    fn element(&self) -> Element {
+        Element::F32
+    }
+    fn words(&self) -> Vec<u32> {
+        self.iter().map(|number| number.to_bits()).collect()
+    }
+}
+
 impl Words for [u32] {
     fn element(&self) -> Element {
         Element::U32

@@ -2,15 +2,15 @@
 
 use super::inputs::Draw;
 use crate::kernels::finite::Finite;
-use crate::selftest::row::{Row, Words};
+use crate::selftest::row::Row;
 
 /// Rows of the family.
 pub fn rows() -> Vec<Row> {
     let mut draw = Draw::new(1);
     let mut rows = vec![];
     let mut row = |why, at: Option<(usize, u32)>, words: usize, before: u32| {
-        let mut values = draw.signed(words).words();
-        at.into_iter().for_each(|(index, bits)| values[index] = bits);
+        let mut values: Vec<f32> = draw.signed(words).iter().map(|&number| number as f32).collect();
+        at.into_iter().for_each(|(index, bits)| values[index] = f32::from_bits(bits));
         let report = |found: u32| vec![11, 12, 13, found, 15];
         let found = at.is_some_and(|(_, bits)| !f32::from_bits(bits).is_finite());
         let expected = report(if found { 1 } else { before });
