@@ -9,8 +9,8 @@ use sdgpu::internals::device::cpu::CpuDevice;
 use sdgpu::internals::job::Setup;
 use sdgpu::internals::model::resnet::{NormSettings, ResNet};
 use sdgpu::internals::model::weights::{Tensor, Weights};
-use sdgpu::internals::plan::{BranchScale, Gates, Optimizer};
-use sdgpu::internals::train::{DroppedUpdate, OptimizerKind, Step, TrainOptions, UpdateRows};
+use sdgpu::internals::plan::{BranchScale, Gates, Optimizer, Plan};
+use sdgpu::internals::train::{DroppedUpdate, Step, UpdateRows};
 use serde::Deserialize;
 
 use crate::adapter;
@@ -50,18 +50,13 @@ enum OptimizerSettings {
 }
 
 impl OptimizerSettings {
-    fn set(&self, options: &mut TrainOptions) {
+    fn build(&self) -> (Optimizer, f64) {
         match *self {
             Self::Adam { learning_rate, beta1, beta2, epsilon, weight_decay } => {
-                (options.optimizer, options.lr, options.weight_decay) =
-                    (OptimizerKind::Adam, learning_rate, weight_decay);
-                let constants = Optimizer::Adam { beta1, beta2, epsilon, weight_decay };
-                assert_eq!(options.optimizer(), constants, "constants that no option sets");
+                (Optimizer::Adam { beta1, beta2, epsilon, weight_decay }, learning_rate)
             }
             Self::Sgd { learning_rate, momentum, nesterov, weight_decay } => {
-                (options.optimizer, options.lr, options.weight_decay) =
-                    (OptimizerKind::Sgd, learning_rate, weight_decay);
-                (options.momentum, options.nesterov) = (momentum, nesterov);
+                (Optimizer::Sgd { momentum, nesterov, weight_decay }, learning_rate)
             }
         }
     }
@@ -144,23 +139,28 @@ fn check(bytes: &[u8], device: Box<dyn Device>) {
     let options = with(support::options(settings.batch, settings.batch, 1.0), |options| {
         options.label_smoothing = settings.label_smoothing;
         options.branch_scale = settings.branch_scale;
-        settings.optimizer.set(options);
     });
     let builder = Setup::builder(&options, &data).and_then(|builder| builder.net(net.clone())).expect("a net");
-    let builder = builder.survival_probabilities(settings.survival.clone()).expect("probabilities");
-    let setup = builder.weights(golden.weights("initial", &net)).on(device).expect("a plan");
+    let mut setup = builder.weights(golden.weights("initial", &net)).on(device).expect("a plan");
+    // With constants of the optimiser that no option sets.
+    let (optimizer, learning_rate) = settings.optimizer.build();
+    let (sizes, limits) = (setup.plan.data, setup.device.limits());
+    let mut planned = options.plan(&net, sizes, limits).expect("options");
+    planned.training.as_mut().expect("training").optimizer = optimizer;
+    planned.survival.clone_from(&settings.survival);
+    setup.plan = Plan::new(&net, &planned).expect("a plan");
     let mut engine = setup.engine().expect("a device ready for the plan");
     let normalization: Vec<f32> = settings.mean.iter().chain(&settings.inverse_deviation).copied().collect();
     let place = engine.plan.interface.normalization;
     engine.device.write(place, bytemuck::cast_slice(&normalization)).expect("an upload");
 
     let dropped = if settings.dropped_update == "freeze" { DroppedUpdate::Freeze } else { DroppedUpdate::ZeroGrad };
-    let mut rows = UpdateRows::new(options.optimizer(), dropped, net.blocks.len());
+    let mut rows = UpdateRows::new(optimizer, dropped, net.blocks.len());
     let losses = golden.floats("losses");
     for step in 0..settings.steps {
         let gates: Gates = settings.gates[step as usize].parse().expect("gates");
         let indices: Vec<u32> = (step * settings.batch..(step + 1) * settings.batch).collect();
-        let rows = rows.next(options.lr, &gates);
+        let rows = rows.next(learning_rate, &gates);
         let ticket = engine.submit(&Step { number: step, seed: 0, indices: &indices, gates: &gates, rows: &rows });
         let report = engine.report(ticket.expect("a step")).expect("a report");
         assert!(report.finite);
