@@ -77,7 +77,7 @@ fn foreign_and_broken_files_are_named() {
         broken("config.toml", config.replace(from, to).as_bytes(), expected);
     };
     misset("survival-last = 0.5", "survival-last = 7.0", "`survival_last` is 7; it must be in (0, 1]");
-    misset("batch-size = 32", "batch-size = 0", "--batch-size is 0; it must be from 1 to");
+    misset("batch-size = 32", "batch-size = 0", "`batch_size` is 0; it must be from 1 to");
     misset("\"resnet8\"", "\"resnet9\"", "resnet9");
     let summary = fs::read_to_string(run.join("summary.json")).unwrap();
     broken(
