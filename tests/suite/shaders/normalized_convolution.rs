@@ -15,6 +15,11 @@ const fn shape(batch: u32, image: [u32; 2], channels: [u32; 2], kernel: u32, str
     ConvShape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
 }
 
+/// Returns what a kernel wrote as numbers for another one to read, with the same bits.
+fn numbers(words: &[u32]) -> Vec<f32> {
+    words.iter().map(|&bits| f32::from_bits(bits)).collect()
+}
+
 /// What convolutions do for batch norms is what the batch norms' own kernels would: to the bit, on each device.
 #[test]
 fn fused_and_unfused_give_the_same_bits() {
@@ -41,9 +46,9 @@ fn fused_and_unfused_give_the_same_bits() {
                 let statistics = 2 * (shape.output_chunks() * shape.out_channels) as usize;
                 result(row.write(any(dy.len())).write(any(statistics)))
             };
-            assert!(forward(Load::Plain, &rectified) == forward(Load::Normalized, &x), "forward, {why}");
+            assert!(forward(Load::Plain, &numbers(&rectified)) == forward(Load::Normalized, &x), "forward, {why}");
 
-            let y = forward(Load::Plain, &x);
+            let y = numbers(&forward(Load::Plain, &x));
             let (pixels, channels) = (shape.out_pixels(), shape.out_channels);
             let residual = ForwardEpilogue::Residual { scale: 0.7 };
             for epilogue in [ForwardEpilogue::Normalize, ForwardEpilogue::NormalizeRectify, residual] {
@@ -65,13 +70,16 @@ fn fused_and_unfused_give_the_same_bits() {
                 let row = Row::new(why, WeightGradient::new(&shape, load)).read(x).read(&dy).read(&norm);
                 result(row.write(any(shape.partial_elements())))
             };
-            assert!(weights(Load::Plain, &rectified) == weights(Load::Normalized, &x), "weight gradient, {why}");
+            assert!(
+                weights(Load::Plain, &numbers(&rectified)) == weights(Load::Normalized, &x),
+                "weight gradient, {why}"
+            );
 
             let mut input = |epilogue| {
                 let row = Row::new(why, InputGradient::new(&shape, epilogue)).read(&dy).read(&w).unused_read();
                 let partials = 2 * (shape.input_chunks() * shape.in_channels) as usize;
                 let row = row.unused_read().read(&x).read(&norm).write(any(x.len()));
-                result(row.update(&vec![0u32; partials], any(partials)))
+                result(row.update(&vec![0.0f32; partials], any(partials)))
             };
             let (mut plain, fused) = (input(InputGradientEpilogue::Plain), input(InputGradientEpilogue::Rectify));
             for (dx, y) in plain.iter_mut().zip(rectified) {
