@@ -1,5 +1,5 @@
-//! Writes a kernel, leaky ReLU: its shader, the same in Rust (its *twin*), and a row that holds both against the
-//! formula in f64, on the CPU and on the adapter of this machine.
+//! Writes a kernel, leaky ReLU: its shader, the same in Rust (its *twin*), and a row that holds
+//! both against the formula in f64, on the CPU and on the adapter of this machine.
 //!
 //!     cargo run --release --example kernel
 
@@ -25,7 +25,8 @@ struct LeakyRelu {
 static SHADER: Shader = Shader {
     name: "leaky_relu",
     family: Family("leaky_relu"),
-    // `grid` has the size of a workgroup, and what folds any number of workgroups into three dimensions.
+    // `grid` has the size of a workgroup, and what folds any number of workgroups into three
+    // dimensions.
     source: "\
 //!import grid
 
@@ -83,8 +84,8 @@ impl Kernel for LeakyRelu {
     }
 }
 
-/// Returns a row of the kernel's table: inputs, and what the formula makes of them in f64, with the size of the terms
-/// that bounds the rounding errors.
+/// Returns a row of the kernel's table: inputs, and what the formula makes of them in f64, with the
+/// size of the terms that bounds the rounding errors.
 fn row(elements: usize, why: &'static str) -> Row {
     let slope = 0.1f32;
     let x: Vec<f64> = (0..elements).map(|i| f64::from((i as f32 * 0.37).sin())).collect();

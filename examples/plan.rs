@@ -1,4 +1,5 @@
-//! Prints what a training step is: a list of dispatches, in which those of dropped blocks do not occur.
+//! Prints what a training step is: a list of dispatches, in which those of dropped blocks do not
+//! occur.
 //!
 //!     cargo run --release --example plan
 

@@ -1,4 +1,5 @@
-//! Predicts test images of MNIST from a file of weights; without one, from those of a training of some seconds.
+//! Predicts test images of MNIST from a file of weights; without one, from those of a training of
+//! some seconds.
 //!
 //!     cargo run --release --example predict [WEIGHTS.safetensors]
 

@@ -1,5 +1,5 @@
-//! Trains with a survival rule of one's own: the blocks that change the number of channels always run, the others
-//! survive the less, the deeper they lie.
+//! Trains with a survival rule of one's own: the blocks that change the number of channels always
+//! run, the others survive the less, the deeper they lie.
 //!
 //!     cargo run --release --example survival_rule
 

@@ -1,4 +1,5 @@
-//! Trains ResNet-8 with stochastic depth on MNIST, reads the events of the run, and keeps the weights.
+//! Trains ResNet-8 with stochastic depth on MNIST, reads the events of the run, and keeps the
+//! weights.
 //!
 //!     cargo run --release --example train_mnist [STEPS]
 

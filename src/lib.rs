@@ -1,5 +1,6 @@
-//! sdgpu trains residual networks with stochastic depth on any GPU, through wgpu and WGSL compute shaders, or on the
-//! CPU. A dropped block costs nothing: it is left out of the list of dispatches that a step is.
+//! sdgpu trains residual networks with stochastic depth on any GPU, through wgpu and WGSL compute
+//! shaders, or on the CPU. A dropped block costs nothing: it is left out of the list of dispatches
+//! that a step is.
 //!
 //! ```no_run
 //! use std::ops::ControlFlow;
@@ -26,20 +27,23 @@
 //!
 //! # How a step flows
 //!
-//! 1. [`TrainOptions`] and a [`DataSet`] make a [`Setup`]: a [`ResNet`], the [`Plan`] that it is lowered to, an opened
-//!    and tuned [`Device`], and the initial [`Weights`].
-//! 2. For each step, [`Gates`] are drawn: a function of the seed and the step, as is the order of the images.
-//! 3. [`Plan::schedule`] turns the gates into a list of [`Dispatch`](kernel::Dispatch)es. The segments of a dropped
-//!    block are not in it; an identity block's output then *is* its input.
-//! 4. The [`Engine`] uploads which images the batch has, appends the update, and hands the list to the device, which
-//!    runs [`Kernel`](kernel::Kernel)s on values and knows nothing of nets.
-//! 5. What happens is told as [`Event`]s to an [`Observer`]: a closure is one, and it can stop the run.
+//! 1. [`TrainOptions`] and a [`DataSet`] make a [`Setup`]: a [`ResNet`], the [`Plan`] that it is
+//!    lowered to, an opened and tuned [`Device`], and the initial [`Weights`].
+//! 2. For each step, [`Gates`] are drawn: a function of the seed and the step, as is the order of
+//!    the images.
+//! 3. [`Plan::schedule`] turns the gates into a list of [`Dispatch`](kernel::Dispatch)es. The
+//!    segments of a dropped block are not in it; an identity block's output then *is* its input.
+//! 4. The [`Engine`] uploads which images the batch has, appends the update, and hands the list to
+//!    the device, which runs [`Kernel`](kernel::Kernel)s on values and knows nothing of nets.
+//! 5. What happens is told as [`Event`]s to an [`Observer`]: a closure is one, and it can stop the
+//!    run.
 //!
 //! The same seed on the same device gives the same bits.
 //!
 //! # Features
 //!
-//! `cli`, on by default, is the command line with its reports; a library has no use for it and its dependencies.
+//! `cli`, on by default, is the command line with its reports; a library has no use for it and its
+//! dependencies.
 
 #[cfg(feature = "cli")]
 mod cli;
@@ -95,7 +99,8 @@ pub mod events {
     };
 }
 
-/// A run in a folder of its own, with metrics and checkpoints, as `sdgpu train` makes it and goes on with it.
+/// A run in a folder of its own, with metrics and checkpoints, as `sdgpu train` makes it and goes
+/// on with it.
 pub mod runs {
     pub use crate::job::{
         Begin, Context, Finished, Halted, Job, Listener, Preset, Recording, Request, Start, StopRequest, settings_of,
@@ -121,7 +126,8 @@ pub fn run_command_line() -> std::process::ExitCode {
     cli::run()
 }
 
-/// The door through which tests and benchmarks reach inside. No part of the library: anything here can change.
+/// The door through which tests and benchmarks reach inside. No part of the library: anything here
+/// can change.
 #[doc(hidden)]
 pub mod internals {
     /// Opens rooms.

@@ -1,4 +1,5 @@
-//! What the jobs of one command have in common: how it was typed, its signals, its data and its device.
+//! What the jobs of one command have in common: how it was typed, its signals, its data and its
+//! device.
 
 use std::io;
 
@@ -20,8 +21,8 @@ impl Session {
         Ok(Self { command: request::command(), stop: Box::new(move || signals.stop()) })
     }
 
-    /// Returns the context of jobs on `data`, whose checksum is `data_sha256`. `go_on` is what is to be typed to go on
-    /// with one.
+    /// Returns the context of jobs on `data`, whose checksum is `data_sha256`. `go_on` is what is
+    /// to be typed to go on with one.
     pub fn context<'a>(
         &'a self,
         data: &'a DataSet,

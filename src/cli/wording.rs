@@ -1,4 +1,5 @@
-//! From fields to flags: below the command line, messages name settings by their fields, in backquotes.
+//! From fields to flags: below the command line, messages name settings by their fields, in
+//! backquotes.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -14,7 +15,8 @@ static ARGUMENTS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     arguments.map(|argument| argument.get_id().to_string()).collect()
 });
 
-/// Returns `message` with each field in backquotes, as in `` `batch_size` ``, as the flag that sets it.
+/// Returns `message` with each field in backquotes, as in `` `batch_size` ``, as the flag that sets
+/// it.
 pub fn with_flags(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     // Every second part stands in backquotes, but for the last one, which may have lost its end.

@@ -7,10 +7,12 @@ use crate::train::{CheckpointEvery, OnNan};
 
 /// How often a checkpoint is made, unless somebody says otherwise.
 const CHECKPOINT_EVERY: CheckpointEvery = CheckpointEvery::Time(Duration::from_secs(300));
-/// Checkpoints that stay, unless somebody says otherwise: one to fall back on if the last is damaged.
+/// Checkpoints that stay, unless somebody says otherwise: one to fall back on if the last is
+/// damaged.
 pub const KEEP_CHECKPOINTS: usize = 2;
 
-/// Returns how often a checkpoint is made: as `given`, or as `before` the run was stopped, or as usual.
+/// Returns how often a checkpoint is made: as `given`, or as `before` the run was stopped, or as
+/// usual.
 pub fn checkpoint_every(
     given: Option<CheckpointEvery>,
     before: Option<CheckpointEvery>,

@@ -10,10 +10,12 @@ use crate::dispatch::Dispatch;
 use crate::plan::Plan;
 use crate::train::Engine;
 
-/// Limits the time for which variants of shaders are measured on a device that has not been seen before.
+/// Limits the time for which variants of shaders are measured on a device that has not been seen
+/// before.
 const TUNING_TIME: Duration = Duration::from_secs(4);
 
-/// Whether the variants of shaders are measured before a net is computed. Results do not depend on it.
+/// Whether the variants of shaders are measured before a net is computed. Results do not depend on
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tune {
     /// On hardware, once: what was measured is kept.
@@ -63,8 +65,8 @@ impl DeviceRequest {
     }
 }
 
-/// Chooses the variants of the shaders that `plan` needs, and has `device` use them. Tells `say` where that takes a
-/// while.
+/// Chooses the variants of the shaders that `plan` needs, and has `device` use them. Tells `say`
+/// where that takes a while.
 pub fn tune(wish: Tune, device: &mut dyn Device, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Tuning, JobError> {
     if wish == Tune::Never {
         return Ok(Tuning::default());

@@ -66,7 +66,8 @@ pub enum JobError {
 }
 
 impl JobError {
-    /// Whether the caller can mend it before anything starts: settings, files, a device that is not there.
+    /// Whether the caller can mend it before anything starts: settings, files, a device that is not
+    /// there.
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Device(error) => error.is_bad_request(),

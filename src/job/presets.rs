@@ -43,7 +43,8 @@ impl Preset {
     }
 }
 
-/// What is asked for of a run. What is left open comes from the preset, and what that leaves open from the data.
+/// What is asked for of a run. What is left open comes from the preset, and what that leaves open
+/// from the data.
 #[derive(Clone, Debug)]
 pub struct Request {
     preset: Preset,
@@ -59,7 +60,8 @@ impl Request {
         Self { preset, given: Table::new(), epochs: None, drop_path: None }
     }
 
-    /// Asks for `value` in the field of [`TrainOptions`] that is called `field`, which counts as given from now on.
+    /// Asks for `value` in the field of [`TrainOptions`] that is called `field`, which counts as
+    /// given from now on.
     ///
     /// Errors if settings can't hold such a value, as a number beyond 2^63.
     pub fn set(mut self, field: &str, value: impl Serialize) -> Result<Self, OptionError> {
@@ -68,7 +70,8 @@ impl Request {
         Ok(self)
     }
 
-    /// Asks for all fields that the struct `settings` has: those that are `None` or false stay open.
+    /// Asks for all fields that the struct `settings` has: those that are `None` or false stay
+    /// open.
     pub fn set_all(mut self, settings: &impl Serialize) -> Result<Self, OptionError> {
         let settings = Table::try_from(settings).map_err(|error| unreadable("settings", &error))?;
         let given = settings.into_iter().filter(|(_, value)| *value != Value::Boolean(false));
@@ -93,7 +96,8 @@ impl Request {
         self.given.contains_key(&field.replace('_', "-"))
     }
 
-    /// Returns the settings on `data`. Errors at the first that is out of its range or has no effect.
+    /// Returns the settings on `data`. Errors at the first that is out of its range or has no
+    /// effect.
     pub fn resolve(&self, data: &DataSet) -> Result<TrainOptions, JobError> {
         let (preset, length) = self.preset.options();
         let mut options = preset.with(&self.given)?;
@@ -154,8 +158,8 @@ impl Request {
     fn resolve_evaluations(&self, options: &mut TrainOptions, data: &DataSet, batches: u64) {
         let on_test = options.evaluate_on == EvaluateOn::TestBatch;
         if !self.has("eval_every") {
-            // At most an epoch apart, and no closer than the evaluations are long; in the notebook there is one after
-            // each step.
+            // At most an epoch apart, and no closer than the evaluations are long; in the notebook
+            // there is one after each step.
             let length = (options.validation as u64).div_ceil(u64::from(options.batch_size.max(1)));
             let every = options.steps.div_ceil(EVALUATIONS).max(length).clamp(1, batches.max(1));
             options.eval_every = if on_test { 1 } else { every };

@@ -1,4 +1,5 @@
-//! Many runs in one folder, one after the other or some at once: finished ones are not repeated, stopped ones go on.
+//! Many runs in one folder, one after the other or some at once: finished ones are not repeated,
+//! stopped ones go on.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ pub struct QueueOptions {
     pub recording: Recording,
     /// Runs at once, at most.
     pub jobs: usize,
-    /// Settings, by the names that `config.toml` uses, in which runs that are there already may differ from these.
+    /// Settings, by the names that `config.toml` uses, in which runs that are there already may
+    /// differ from these.
     pub varied: &'static [&'static str],
 }
 
@@ -127,8 +129,8 @@ impl<'a> Queue<'a> {
 
     /// Trains what is left, and shows it to `view`.
     ///
-    /// Passes over runs whose values are not finite, and returns what became of the first of them. Another error stops
-    /// all runs.
+    /// Passes over runs whose values are not finite, and returns what became of the first of them.
+    /// Another error stops all runs.
     pub fn train(&mut self, view: &dyn QueueView) -> Result<Option<String>, JobError> {
         let series_dir = SeriesDir::open(self.out())?;
         for (QueuedRun { name, .. }, _) in self.results().filter(|(_, summary)| summary.is_some()) {
@@ -153,7 +155,8 @@ impl<'a> Queue<'a> {
                 }
             });
         }
-        // Runs what is left one at a time: those that did not fit beside others get the whole machine.
+        // Runs what is left one at a time: those that did not fit beside others get the whole
+        // machine.
         *lock(&work.workers) = 1;
         self.work(&work, view);
         view.ends();
@@ -161,7 +164,8 @@ impl<'a> Queue<'a> {
         self.conclude(work)
     }
 
-    /// Does runs until none is left, or one fails, or there is too little memory for so many at once.
+    /// Does runs until none is left, or one fails, or there is too little memory for so many at
+    /// once.
     fn work(&self, work: &Work, view: &dyn QueueView) {
         let stop = || (self.context.stop)().or(work.stop.load(Ordering::Relaxed).then_some(StopRequest::OtherRun));
         while stop().is_none() {
@@ -181,7 +185,8 @@ impl<'a> Queue<'a> {
                     lock(&work.not_finite).get_or_insert(message);
                 }
                 Err(error) => {
-                    // Stored before the others are stopped, so that theirs, which say that they were, come too late.
+                    // Stored before the others are stopped, so that theirs, which say that they
+                    // were, come too late.
                     lock(&work.first_error).get_or_insert(error);
                     work.stop.store(true, Ordering::Relaxed);
                     return;
@@ -220,7 +225,8 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Returns how many of `runs` are made at once, at most `jobs`, and the threads of each on the CPU device; 0 for all.
+/// Returns how many of `runs` are made at once, at most `jobs`, and the threads of each on the CPU
+/// device; 0 for all.
 fn shares(runs: &[QueuedRun], jobs: usize, context: &Context<'_>) -> Result<(usize, usize), JobError> {
     let device = context.device.open()?.device;
     let (limits, kind) = (device.limits(), device.info().kind);
@@ -228,7 +234,8 @@ fn shares(runs: &[QueuedRun], jobs: usize, context: &Context<'_>) -> Result<(usi
     for QueuedRun { settings, .. } in runs {
         let builder = Setup::builder(settings, context.data)?;
         let on_device = builder.plan(limits)?.storage.bytes();
-        // On the host: weights and moments, as they are handed out and as they are written, twice each.
+        // On the host: weights and moments, as they are handed out and as they are written, twice
+        // each.
         let parameters = bytes_of(Element::F32, builder.as_net().parameter_count());
         bytes = bytes.max(on_device + 12 * parameters);
     }
@@ -237,7 +244,8 @@ fn shares(runs: &[QueuedRun], jobs: usize, context: &Context<'_>) -> Result<(usi
     Ok((jobs, if jobs > 1 && kind == DeviceKind::Cpu { (cores / jobs).max(1) } else { 0 }))
 }
 
-/// Returns as many of `jobs` runs as fit, at least 1, where `total` bytes of memory are free and a run needs `needed`.
+/// Returns as many of `jobs` runs as fit, at least 1, where `total` bytes of memory are free and a
+/// run needs `needed`.
 fn at_once(jobs: usize, total: u64, needed: u64) -> usize {
     let fit = total as f64 * MEMORY_SHARE / needed.max(1) as f64;
     jobs.min(fit as usize).max(1)

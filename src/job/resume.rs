@@ -34,8 +34,8 @@ impl DeviceRequest {
     }
 }
 
-/// Goes on with a run, which `config` describes as it is now, from its last checkpoint, or else from `initial`; and
-/// what to tell the user of it.
+/// Goes on with a run, which `config` describes as it is now, from its last checkpoint, or else
+/// from `initial`; and what to tell the user of it.
 pub(super) fn resume(
     stopped: StoppedRun,
     config: &RunConfig,

@@ -34,7 +34,8 @@ pub struct Context<'a> {
     pub jobs: usize,
     /// Asked after each step, whether and why the run is to stop.
     pub stop: &'a (dyn Fn() -> Option<StopRequest> + Sync),
-    /// What is to be done to go on with a run, for messages; `RUN` in it stands for the run's folder.
+    /// What is to be done to go on with a run, for messages; `RUN` in it stands for the run's
+    /// folder.
     pub go_on: &'a str,
     /// The command that makes the runs, for `config.toml`.
     pub command: Option<&'a TypedCommand>,
@@ -54,7 +55,8 @@ pub struct TypedCommand {
 pub struct Recording {
     /// A file of weights to begin with.
     pub init: Option<PathBuf>,
-    /// Whether initial weights and each step's batch and gates are recorded, so that the run can be replayed.
+    /// Whether initial weights and each step's batch and gates are recorded, so that the run can be
+    /// replayed.
     pub trace: bool,
     /// How often a checkpoint is made; as before or as usual if `None`.
     pub checkpoint_every: Option<CheckpointEvery>,
@@ -188,8 +190,8 @@ impl Job {
     }
 }
 
-/// Sets up the net of `settings` with its initial weights. A run that goes on on the device that it began on uses the
-/// variants of shaders that it began with.
+/// Sets up the net of `settings` with its initial weights. A run that goes on on the device that it
+/// began on uses the variants of shaders that it began with.
 fn set_up<'a>(
     settings: &'a TrainOptions,
     recording: &Recording,

@@ -11,7 +11,8 @@ use crate::model::weights::Weights;
 use crate::plan::{DataSizes, Plan, PlanOptions};
 use crate::train::{Checkpoint, Engine, Observer, Outcome, Safeguards, TrainOptions, Trainer};
 
-/// A net, its plan, the opened and tuned device that the plan was made for, and the weights that it begins with.
+/// A net, its plan, the opened and tuned device that the plan was made for, and the weights that it
+/// begins with.
 pub struct Setup<'a> {
     /// The net.
     pub net: ResNet,
@@ -50,7 +51,8 @@ impl<'a> Setup<'a> {
         SetupBuilder::new(options, data)?.open(request, &mut |_| {})
     }
 
-    /// Has the device use the variants that it measures to be the fastest. Tells `say` where that takes a while.
+    /// Has the device use the variants that it measures to be the fastest. Tells `say` where that
+    /// takes a while.
     pub fn tune(&mut self, wish: Tune, say: &mut dyn FnMut(&str)) -> Result<(), JobError> {
         self.tuning = tune(wish, self.device.as_mut(), &self.plan, say)?;
         Ok(())
@@ -64,7 +66,8 @@ impl<'a> Setup<'a> {
 
     /// Allocates everything and puts data and initial weights on the device.
     ///
-    /// Errors if the device has less memory than the plan needs, with what would fit where that is known.
+    /// Errors if the device has less memory than the plan needs, with what would fit where that is
+    /// known.
     pub fn engine(self) -> Result<Engine, JobError> {
         let Self { plan, device, initial, recipe, .. } = self;
         let limits = device.limits();
@@ -73,7 +76,8 @@ impl<'a> Setup<'a> {
         Ok(engine)
     }
 
-    /// Trains from the initial weights to the last step, and tests. Tells `observer` of every event, which can stop it.
+    /// Trains from the initial weights to the last step, and tests. Tells `observer` of every
+    /// event, which can stop it.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome, JobError> {
         let (options, data, initial) = (self.recipe.options, self.recipe.data, self.initial.clone());
         let mut trainer = Trainer::new(self.engine()?, options, data, Safeguards::default())?;
@@ -95,7 +99,8 @@ impl<'a> SetupBuilder<'a> {
         Ok(self)
     }
 
-    /// Takes the survival probability of each block, in (0, 1], instead of those of the options' rule.
+    /// Takes the survival probability of each block, in (0, 1], instead of those of the options'
+    /// rule.
     ///
     /// Errors if there is not one for each block, or if one is out of range.
     pub fn survival_probabilities(mut self, probabilities: Vec<f64>) -> Result<Self, JobError> {
@@ -110,7 +115,8 @@ impl<'a> SetupBuilder<'a> {
         self
     }
 
-    /// Leaves everything out that only training needs: less memory, and no training images on the device.
+    /// Leaves everything out that only training needs: less memory, and no training images on the
+    /// device.
     pub fn inference_only(mut self) -> Self {
         self.inference_only = true;
         self
@@ -132,7 +138,8 @@ impl<'a> SetupBuilder<'a> {
         Ok(Plan::new(&self.net, &planned)?)
     }
 
-    /// Sets the net up on the device that `request` asks for, tuned as it says. Tells `say` where that takes a while.
+    /// Sets the net up on the device that `request` asks for, tuned as it says. Tells `say` where
+    /// that takes a while.
     pub fn open(self, request: &DeviceRequest, say: &mut dyn FnMut(&str)) -> Result<Setup<'a>, JobError> {
         let Chosen { device, note } = request.open()?;
         let mut setup = self.on(device)?;
@@ -150,8 +157,8 @@ impl<'a> SetupBuilder<'a> {
         Ok(Setup { net: self.net.clone(), plan, device, note: None, tuning, initial, recipe: self })
     }
 
-    /// Returns why a device of these `limits` can't hold the plan: where memory is lacking, planned again for what there
-    /// was, which says what would fit.
+    /// Returns why a device of these `limits` can't hold the plan: where memory is lacking, planned
+    /// again for what there was, which says what would fit.
     fn explain(&self, error: DeviceError, limits: Limits) -> JobError {
         match error {
             DeviceError::OutOfMemory { had_bytes, .. } => {

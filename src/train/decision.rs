@@ -17,8 +17,8 @@ pub(super) struct Circumstances {
     pub stop_requested: bool,
 }
 
-/// What a run does after a step, before the next one. Plain data: where several processes train together, one decides
-/// and the others do the same.
+/// What a run does after a step, before the next one. Plain data: where several processes train
+/// together, one decides and the others do the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Decision {
     /// Evaluate on the images that the settings choose.
@@ -34,8 +34,8 @@ pub(super) struct Decision {
 }
 
 impl Decision {
-    /// Decides what a run under `options`, which makes checkpoints `checkpoint_every` so often, does after `done` steps
-    /// (at least 1).
+    /// Decides what a run under `options`, which makes checkpoints `checkpoint_every` so often,
+    /// does after `done` steps (at least 1).
     pub fn new(
         done: u64,
         options: &TrainOptions,

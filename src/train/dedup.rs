@@ -6,8 +6,8 @@ use super::events::{EvalRecord, EvalSplit, Event, Observer, ProfileRecord};
 
 /// Passes each event on once.
 ///
-/// Steps that are repeated after the loss of a device, or submitted again behind a step that was left out, compute
-/// what they computed the first time: the observer knows of them.
+/// Steps that are repeated after the loss of a device, or submitted again behind a step that was
+/// left out, compute what they computed the first time: the observer knows of them.
 pub(super) struct Dedup<'a> {
     observer: &'a mut dyn Observer,
     /// The last step of which the observer knows each kind of event.

@@ -17,15 +17,17 @@ use crate::plan::{DispatchRow, Gates};
 
 /// Something that has happened in a run.
 ///
-/// [`Step`](Self::Step) and [`Eval`](Self::Eval) are the lines of `metrics.jsonl`: this type writes them and reads
-/// them. They are functions of settings and seed. The other events have no line there, and serde refuses them.
+/// [`Step`](Self::Step) and [`Eval`](Self::Eval) are the lines of `metrics.jsonl`: this type writes
+/// them and reads them. They are functions of settings and seed. The other events have no line
+/// there, and serde refuses them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 pub enum Event<'a> {
     /// A new run begins with these weights.
     #[serde(skip)]
     Initial(&'a Weights),
-    /// A step is about to be submitted, up to [`IN_FLIGHT`](super::IN_FLIGHT) steps before it is done.
+    /// A step is about to be submitted, up to [`IN_FLIGHT`](super::IN_FLIGHT) steps before it is
+    /// done.
     #[serde(skip)]
     Trace(TraceRecord<'a>),
     /// The time of the step that comes next.
@@ -40,8 +42,8 @@ pub enum Event<'a> {
     /// An evaluation is done.
     #[serde(rename = "eval")]
     Eval(EvalRecord),
-    /// The weights after `step` steps: some times in a run, after the last step, and before a run that is not finite
-    /// ends.
+    /// The weights after `step` steps: some times in a run, after the last step, and before a run
+    /// that is not finite ends.
     #[serde(skip)]
     LastWeights {
         /// Steps done.
@@ -60,7 +62,8 @@ pub enum Event<'a> {
     /// The run can go on from here, and never has to go on from anywhere earlier.
     #[serde(skip)]
     Checkpoint(&'a Arc<Checkpoint>),
-    /// The device was lost; the steps behind step `goes_on_from` are computed once more, on another one.
+    /// The device was lost; the steps behind step `goes_on_from` are computed once more, on another
+    /// one.
     #[serde(skip)]
     DeviceLost {
         /// The device's error.
@@ -99,7 +102,8 @@ pub struct StepRecord {
     pub step: u64,
     /// From 0.
     pub epoch: u64,
-    /// Mean loss over the batch; NaN where a file says `null`, as it does for all that is not finite.
+    /// Mean loss over the batch; NaN where a file says `null`, as it does for all that is not
+    /// finite.
     #[serde(deserialize_with = "null_as_nan")]
     pub loss: f64,
     /// Share of correct predictions in the batch, in [0, 1].
@@ -111,8 +115,8 @@ pub struct StepRecord {
     /// Whether its update was left out, because a value was not finite.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub left_out: bool,
-    /// Mean absolute gradient of the first convolution's weights, of the loss alone; `None` if it is not recorded, or
-    /// where a file says `null`.
+    /// Mean absolute gradient of the first convolution's weights, of the loss alone; `None` if it
+    /// is not recorded, or where a file says `null`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_gradient: Option<f64>,
 }
@@ -161,7 +165,8 @@ pub struct NotFiniteRecord {
     pub step: u64,
     /// The first value that was not finite, described.
     pub first: String,
-    /// Step of the weights and moments that the run goes on with; the step's own update was left out.
+    /// Step of the weights and moments that the run goes on with; the step's own update was left
+    /// out.
     pub goes_on_from: u64,
 }
 
@@ -260,8 +265,8 @@ pub enum ProfileRecord<'a> {
 pub trait Observer {
     /// Takes notice of `event`.
     ///
-    /// `Break` stops the run as a signal does: with a checkpoint, where checkpoints are made, after the step that was
-    /// submitted last; [`Trainer::run`](super::Trainer::run) then returns
+    /// `Break` stops the run as a signal does: with a checkpoint, where checkpoints are made, after
+    /// the step that was submitted last; [`Trainer::run`](super::Trainer::run) then returns
     /// [`TrainError::Interrupted`](super::TrainError::Interrupted). An error ends the run at once.
     fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>>;
 }
@@ -283,14 +288,16 @@ pub struct Outcome {
     pub best: Option<EvalRecord>,
     /// Steps whose update was left out because a value was not finite.
     pub steps_left_out: u64,
-    /// Wall time of the run, evaluations included, without the time between a stop and its resumption.
+    /// Wall time of the run, evaluations included, without the time between a stop and its
+    /// resumption.
     pub time: Duration,
     /// Wall time of the training steps.
     pub step_time: Duration,
     /// Share of all blocks in all steps that ran, in [0, 1].
     pub blocks_run: f64,
-    /// What the steps would have taken with all gates on, by measurements along the run of steps whose update was not
-    /// applied, and the number of measurements; `None` if every gate was on anyway.
+    /// What the steps would have taken with all gates on, by measurements along the run of steps
+    /// whose update was not applied, and the number of measurements; `None` if every gate was on
+    /// anyway.
     pub all_gates_time: Option<(Duration, usize)>,
 }
 

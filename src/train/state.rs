@@ -1,4 +1,5 @@
-//! What a run has come to between two steps: what a checkpoint holds, apart from what lies on the device.
+//! What a run has come to between two steps: what a checkpoint holds, apart from what lies on the
+//! device.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,8 @@ pub(super) struct RunState {
     pub rows: UpdateRows,
     /// The best weights so far, if any were chosen.
     pub best: Option<Arc<Best>>,
-    /// Sums over the steps that have reported. Its `step`, `updates` and `time` are those of the last checkpoint.
+    /// Sums over the steps that have reported. Its `step`, `updates` and `time` are those of the
+    /// last checkpoint.
     pub counters: Counters,
 }
 
@@ -25,8 +27,8 @@ impl RunState {
         Self { next: 0, rows, best: None, counters: Counters::default() }
     }
 
-    /// Returns the checkpoint of a run that has taken `time` and has `weights` and `moments` on its device, where no
-    /// step is in flight.
+    /// Returns the checkpoint of a run that has taken `time` and has `weights` and `moments` on its
+    /// device, where no step is in flight.
     pub fn checkpoint(&self, weights: Weights, moments: Vec<Weights>, time: Duration) -> Checkpoint {
         let (step, updates) = (self.next, self.rows.counts().to_vec());
         let counters = Counters { step, updates, time, ..self.counters.clone() };

@@ -9,8 +9,8 @@ pub fn with(mut options: TrainOptions, change: impl FnOnce(&mut TrainOptions)) -
     options
 }
 
-/// Returns settings for a small net: batches of `batch` images, evaluations of `eval_batch`, Adam, and every block
-/// surviving with the probability `survival`.
+/// Returns settings for a small net: batches of `batch` images, evaluations of `eval_batch`, Adam,
+/// and every block surviving with the probability `survival`.
 pub fn options(batch: u32, eval_batch: u32, survival: f64) -> TrainOptions {
     with(TrainOptions::default(), |options| {
         (options.batch_size, options.eval_batch, options.seed) = (batch, eval_batch, 0);
