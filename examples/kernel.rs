@@ -9,7 +9,7 @@ use std::mem::offset_of;
 use bytemuck::{Pod, Zeroable};
 use sdgpu::kernel::{
     Bindings, Cost, CpuDevice, Family, Field, GpuDevice, GpuRequest, Implementation, Kernel, Parameters, Row, Scalar,
-    Shader, Sum, check,
+    Shader, Sum, WORKGROUP, check,
 };
 
 /// `x -> y`: x where it is positive, else `slope * x`.
@@ -70,7 +70,7 @@ impl Parameters for LeakyRelu {
 
 impl Kernel for LeakyRelu {
     fn workgroups(&self) -> u32 {
-        self.elements.div_ceil(256)
+        self.elements.div_ceil(WORKGROUP)
     }
     fn cost(&self) -> Cost {
         let elements = f64::from(self.elements);

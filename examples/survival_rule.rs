@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use sdgpu::options::Shortcut;
+use sdgpu::net::Shortcut;
 use sdgpu::{DataSet, DeviceRequest, Error, Event, ResNet, Setup, TrainOptions};
 
 /// Returns the survival probability of each block of `net`.

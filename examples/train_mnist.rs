@@ -28,7 +28,7 @@ fn main() -> Result<(), Error> {
             Event::LastWeights { weights, .. } => last = Weights::clone(weights),
             _ => {}
         }
-        // `ControlFlow::Break(())` would stop the run after this step.
+        // `ControlFlow::Break(())` would stop the run, and `train` would say so by an error.
         Ok(ControlFlow::Continue(()))
     })?;
     let seconds = outcome.time.as_secs_f64();

@@ -136,6 +136,11 @@ pub struct Limits {
     pub total_bytes: u64,
 }
 
+impl Limits {
+    /// What every device has that WebGPU runs on, by its default limits.
+    pub const WEBGPU: Self = Self { binding_bytes: 128 << 20, buffer_bytes: 256 << 20, total_bytes: u64::MAX };
+}
+
 /// Type of a shader parameter, or of a record's field: both take four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {

@@ -86,10 +86,26 @@ pub mod options {
     pub use crate::device::gpu::Backend;
     pub use crate::device::open::DeviceChoice;
     pub use crate::model::init::Init;
-    pub use crate::model::resnet::Shortcut;
     pub use crate::model::survival::Rule;
     pub use crate::plan::{BranchScale, GateSampling};
     pub use crate::train::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind};
+}
+
+/// What a [`ResNet`] is made of.
+pub mod net {
+    pub use crate::model::parameters::Parameter;
+    pub use crate::model::resnet::{Block, Conv, NormSettings, Shortcut};
+}
+
+/// What an [`Error`] can hold, for those who tell errors apart.
+pub mod errors {
+    pub use crate::data::DataError;
+    pub use crate::device::DeviceError;
+    pub use crate::job::Halted;
+    pub use crate::model::weights::WeightsError;
+    pub use crate::plan::PlanError;
+    pub use crate::run_dir::{ConfigError, RunError};
+    pub use crate::train::{OptionError, TrainError};
 }
 
 /// What else [`Event`]s hold.
@@ -99,13 +115,14 @@ pub mod events {
     };
 }
 
-/// A run in a folder of its own, with metrics and checkpoints, as `sdgpu train` makes it and goes
-/// on with it.
+/// A run in a folder of its own, with metrics and checkpoints, as `sdgpu train` makes it and goes on
+/// with it: `examples/run_folder.rs` does both.
 pub mod runs {
     pub use crate::job::{
-        Begin, Context, Finished, Halted, Job, Listener, Preset, Recording, Request, Start, StopRequest, settings_of,
+        Context, Finished, Job, Listener, Preset, Profiled, Recording, Request, Start, StopRequest, TypedCommand,
     };
-    pub use crate::run_dir::{RunConfig, StoppedRun, Summary, read_metrics};
+    pub use crate::run_dir::{RunConfig, StoppedRun, Summary, Test, read_metrics, read_predictions, read_timing};
+    pub use crate::train::CheckpointEvery;
 }
 
 /// What a kernel of one's own is made of, and what tests it: `examples/kernel.rs` writes one.
@@ -113,9 +130,10 @@ pub mod kernel {
     pub use crate::device::cpu::CpuDevice;
     pub use crate::device::gpu::{GpuDevice, GpuRequest};
     pub use crate::dispatch::{
-        Bindings, Cost, Dispatch, Family, Field, Input, Kernel, Output, Parameters, Scalar, Shader, SharedKernel,
-        ValueId, Variant,
+        Bindings, Cost, Dispatch, Element, Family, Field, Input, Kernel, Output, Parameters, Region, Scalar, Shader,
+        SharedKernel, Storage, ValueId, Variant,
     };
+    pub use crate::protocol::WORKGROUP;
     pub use crate::selftest::{Implementation, Row, Sum, check};
 }
 

@@ -31,6 +31,6 @@ impl Session {
         go_on: &'a str,
     ) -> Context<'a> {
         let stop = self.stop.as_ref();
-        Context { data, data_sha256, device, jobs: 1, stop, go_on, command: Some(&self.command) }
+        Context { data, data_sha256, device, jobs: 1, stop, go_on: Some(go_on), command: Some(&self.command) }
     }
 }

@@ -92,6 +92,22 @@ impl JobError {
     }
 }
 
+impl JobError {
+    /// Returns after how many steps an observer, a signal or the caller stopped the run; `None` if it
+    /// was not stopped but failed.
+    pub fn stopped_at(&self) -> Option<u64> {
+        let error = match self {
+            Self::Train(error) => Some(error),
+            Self::Halted(halted) => halted.error.as_ref(),
+            _ => None,
+        };
+        match error {
+            Some(TrainError::Interrupted { step }) => Some(*step),
+            _ => None,
+        }
+    }
+}
+
 impl From<Halted> for JobError {
     fn from(halted: Halted) -> Self {
         Self::Halted(Box::new(halted))
@@ -110,6 +126,8 @@ pub enum StopRequest {
     },
     /// Another run of the queue failed.
     OtherRun,
+    /// The caller has a reason of its own.
+    Caller,
 }
 
 /// A run that ended before it was done.

@@ -33,14 +33,23 @@ pub struct Start<'a> {
 /// The caller's ear: sees a run begin, every event of it, and its end.
 pub trait Listener: Observer {
     /// Hears what happens on the way to the first step.
-    fn say(&mut self, text: &str);
+    fn say(&mut self, text: &str) {
+        let _ = text;
+    }
     /// Learns that the run is about to begin.
-    fn begins(&mut self, start: &Start<'_>);
+    fn begins(&mut self, start: &Start<'_>) {
+        let _ = start;
+    }
     /// Hears of a fault that the training survives.
-    fn warn(&mut self, text: &str);
+    fn warn(&mut self, text: &str) {
+        let _ = text;
+    }
     /// Learns that no more steps will come.
-    fn ends(&mut self);
+    fn ends(&mut self) {}
 }
+
+/// A closure hears the events alone.
+impl<F: FnMut(&Event<'_>) -> io::Result<ControlFlow<()>>> Listener for F {}
 
 /// Hands each event to the run's folder, the listener and the profile, in this order.
 pub(super) struct Fanout<'a> {

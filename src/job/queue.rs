@@ -10,7 +10,7 @@ use std::thread;
 use super::checkpoints::checkpoint_every;
 use super::error::{Halted, JobError, StopRequest};
 use super::listener::Listener;
-use super::run::{Begin, Context, Finished, Job, Recording, export};
+use super::run::{Context, Finished, Job, Recording, export};
 use super::setup::Setup;
 use crate::device::DeviceKind;
 use crate::dispatch::{Element, bytes_of};
@@ -198,11 +198,11 @@ impl<'a> Queue<'a> {
     fn run(&self, index: usize, context: &Context<'_>, view: &dyn QueueView) -> Result<Finished, JobError> {
         let QueuedRun { name, settings } = &self.runs[index];
         let folder = self.out().join(name);
-        let begin = match SeriesDir::enter(&folder)? {
-            Some(stopped) => Begin::Stopped(Box::new(stopped)),
-            None => Begin::New(Some(folder)),
+        let recording = self.options.recording.clone();
+        let job = match SeriesDir::enter(&folder)? {
+            Some(stopped) => Job::resume(stopped, recording),
+            None => Job::new(settings.clone(), Some(folder), recording),
         };
-        let job = Job { settings: settings.clone(), begin, recording: self.options.recording.clone(), profile: None };
         job.run(context, view.listener(index).as_mut())
     }
 
@@ -213,7 +213,7 @@ impl<'a> Queue<'a> {
         }
         if let Some(StopRequest::Signal { number, name }) = (self.context.stop)() {
             // It came between two runs.
-            let go_on = Some(self.context.go_on.into());
+            let go_on = self.context.go_on.map(String::from);
             return Err(Halted { error: None, signal: Some((number, name)), go_on }.into());
         }
         for (index, run) in into_inner(work.done) {

@@ -8,16 +8,15 @@ use crate::device::open::DeviceChoice;
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::run_dir::{DeviceEntry, Resumed, RunConfig, RunDir, RunError, StoppedRun};
-use crate::train::{Checkpoint, TrainOptions};
+use crate::train::Checkpoint;
 
-/// Returns the settings of a run that was stopped. Errors if its data are not what they were.
-pub fn settings_of(stopped: &StoppedRun, data: &DataSet, data_sha256: &str) -> Result<TrainOptions, JobError> {
-    let RunConfig { settings, data_sha256: before, .. } = &stopped.config;
+/// Errors if the data are not those that the run of `config` began with.
+pub fn check_resumable(config: &RunConfig, data: &DataSet, data_sha256: &str) -> Result<(), JobError> {
+    let RunConfig { settings, data_sha256: before, .. } = config;
     if data_sha256 != before {
         return Err(JobError::OtherData { data: settings.data.clone() });
     }
-    settings.check(data.train.len(), data.test.len())?;
-    Ok(settings.clone())
+    Ok(settings.check(data.train.len(), data.test.len())?)
 }
 
 impl DeviceRequest {

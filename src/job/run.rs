@@ -8,7 +8,7 @@ use super::checkpoints::{KEEP_CHECKPOINTS, checkpoint_every};
 use super::device::DeviceRequest;
 use super::error::{Halted, JobError, StopRequest};
 use super::listener::{Fanout, Listener, Start};
-use super::resume::resume;
+use super::resume::{check_resumable, resume};
 use super::setup::Setup;
 use crate::data::DataSet;
 use crate::device::open::{self, Chosen};
@@ -36,9 +36,17 @@ pub struct Context<'a> {
     pub stop: &'a (dyn Fn() -> Option<StopRequest> + Sync),
     /// What is to be done to go on with a run, for messages; `RUN` in it stands for the run's
     /// folder.
-    pub go_on: &'a str,
+    pub go_on: Option<&'a str>,
     /// The command that makes the runs, for `config.toml`.
     pub command: Option<&'a TypedCommand>,
+}
+
+impl<'a> Context<'a> {
+    /// Returns the context of runs on `data` and `device`, which nothing stops but their listeners.
+    pub fn new(data: &'a DataSet, device: DeviceRequest) -> Self {
+        let data_sha256 = data.sha256();
+        Self { data, data_sha256, device, jobs: 1, stop: &|| None, go_on: None, command: None }
+    }
 }
 
 /// A command as it was typed.
@@ -83,18 +91,14 @@ impl Default for Recording {
 
 /// A run to be done.
 pub struct Job {
-    /// Every setting.
-    pub settings: TrainOptions,
-    /// Where it begins.
-    pub begin: Begin,
-    /// What it leaves.
-    pub recording: Recording,
-    /// What is profiled, if anything.
-    pub profile: Option<Profiled>,
+    settings: TrainOptions,
+    begin: Begin,
+    recording: Recording,
+    profile: Option<Profiled>,
 }
 
 /// Where a run begins.
-pub enum Begin {
+enum Begin {
     /// At its first step, in this directory or else in the first free one.
     New(Option<PathBuf>),
     /// Where it was stopped.
@@ -120,6 +124,31 @@ pub struct Finished {
 }
 
 impl Job {
+    /// Begins a run under `settings` in the directory `out`, which must not exist; in the first free
+    /// one below `runs/` if it is `None`.
+    pub fn new(settings: TrainOptions, out: Option<PathBuf>, recording: Recording) -> Self {
+        Self { settings, begin: Begin::New(out), recording, profile: None }
+    }
+
+    /// Goes on with a run that was stopped. Its settings, what it began with, whether it records a trace
+    /// and how many checkpoints it keeps are settled in its directory; the rest of `recording` counts.
+    pub fn resume(stopped: StoppedRun, recording: Recording) -> Self {
+        let RunConfig { settings, init_weights, trace, keep_checkpoints, .. } = &stopped.config;
+        let (trace, keep_checkpoints) = (*trace, *keep_checkpoints);
+        let init = init_weights.clone().map(PathBuf::from);
+        Self {
+            settings: settings.clone(),
+            recording: Recording { init, trace, keep_checkpoints, ..recording },
+            begin: Begin::Stopped(Box::new(stopped)),
+            profile: None,
+        }
+    }
+
+    /// Has some steps profiled.
+    pub fn profile(self, profile: Option<Profiled>) -> Self {
+        Self { profile, ..self }
+    }
+
     /// Does the job and tells `listener` of it. Nothing is left behind if the run does not start.
     pub fn run(self, context: &Context<'_>, listener: &mut dyn Listener) -> Result<Finished, JobError> {
         let Self { settings, begin, recording, profile } = self;
@@ -127,6 +156,9 @@ impl Job {
             Begin::Stopped(stopped) => Some(&stopped.config),
             Begin::New(_) => None,
         };
+        if let Some(config) = stopped {
+            check_resumable(config, context.data, &context.data_sha256)?;
+        }
         let before = stopped.map(|config| config.checkpoint_every);
         let checkpoint_every = checkpoint_every(recording.checkpoint_every, before, settings.on_nan)?;
         let mut setup = set_up(&settings, &recording, stopped, context, listener)?;
@@ -257,8 +289,8 @@ fn halted(error: TrainError, run: &Path, context: &Context<'_>) -> Halted {
         _ => None,
     };
     // What is not finite would not be so the second time either.
-    let can_go_on = !matches!(error, TrainError::NotFinite { .. });
-    let go_on = can_go_on.then(|| context.go_on.replace("RUN", &run.display().to_string()));
+    let go_on = context.go_on.filter(|_| !matches!(error, TrainError::NotFinite { .. }));
+    let go_on = go_on.map(|command| command.replace("RUN", &run.display().to_string()));
     Halted { error: Some(error), signal, go_on }
 }
 

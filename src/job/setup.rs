@@ -76,8 +76,13 @@ impl<'a> Setup<'a> {
         Ok(engine)
     }
 
-    /// Trains from the initial weights to the last step, and tests. Tells `observer` of every
-    /// event, which can stop it.
+    /// Trains from the initial weights to the last step, and tests. Tells `observer` of every event.
+    ///
+    /// If the observer stops the run, this is the error
+    /// [`TrainError::Interrupted`](crate::train::TrainError) with the number of
+    /// steps done, inside [`JobError::Train`]. Nothing is written: keep the weights of
+    /// [`Event::LastWeights`](crate::train::Event) that you need, or do a [`Job`](super::Job), which
+    /// makes checkpoints in a folder and can go on.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome, JobError> {
         let (options, data, initial) = (self.recipe.options, self.recipe.data, self.initial.clone());
         let mut trainer = Trainer::new(self.engine()?, options, data, Safeguards::default())?;
@@ -127,9 +132,12 @@ impl<'a> SetupBuilder<'a> {
         &self.net
     }
 
-    /// Lowers the net for a device of these `limits`.
+    /// Lowers the net for a device of these `limits`. Errors if an option is out of its range.
     pub fn plan(&self, limits: Limits) -> Result<Plan, JobError> {
         let Self { options, data, .. } = self;
+        if !self.inference_only {
+            options.check(data.train.len(), data.test.len())?;
+        }
         let train = if self.inference_only { 0 } else { data.train.len() };
         let sizes = DataSizes { height: data.test.height, width: data.test.width, train, test: data.test.len() };
         let planned = options.plan(&self.net, sizes, limits)?;

@@ -12,7 +12,12 @@ struct Trunk {
 }
 
 impl Plan {
-    /// Forward and backward pass of one training step, in order; only what survives under `gates`.
+    /// Returns the forward and backward pass of one training step, in order; only what survives under
+    /// `gates`. The update is in [`Self::schedule_update`]. A plan for inference has neither.
+    ///
+    /// # Panics
+    ///
+    /// Unless there is a gate for each block.
     pub fn schedule(&self, gates: &Gates) -> Vec<Dispatch> {
         let Some(trunk) = self.resolve_trunk(gates) else { return Vec::new() };
         self.templates(gates).map(|(_, _, template)| self.resolve(template, Some(&trunk), ImageFile::Train)).collect()
@@ -50,6 +55,7 @@ impl Plan {
     /// a block would read and write the same buffer once its neighbour is dropped.
     fn resolve_trunk(&self, gates: &Gates) -> Option<Trunk> {
         let mut values = vec![self.stem_output?];
+        assert_eq!(gates.0.len(), self.blocks.len(), "there is a gate for each block");
         for (block, plan) in self.blocks.iter().enumerate() {
             values.push(match plan.dropped_output {
                 DroppedOutput::Input if !gates.survives(block) => values[block],

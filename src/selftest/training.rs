@@ -73,10 +73,11 @@ impl Setting {
     fn options(&self) -> TrainOptions {
         TrainOptions {
             arch: ARCHITECTURE.into(),
+            validation: 0,
             batch_size: BATCH,
             eval_batch: BATCH,
             optimizer: self.optimizer,
-            nesterov: true,
+            nesterov: self.optimizer == OptimizerKind::Sgd,
             weight_decay: self.weight_decay,
             survival: Rule::Uniform,
             survival_last: self.survival,

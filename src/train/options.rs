@@ -77,7 +77,7 @@ pub enum EvaluateOn {
 
 /// Every setting of a training run: what decides what it computes, and what `config.toml` records.
 ///
-/// Begin with [`Self::quick`] or [`Self::notebook`] and change fields. [`Self::check`] says what is out of range.
+/// Begin with [`Self::quick`] or [`Self::notebook`] and change fields. Whatever trains checks them first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -313,6 +313,9 @@ impl TrainOptions {
         check_field("survival_last", self.survival_last, probability(self.survival_last), "in (0, 1]")?;
         check_field("dropout", self.dropout, unit(self.dropout.into()), "in [0, 1)")?;
         check_field("label_smoothing", self.label_smoothing, unit(self.label_smoothing.into()), "in [0, 1)")?;
+        // A file of settings holds no larger number.
+        let most = i64::MAX as u64;
+        check_field("seed", self.seed, self.seed <= most, &format!("at most {most}"))?;
         let nesterov = !self.nesterov || self.momentum > 0.0;
         check_field("nesterov", self.nesterov, nesterov, "used with a `momentum` above 0")
     }

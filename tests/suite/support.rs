@@ -15,6 +15,6 @@ pub fn options(batch: u32, eval_batch: u32, survival: f64) -> TrainOptions {
     with(TrainOptions::default(), |options| {
         (options.batch_size, options.eval_batch, options.seed) = (batch, eval_batch, 0);
         (options.survival, options.survival_last) = (Rule::Uniform, survival);
-        options.label_smoothing = 0.0;
+        (options.validation, options.label_smoothing) = (0, 0.0);
     })
 }

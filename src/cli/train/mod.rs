@@ -9,7 +9,7 @@ use super::report::write_into;
 use super::request;
 use super::session::Session;
 use crate::data::DataSet;
-use crate::job::{Begin, Finished, Job, Profiled, Recording, settings_of};
+use crate::job::{Finished, Job, Profiled, check_resumable};
 use crate::run_dir::{RunDir, StoppedRun};
 use crate::train::{OptionError, check_field};
 
@@ -30,7 +30,10 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let data = DataSet::load(source)?;
     let data_sha256 = data.sha256();
     let settings = match &stopped {
-        Some(stopped) => settings_of(stopped, &data, &data_sha256)?,
+        Some(stopped) => {
+            check_resumable(&stopped.config, &data, &data_sha256)?;
+            stopped.config.settings.clone()
+        }
         None => request::run_request(&args.model, &args.run)?.resolve(&data)?,
     };
     if stopped.is_some() && args.run.keep_checkpoints.is_some() {
@@ -38,20 +41,17 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     }
     let steps = profiled_steps(args, settings.steps)?;
     let device = request::device(&args.model.training, args.run.tune);
-    let (device, recording) = match &stopped {
-        Some(stopped) => (device.or_that_of(stopped), resumed(request::recording(&args.run), stopped)),
-        None => (device, request::recording(&args.run)),
+    let device = match &stopped {
+        Some(stopped) => device.or_that_of(stopped),
+        None => device,
     };
     let context = session.context(&data, data_sha256, device, "sdgpu train --resume RUN");
-    let job = Job {
-        settings,
-        recording,
-        profile: args.profile.clone().map(|path| Profiled { path, steps: steps.clone() }),
-        begin: match stopped {
-            None => Begin::New(args.out.clone()),
-            Some(stopped) => Begin::Stopped(Box::new(stopped)),
-        },
+    let recording = request::recording(&args.run);
+    let job = match stopped {
+        Some(stopped) => Job::resume(stopped, recording),
+        None => Job::new(settings, args.out.clone(), recording),
     };
+    let job = job.profile(args.profile.clone().map(|path| Profiled { path, steps: steps.clone() }));
     let Finished { outcome, run, profile } = job.run(&context, &mut TrainDisplay::new(console, args.json))?;
     conclude(console, &outcome, &run);
     if !args.run.no_report {
@@ -62,12 +62,6 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         console.line(format!("profile    {}: steps {} to {}", path.display(), steps.start(), steps.end()));
     }
     Ok(())
-}
-
-/// Returns `recording` with what `stopped` began with and records.
-fn resumed(recording: Recording, stopped: &StoppedRun) -> Recording {
-    let config = &stopped.config;
-    Recording { init: config.init_weights.clone().map(Into::into), trace: config.trace, ..recording }
 }
 
 /// The steps that `--profile` is about, of a run of `steps`.
