@@ -23,6 +23,7 @@ use crate::train::{Checkpoint, CheckpointEvery, Outcome, Safeguards, TrainError,
 
 /// What the runs of one caller have in common.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Context<'a> {
     /// The images.
     pub data: &'a DataSet,
@@ -60,6 +61,7 @@ pub struct TypedCommand {
 
 /// What a run begins with, leaves behind and is guarded by, whatever it computes.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Recording {
     /// A file of weights to begin with.
     pub init: Option<PathBuf>,
