@@ -59,7 +59,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads on: that is no fault.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => fail(&with_flags(&format!("{error:#}")), exit_code(&error)),
+        Err(error) => fail(&worded(&error), exit_code(&error)),
     }
 }
 
@@ -109,6 +109,26 @@ fn show_device(console: Console, device: &dyn Device, note: Option<&str>) {
     if let Some(note) = note {
         console.line(format!("           {}", with_flags(note)));
     }
+}
+
+/// Returns what `error` says; what it says of settings, by their flags. Messages about files and what
+/// others wrote stay as they are.
+fn worded(error: &anyhow::Error) -> String {
+    let of_run_dir = |error: &RunError| {
+        use RunError::{Blocked, Exists, HoldsRun, OtherSettings};
+        matches!(error, Exists(_) | HoldsRun(_) | Blocked { .. } | OtherSettings { .. })
+    };
+    let of_job = |error: &JobError| match error {
+        JobError::RunDir(error) => of_run_dir(error),
+        JobError::Data(_) | JobError::Config(_) | JobError::Train(_) | JobError::Halted(_) | JobError::Io(_) => false,
+        _ => true,
+    };
+    let names_settings = error.downcast_ref().is_some_and(of_job)
+        || error.downcast_ref().is_some_and(of_run_dir)
+        || error.is::<OptionError>()
+        || error.is::<DeviceError>();
+    let message = format!("{error:#}");
+    if names_settings { with_flags(&message) } else { message }
 }
 
 /// Prints `message` as one line. A closed pipe does not change the exit code.

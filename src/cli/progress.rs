@@ -7,7 +7,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::chart;
 use super::console::{Console, duration};
-use super::wording::with_flags;
 use crate::train::{EvalRecord, Event, StepRecord, TrainOptions, WhichWeights};
 
 /// Weight of the newest step in the smoothed loss and accuracy: a span of 20 steps.
@@ -19,7 +18,7 @@ const EVALUATION_EVERY: Duration = Duration::from_secs(1);
 
 /// Warns in one line on stderr.
 pub fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "sdgpu: {}", with_flags(text).replace('\n', " "));
+    let _ = writeln!(io::stderr(), "sdgpu: {}", text.replace('\n', " "));
 }
 
 /// Shows a run while it goes on.

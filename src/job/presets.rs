@@ -1,13 +1,14 @@
 //! From a preset and what is asked for to [`TrainOptions`]: defaults computed, everything checked.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use toml::{Table, Value};
 
 use super::error::JobError;
 use crate::data::DataSet;
 use crate::model::survival::Rule;
 use crate::plan::BranchScale;
-use crate::train::{EvaluateOn, MOST_STEPS, Model, OptimizerKind, OptionError, TrainOptions, check_field};
+use crate::train::{EvaluateOn, MOST_STEPS, Model, OptimizerKind, OptionError, TrainOptions, check_field, toml_lines};
 
 /// Evaluations of a run, unless `eval_every` says otherwise.
 const EVALUATIONS: u64 = 6;
@@ -48,8 +49,8 @@ impl Preset {
 #[derive(Clone, Debug)]
 pub struct Request {
     preset: Preset,
-    /// Settings by the names that `config.toml` uses.
-    given: Table,
+    /// Settings as TOML, by the names that `config.toml` uses.
+    given: BTreeMap<String, String>,
     epochs: Option<u64>,
     drop_path: Option<f64>,
 }
@@ -57,25 +58,19 @@ pub struct Request {
 impl Request {
     /// Asks for the settings of `preset`.
     pub fn new(preset: Preset) -> Self {
-        Self { preset, given: Table::new(), epochs: None, drop_path: None }
+        Self { preset, given: BTreeMap::new(), epochs: None, drop_path: None }
     }
 
-    /// Asks for `value` in the field of [`TrainOptions`] that is called `field`, which counts as
-    /// given from now on.
-    ///
-    /// Errors if settings can't hold such a value, as a number beyond 2^63.
+    /// Asks for `value` in the field of [`TrainOptions`] that is called `field`, which counts as given
+    /// from now on.
     pub fn set(mut self, field: &str, value: impl Serialize) -> Result<Self, OptionError> {
-        let value = Value::try_from(value).map_err(|error| unreadable(field, &error))?;
-        self.given.insert(field.replace('_', "-"), value);
+        self.given.extend(toml_lines(&BTreeMap::from([(field, value)]))?);
         Ok(self)
     }
 
-    /// Asks for all fields that the struct `settings` has: those that are `None` or false stay
-    /// open.
+    /// Asks for all fields that the struct `settings` has: those that are `None` or false stay open.
     pub fn set_all(mut self, settings: &impl Serialize) -> Result<Self, OptionError> {
-        let settings = Table::try_from(settings).map_err(|error| unreadable("settings", &error))?;
-        let given = settings.into_iter().filter(|(_, value)| *value != Value::Boolean(false));
-        self.given.extend(given.map(|(field, value)| (field.replace('_', "-"), value)));
+        self.given.extend(toml_lines(settings)?.into_iter().filter(|(_, value)| value != "false"));
         Ok(self)
     }
 
@@ -162,7 +157,8 @@ impl Request {
             // there is one after each step.
             let length = (options.validation as u64).div_ceil(u64::from(options.batch_size.max(1)));
             let every = options.steps.div_ceil(EVALUATIONS).max(length).clamp(1, batches.max(1));
-            options.eval_every = if on_test { 1 } else { every };
+            let each_step = on_test || self.preset == Preset::Notebook;
+            options.eval_every = if each_step { 1 } else { every };
         }
         if !self.has("eval_batch") {
             let evaluated = if on_test { data.test.len() } else { data.test.len().max(options.validation) };
@@ -199,10 +195,6 @@ impl Request {
     }
 }
 
-fn unreadable(field: &str, error: &toml::ser::Error) -> OptionError {
-    OptionError::Unreadable(format!("`{field}`: {error}"))
-}
-
 /// Returns `source` as it is found from any folder: a run may be evaluated from another one.
 fn location(source: &str) -> String {
     if source == DataSet::EMBEDDED { source.into() } else { crate::run_dir::absolute(source.as_ref()) }
@@ -226,13 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn the_notebook_evaluates_after_each_step_on_whatever_images() {
+        let request = Request::new(Preset::Notebook).set("validation", 500).expect("a number");
+        let options = request.resolve(&mnist()).expect("options");
+        assert_eq!((options.evaluate_on, options.eval_every), (EvaluateOn::Validation, 1));
+    }
+
+    #[test]
     fn fields_are_known_by_their_names_alone() {
         let request = |field: &str, value: &str| Request::new(Preset::Quick).set(field, value).expect("a text");
         let error = request("batch_sizes", "3").resolve(&mnist()).expect_err("no such field").to_string();
         assert!(error.contains("batch-sizes"), "{error}");
         let error = request("batch_size", "three").resolve(&mnist()).expect_err("no number").to_string();
         assert!(error.contains("three"), "{error}");
-        assert!(Request::new(Preset::Quick).set("seed", u64::MAX).is_err());
+        // Numbers that no table of TOML's values holds.
+        let request = Request::new(Preset::Quick).set("seed", u64::MAX).expect("a number");
+        assert_eq!(request.resolve(&mnist()).expect("options").seed, u64::MAX);
         let error = Request::new(Preset::Quick).set("lr", f64::NAN).and_then(|request| {
             request.resolve(&mnist()).map_err(|error| match error {
                 JobError::Options(error) => error,

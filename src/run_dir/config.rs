@@ -78,9 +78,10 @@ impl RunConfig {
     /// What the `text` of a settings file says, or where and why it is not one, on one line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let message = |error: toml::de::Error| error.message().replace('\n', " ");
-        let mut entries = toml::from_str(text).map_err(message)?;
-        older::upgrade(&mut entries);
-        entries.try_into().map_err(message)
+        let (text, records_gradients) = older::upgrade(text);
+        let mut config: Self = toml::from_str(&text).map_err(message)?;
+        config.settings.record_gradients |= records_gradients;
+        Ok(config)
     }
 
     /// Reads the settings of the run in `folder`; each must be in its range.

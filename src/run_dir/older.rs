@@ -11,14 +11,25 @@ use crate::train::TrainOptions;
 /// Limits that everything fits into: FLOP do not depend on them.
 const ROOMY: Limits = Limits { binding_bytes: u64::MAX, buffer_bytes: u64::MAX, total_bytes: u64::MAX };
 
-/// Moves what older versions wrote elsewhere in `config.toml` to where it belongs now: whether gradients
-/// are recorded is a setting.
-pub(super) fn upgrade(config: &mut toml::Table) {
-    if let Some(recorded) = config.remove("record-gradients")
-        && let Some(toml::Value::Table(settings)) = config.get_mut("settings")
-    {
-        settings.entry("record-gradients").or_insert(recorded);
+/// Returns the text of a `config.toml` as this version writes it, and whether an older one recorded
+/// gradients, which it noted outside of the settings.
+///
+/// Works on the text, as a table of TOML's values would hold no number above 2^63.
+pub(super) fn upgrade(text: &str) -> (String, bool) {
+    let (mut upgraded, mut table, mut records_gradients) = (String::with_capacity(text.len()), "", false);
+    for line in text.lines() {
+        if line.starts_with('[') {
+            table = line.trim();
+        }
+        match (table, line.strip_prefix("record-gradients = ")) {
+            ("", Some(recorded)) => records_gradients = recorded.trim() == "true",
+            // Parameters of shaders that have other names now.
+            ("[tuning]", _) => upgraded += &line.replace(" store=", " epilogue=").replace(" depth_parts=", " split_k="),
+            _ => upgraded += line,
+        }
+        upgraded.push('\n');
     }
+    (upgraded, records_gradients)
 }
 
 /// Returns what the settings and the command in `config` and the run's data set `data` tell of the run.
@@ -47,4 +58,19 @@ fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
     };
     let options = settings.plan(&net, sizes, ROOMY).ok()?;
     Some(Plan::new(&net, &options).ok()?.flop())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upgrade;
+
+    #[test]
+    fn what_older_versions_wrote_elsewhere_is_found() {
+        let old = "record-gradients = true\nseed = 1\n[tuning]\n\"conv_forward store=3 depth_parts=4\" = \"x\"\n";
+        let new = "\nseed = 1\n[tuning]\n\"conv_forward epilogue=3 split_k=4\" = \"x\"\n";
+        assert_eq!(upgrade(old), (new.to_string(), true));
+        // Today's is left alone.
+        let settings = "[settings]\nrecord-gradients = true\n";
+        assert_eq!(upgrade(settings), (settings.to_string(), false));
+    }
 }

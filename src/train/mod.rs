@@ -25,6 +25,7 @@ pub use events::{
     EvalRecord, EvalSplit, Event, NotFiniteRecord, Observer, Outcome, ProfileRecord, StepRecord, TimingRecord,
     TraceRecord, WhichWeights,
 };
+pub(crate) use options::toml_lines;
 pub use options::{
     DroppedUpdate, EvaluateOn, LearningRateSchedule, MOST_STEPS, Model, OptimizerKind, OptionError, TrainOptions,
     check_field,

@@ -1,5 +1,6 @@
 //! Every setting of a training run, resolved: what `config.toml` records.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
@@ -191,6 +192,19 @@ pub fn check_field(field: &'static str, value: impl Display, holds: bool, range:
     if holds { Ok(()) } else { Err(out_of_range()) }
 }
 
+/// Returns each field of the struct or map `settings` as TOML, by its name with hyphens; what is `None`
+/// is left out. As text, since a table of TOML's values would hold no number above 2^63.
+pub(crate) fn toml_lines(settings: &impl Serialize) -> Result<BTreeMap<String, String>, OptionError> {
+    let unreadable = |message: String| OptionError::Unreadable(message.trim().replace('\n', " "));
+    let text = toml::to_string(settings).map_err(|error| unreadable(error.to_string()))?;
+    let entry = |line: &str| {
+        let (name, value) = line.split_once(" = ")?;
+        Some((name.replace('_', "-"), value.to_string()))
+    };
+    let entries = text.lines().map(entry).collect::<Option<_>>();
+    entries.ok_or_else(|| unreadable(format!("each value must fit on a line, unlike in {text:?}")))
+}
+
 impl Default for TrainOptions {
     /// Returns [`Self::quick`].
     fn default() -> Self {
@@ -268,12 +282,14 @@ impl TrainOptions {
         }
     }
 
-    /// Returns these settings with those `given` in their place, by the names that `config.toml` uses.
-    pub(crate) fn with(&self, given: &toml::Table) -> Result<Self, OptionError> {
+    /// Returns these settings with those `given` in their place: values as TOML, by the names that
+    /// `config.toml` uses.
+    pub(crate) fn with(&self, given: &BTreeMap<String, String>) -> Result<Self, OptionError> {
         let unreadable = |message: &str| OptionError::Unreadable(message.trim().replace('\n', " "));
-        let mut all = toml::Table::try_from(self).map_err(|error| unreadable(&error.to_string()))?;
+        let mut all = toml_lines(self)?;
         all.extend(given.clone());
-        all.try_into().map_err(|error: toml::de::Error| unreadable(error.message()))
+        let text: String = all.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+        toml::from_str(&text).map_err(|error| unreadable(error.message()))
     }
 
     /// Checks every setting against its range, and against `train` and `test`, the images there are.
@@ -313,9 +329,6 @@ impl TrainOptions {
         check_field("survival_last", self.survival_last, probability(self.survival_last), "in (0, 1]")?;
         check_field("dropout", self.dropout, unit(self.dropout.into()), "in [0, 1)")?;
         check_field("label_smoothing", self.label_smoothing, unit(self.label_smoothing.into()), "in [0, 1)")?;
-        // A file of settings holds no larger number.
-        let most = i64::MAX as u64;
-        check_field("seed", self.seed, self.seed <= most, &format!("at most {most}"))?;
         let nesterov = !self.nesterov || self.momentum > 0.0;
         check_field("nesterov", self.nesterov, nesterov, "used with a `momentum` above 0")
     }

@@ -58,6 +58,9 @@ fn settings_out_of_range() {
         ("--survival-last NaN", "--survival-last is NaN; it must be in (0, 1]"),
         ("--survival-first 1.5", "--survival-first is 1.5; it must be in (0, 1]"),
         ("--lr -1", "--lr is -1; it must be above 0, at most 1e30"),
+        ("--steps 18446744073709551615", "--steps is 18446744073709551615; it must be from 1 to 4294967295"),
+        // No flag, but a folder's name.
+        ("--data `seed`", "`seed`: no such folder"),
         ("--lr NaN", "--lr is NaN; it must be above 0"),
         ("--lr inf", "--lr is inf; it must be above 0"),
         ("--validation 60", "--validation is 60; it must be less than the 60 training images"),

@@ -449,6 +449,14 @@ fn drop_path_is_short_for_four_flags() {
 }
 
 #[test]
+fn the_largest_seed_is_written_and_read() {
+    let workspace = Workspace::with_tiny();
+    workspace.sdgpu(&format!("{TRAIN} --steps 1 --seed 18446744073709551615 --out run").replace("--epochs 2 ", ""));
+    assert_eq!(config(&workspace, "run").settings.seed, u64::MAX);
+    workspace.sdgpu("eval run --device cpu");
+}
+
+#[test]
 fn the_notebook_preset_is_the_notebooks_run() {
     let workspace = Workspace::new();
     workspace.write_set("tiny", 20, 10, 28, 3);
