@@ -47,6 +47,20 @@ fn without_note(mut file: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
+fn numbers_and_names_that_are_easily_mistaken() {
+    let workspace = Workspace::with_tiny();
+    let cases = [
+        (
+            "--data tiny --steps 18446744073709551615",
+            "--steps is 18446744073709551615; it must be from 1 to 4294967295",
+        ),
+        // No flag, but a folder's name.
+        ("--data `seed`", "`seed`: no such folder"),
+    ];
+    refuse_all(&workspace, "train --model stochastic --arch resnet8 --device cpu", &cases);
+}
+
+#[test]
 fn settings_out_of_range() {
     let workspace = Workspace::with_tiny();
     let cases = [
@@ -58,9 +72,6 @@ fn settings_out_of_range() {
         ("--survival-last NaN", "--survival-last is NaN; it must be in (0, 1]"),
         ("--survival-first 1.5", "--survival-first is 1.5; it must be in (0, 1]"),
         ("--lr -1", "--lr is -1; it must be above 0, at most 1e30"),
-        ("--steps 18446744073709551615", "--steps is 18446744073709551615; it must be from 1 to 4294967295"),
-        // No flag, but a folder's name.
-        ("--data `seed`", "`seed`: no such folder"),
         ("--lr NaN", "--lr is NaN; it must be above 0"),
         ("--lr inf", "--lr is inf; it must be above 0"),
         ("--validation 60", "--validation is 60; it must be less than the 60 training images"),
