@@ -309,7 +309,7 @@ fn skipped(args: &BenchArgs, nets: &SkippedNets, data: &DataSet) -> anyhow::Resu
         let DeviceEntry { kind, name, backend, driver } = &origin.device;
         let caption = Caption {
             machine: format!("{kind}: {name} ({backend}, {driver}); sdgpu {}", origin.version),
-            command: std::iter::once("sdgpu".into()).chain(request::arguments()).collect::<Vec<_>>().join(" "),
+            command: request::command(),
         };
         let written = fs::write(path, skipping_plot(&measured, &caption));
         written.map_err(|error| RunError::Write { path: path.clone(), error })?;

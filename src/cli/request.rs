@@ -1,8 +1,7 @@
 //! From flags to what jobs are asked for.
 
 use super::args::{ModelArgs, Record, RunArgs, TrainingArgs, TuneArgs};
-use crate::job::{DeviceRequest, KEEP_CHECKPOINTS, Recording, Request, Tune, TypedCommand};
-use crate::run_dir::Arguments;
+use crate::job::{DeviceRequest, KEEP_CHECKPOINTS, Recording, Request, Tune};
 use crate::train::OptionError;
 
 /// Returns what `args` ask for. Flags are called as the fields that they set.
@@ -57,8 +56,8 @@ pub fn recording(args: &RunArgs) -> Recording {
     }
 }
 
-/// Returns the command that this process was started with.
-pub fn command() -> TypedCommand {
+/// Returns the command that this process was started with, as a shell takes it.
+pub fn command() -> String {
     let quoted = |argument: String| {
         let is_plain = |letter: char| letter.is_alphanumeric() || "-_./,:=+@%".contains(letter);
         if !argument.is_empty() && argument.chars().all(is_plain) {
@@ -67,11 +66,6 @@ pub fn command() -> TypedCommand {
             format!("'{}'", argument.replace('\'', r"'\''"))
         }
     };
-    let words = ["sdgpu".to_string()].into_iter().chain(arguments().map(quoted));
-    TypedCommand { line: words.collect::<Vec<_>>().join(" "), arguments: Arguments::of(arguments()) }
-}
-
-/// Returns the arguments behind the program's name.
-pub fn arguments() -> impl Iterator<Item = String> {
-    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned())
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once("sdgpu".into()).chain(arguments.map(quoted)).collect::<Vec<_>>().join(" ")
 }

@@ -6,11 +6,11 @@ use std::io;
 use super::request;
 use super::signals::Signals;
 use crate::data::DataSet;
-use crate::job::{Context, DeviceRequest, StopRequest, TypedCommand};
+use crate::job::{Context, DeviceRequest, StopRequest};
 
 /// A command that does jobs.
 pub struct Session {
-    command: TypedCommand,
+    command: String,
     stop: Box<dyn Fn() -> Option<StopRequest> + Sync>,
 }
 

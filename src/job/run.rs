@@ -16,7 +16,7 @@ use crate::device::{DeviceInfo, Tuning};
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::run_dir::{
-    Arguments, ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, RunFacts, StoppedRun, absolute, read_weights,
+    ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, RunFacts, StoppedRun, absolute, read_weights,
     write_metrics_csv, write_tensorboard,
 };
 use crate::train::{Checkpoint, CheckpointEvery, Outcome, Safeguards, TrainError, TrainOptions, Trainer};
@@ -39,7 +39,7 @@ pub struct Context<'a> {
     /// folder.
     pub go_on: Option<&'a str>,
     /// The command that makes the runs, for `config.toml`.
-    pub command: Option<&'a TypedCommand>,
+    pub command: Option<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -48,15 +48,6 @@ impl<'a> Context<'a> {
         let data_sha256 = data.sha256();
         Self { data, data_sha256, device, jobs: 1, stop: &|| None, go_on: None, command: None }
     }
-}
-
-/// A command as it was typed.
-#[derive(Clone, Debug)]
-pub struct TypedCommand {
-    /// As a shell takes it.
-    pub line: String,
-    /// Its arguments, flag by flag.
-    pub arguments: Arguments,
 }
 
 /// What a run begins with, leaves behind and is guarded by, whatever it computes.
@@ -166,7 +157,7 @@ impl Job {
         let mut setup = set_up(&settings, &recording, stopped, context, listener)?;
         let config = RunConfig {
             version: env!("CARGO_PKG_VERSION").into(),
-            command: context.command.map(|command| command.line.clone()),
+            command: context.command.map(Into::into),
             init_weights: recording.init.as_deref().map(absolute),
             trace: recording.trace,
             checkpoint_every,
@@ -175,7 +166,7 @@ impl Job {
             device: DeviceEntry::from(setup.device.info()),
             settings: settings.clone(),
             tuning: setup.tuning.clone(),
-            facts: Some(facts(&setup, &settings, context)),
+            facts: Some(RunFacts { jobs: context.jobs, flop: Some(setup.plan.flop()) }),
         };
         let initial = std::mem::take(&mut setup.initial);
         let (mut run_dir, from, notes) = match begin {
@@ -253,16 +244,6 @@ fn set_up<'a>(
 fn initial_weights(path: &Path, net: &ResNet) -> Result<Weights, RunError> {
     let (weights, _) = read_weights(path)?;
     weights.fit(net).map_err(|error| RunError::File { path: path.into(), error: error.into() })
-}
-
-/// Returns what the run knows of itself besides its settings.
-fn facts(setup: &Setup<'_>, settings: &TrainOptions, context: &Context<'_>) -> RunFacts {
-    RunFacts {
-        arguments: context.command.map(|command| command.arguments.clone()).unwrap_or_default(),
-        jobs: context.jobs,
-        training_images: context.data.train.len().checked_sub(settings.validation),
-        flop: Some(setup.plan.flop()),
-    }
 }
 
 fn safeguards<'a>(

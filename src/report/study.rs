@@ -132,7 +132,7 @@ fn leave_out_unfinished(net: &mut NetRuns, notes: &mut Vec<String>) {
         let left_out = run.summary.as_ref().map_or(0, |summary| summary.steps_left_out);
         if left_out > 0 {
             let updates = counted(left_out as usize, "update", "updates");
-            notes.push(format!("{}: {updates} left out, as a value was not finite (--on-nan).", run.name()));
+            notes.push(format!("{}: {updates} left out, as a value was not finite (setting on-nan).", run.name()));
         }
     }
 }

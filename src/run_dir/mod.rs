@@ -1,7 +1,6 @@
 //! What a run leaves behind: its directory, with settings, metrics, timings, weights and checkpoints; and a profile,
 //! where it is asked for.
 
-mod arguments;
 mod checkpoint_file;
 mod checkpoint_writer;
 mod config;
@@ -21,7 +20,6 @@ mod series;
 mod tensorboard;
 mod weights_file;
 
-pub use arguments::Arguments;
 pub use checkpoint_file::{decode as decode_checkpoint, encode as encode_checkpoint};
 pub use config::{DeviceEntry, RunConfig};
 pub use directory::{Resumed, RunDir, StoppedRun, save_weights};

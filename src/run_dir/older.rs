@@ -1,6 +1,5 @@
 //! Facts about the runs of older versions of sdgpu, which did not write them: what such a run did then.
 
-use super::arguments::Arguments;
 use super::config::RunConfig;
 use super::facts::RunFacts;
 use crate::data::DataSet;
@@ -32,23 +31,21 @@ pub(super) fn upgrade(text: &str) -> (String, bool) {
     (upgraded, records_gradients)
 }
 
-/// Returns what the settings and the command in `config` and the run's data set `data` tell of the run.
+/// Returns the facts that the settings and the command in `config` and the run's data set `data` tell.
 pub(super) fn facts(config: &RunConfig, data: Option<&DataSet>) -> RunFacts {
-    let words = config.command.iter().flat_map(|command| command.split(' ').skip(1));
-    let arguments = Arguments::of(words.map(String::from));
-    RunFacts {
-        jobs: arguments.value("--jobs").and_then(|jobs| jobs.parse().ok()).unwrap_or(1),
-        arguments,
-        training_images: data.and_then(|data| data.train.len().checked_sub(config.settings.validation)),
-        flop: data.and_then(|data| flop(config, data)),
-    }
+    let jobs = config.command.as_deref().and_then(jobs).unwrap_or(1);
+    RunFacts { jobs, flop: data.and_then(|data| flop(&config.settings, data)) }
+}
+
+/// Returns the number behind the flag `--jobs` of `command`.
+fn jobs(command: &str) -> Option<usize> {
+    let mut words = command.split([' ', '=']).skip_while(|word| *word != "--jobs").skip(1);
+    words.next()?.parse().ok()
 }
 
 /// Returns the FLOP of a step by the plan that the run was made with; `None` if its settings do not fit
-/// `data`. Those of recording a gradient, one for each weight of the first convolution, are left out:
-/// reports about such runs never counted them.
-fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
-    let settings = TrainOptions { record_gradients: false, ..config.settings.clone() };
+/// `data`.
+fn flop(settings: &TrainOptions, data: &DataSet) -> Option<StepFlop> {
     let net = settings.net(data.train.channels, data.classes).ok()?;
     let sizes = DataSizes {
         height: data.train.height,
@@ -62,7 +59,7 @@ fn flop(config: &RunConfig, data: &DataSet) -> Option<StepFlop> {
 
 #[cfg(test)]
 mod tests {
-    use super::upgrade;
+    use super::{jobs, upgrade};
 
     #[test]
     fn what_older_versions_wrote_elsewhere_is_found() {
@@ -72,5 +69,12 @@ mod tests {
         // Today's is left alone.
         let settings = "[settings]\nrecord-gradients = true\n";
         assert_eq!(upgrade(settings), (settings.to_string(), false));
+    }
+
+    #[test]
+    fn a_recorded_command_tells_the_runs_at_once() {
+        assert_eq!(jobs("sdgpu sweep --jobs 2 --seeds 3"), Some(2));
+        assert_eq!(jobs("sdgpu sweep --seeds 3 --jobs=12"), Some(12));
+        assert_eq!([jobs("sdgpu sweep --seeds 3"), jobs("sdgpu sweep --jobs"), jobs("")], [None; 3]);
     }
 }

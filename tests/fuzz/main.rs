@@ -13,7 +13,7 @@ use sdgpu::internals::device::{DeviceInfo, DeviceKind};
 use sdgpu::internals::model::init::Init;
 use sdgpu::internals::model::weights::Weights;
 use sdgpu::internals::rng::{self, Stream};
-use sdgpu::internals::run_dir::{Arguments, DeviceEntry, Lengths, RunConfig, RunFacts, StepFlop, encode_checkpoint};
+use sdgpu::internals::run_dir::{DeviceEntry, Lengths, RunConfig, RunFacts, StepFlop, encode_checkpoint};
 use sdgpu::internals::train::{Best, Checkpoint, CheckpointEvery, Counters};
 
 #[path = "../../fuzz/entry_points.rs"]
@@ -120,12 +120,7 @@ fn config() -> Vec<u8> {
         device: DeviceEntry::from(&info),
         settings: settings(),
         tuning: Default::default(),
-        facts: Some(RunFacts {
-            arguments: Arguments::of(["train", "--data", "a b"].map(String::from)),
-            jobs: 2,
-            training_images: Some(60),
-            flop: Some(StepFlop { always: 1000, blocks: vec![200, 300, 400] }),
-        }),
+        facts: Some(RunFacts { jobs: 2, flop: Some(StepFlop { always: 1000, blocks: vec![200, 300, 400] }) }),
     };
     toml::to_string(&config).unwrap().into_bytes()
 }

@@ -196,7 +196,7 @@ pub fn draw(study: &Study) -> Drawn {
                      the mean is that of ratios (geometric). Stem, head and down-sampling shortcuts always run.";
     let mut text: Vec<String> = has_dots.then(|| explained.into()).into_iter().collect();
     if study.runs().any(|run| run.facts.jobs > 1) {
-        let sentence = "Several runs were made at once (--jobs): they took from each other, and so no figure of time \
+        let sentence = "Several runs were made at once: they took from each other, and so no figure of time \
                         here says what skipping saves.";
         text.push(sentence.into());
     }

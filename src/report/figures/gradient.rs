@@ -21,7 +21,7 @@ pub fn draw(study: &Study) -> Drawn {
     let recorded = |net: &NetRuns| net.runs.iter().all(|run| raw(run).len() > 1);
     let nets: Vec<(usize, &NetRuns)> = shown(study).filter(|(_, net)| recorded(net)).collect();
     if nets.is_empty() {
-        return Err("Gradient of the first convolution: it was not recorded (--record gradients).".into());
+        return Err("Gradient of the first convolution: it was not recorded (setting record-gradients).".into());
     }
     let mut csv = "net,step,raw_mean,smoothed_mean,smoothed_low,smoothed_high\n".to_string();
     let (mut faint, mut strong) = (Vec::new(), Vec::new());

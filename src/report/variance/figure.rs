@@ -56,7 +56,7 @@ pub fn draw(study: &Study) -> Drawn {
             let answers = whole.answers().map(|answer| answer.sentences.join(" "));
             text.push(typeset(&format!("Tested on all test images instead: {}", answers.join(" "))));
         } else if findings.pairs.iter().any(|pair| pair.findings.is_of_draws()) {
-            text.push("There are too few tests on all test images (--test-every) to ask them the same.".into());
+            text.push("There are too few tests on all test images (setting test-every) to ask them the same.".into());
         }
     }
     text.extend(unjudged.iter().map(|reason| format!("Not judged: {reason}.")));
