@@ -106,7 +106,8 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Returns the storage of `values`, given by element type and count, each in a buffer of its own.
+    /// Returns the storage of `values`, given by element type and count, each in a buffer of its
+    /// own.
     pub fn separate(values: impl IntoIterator<Item = (Element, usize)>) -> Self {
         let regions = values.into_iter().enumerate();
         let regions: Vec<Region> =
@@ -243,7 +244,8 @@ pub trait Kernel: Parameters + Send + Sync + fmt::Debug {
     fn twin(&self, bindings: Bindings<'_, '_>);
 }
 
-/// Name of a dispatch, e.g. `layer2.0.conv1 backward`: it follows it into listings, captures and errors.
+/// Name of a dispatch, e.g. `layer2.0.conv1 backward`: it follows it into listings, captures and
+/// errors.
 pub type Label = Arc<str>;
 
 /// A kernel that many lists share.
@@ -258,7 +260,8 @@ pub struct SharedKernel {
 pub struct KernelId(u64);
 
 impl SharedKernel {
-    /// Shares `kernel`, under an identity of its own: devices find by it what they made for the kernel.
+    /// Shares `kernel`, under an identity of its own: devices find by it what they made for the
+    /// kernel.
     pub fn new(kernel: impl Kernel + 'static) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self { id: KernelId(NEXT.fetch_add(1, Ordering::Relaxed)), kernel: Arc::new(kernel) }
@@ -291,7 +294,8 @@ pub struct Dispatch {
     pub label: Label,
     /// What is computed.
     pub kernel: SharedKernel,
-    /// Values read, in the order of the shader's bindings; `None` where the kernel's mode uses none.
+    /// Values read, in the order of the shader's bindings; `None` where the kernel's mode uses
+    /// none.
     pub reads: Vec<Option<ValueId>>,
     /// Values written, likewise.
     pub writes: Vec<Option<ValueId>>,

@@ -115,8 +115,8 @@ pub mod events {
     };
 }
 
-/// A run in a folder of its own, with metrics and checkpoints, as `sdgpu train` makes it and goes on
-/// with it: `examples/run_folder.rs` does both.
+/// A run in a folder of its own, with metrics and checkpoints, as `sdgpu train` makes it and goes
+/// on with it: `examples/run_folder.rs` does both.
 pub mod runs {
     pub use crate::job::{Context, Finished, Job, Listener, Preset, Profiled, Recording, Request, Start, StopRequest};
     pub use crate::run_dir::{RunConfig, StoppedRun, Summary, Test, read_metrics, read_predictions, read_timing};

@@ -111,8 +111,8 @@ fn show_device(console: Console, device: &dyn Device, note: Option<&str>) {
     }
 }
 
-/// Returns what `error` says; what it says of settings, by their flags. Messages about files and what
-/// others wrote stay as they are.
+/// Returns what `error` says; what it says of settings, by their flags. Messages about files and
+/// what others wrote stay as they are.
 fn worded(error: &anyhow::Error) -> String {
     let of_run_dir = |error: &RunError| {
         use RunError::{Blocked, Exists, HoldsRun, OtherSettings};

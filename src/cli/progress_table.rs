@@ -1,4 +1,5 @@
-//! What is seen of a queue of runs while it goes on: the runs at work with their accuracy, and the time that is left.
+//! What is seen of a queue of runs while it goes on: the runs at work with their accuracy, and the
+//! time that is left.
 
 use std::collections::HashSet;
 use std::io;

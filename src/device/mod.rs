@@ -72,13 +72,14 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// Returns whether it was asked for too much: a device that is not there, limits that nothing runs within, or more
-    /// memory than there is.
+    /// Returns whether it was asked for too much: a device that is not there, limits that nothing
+    /// runs within, or more memory than there is.
     pub fn is_bad_request(&self) -> bool {
         matches!(self, Self::NoAdapter(_) | Self::BadLimits(_) | Self::OutOfMemory { .. })
     }
 
-    /// The allocation of `buffers`, of so many bytes each, failed at the one with the number `failed`.
+    /// The allocation of `buffers`, of so many bytes each, failed at the one with the number
+    /// `failed`.
     pub(crate) fn out_of_memory(device: &str, buffers: &[u64], failed: usize) -> Self {
         let (needed_bytes, had_bytes) = (buffers.iter().sum(), buffers[..failed].iter().sum());
         Self::OutOfMemory { device: device.to_string(), needed_bytes, had_bytes }
@@ -188,8 +189,8 @@ pub trait Device {
     /// Whatever was prepared before is dropped.
     fn prepare(&mut self, storage: &Storage, dispatches: &[&Dispatch]) -> Result<(), DeviceError>;
 
-    /// Overwrites the first words of `value`, after everything that was submitted before. A word is four bytes, whatever
-    /// the elements are.
+    /// Overwrites the first words of `value`, after everything that was submitted before. A word is
+    /// four bytes, whatever the elements are.
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError>;
 
     /// Takes `list`, to be run in order after everything before. May return before it is done, or even begun: the next

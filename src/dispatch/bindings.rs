@@ -23,8 +23,8 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Returns the numbers; an unused value has none. Panics if the value has another type: a mistake in the plan,
-    /// caught by its tests.
+    /// Returns the numbers; an unused value has none. Panics if the value has another type: a
+    /// mistake in the plan, caught by its tests.
     pub fn f32(self) -> &'a [f32] {
         match self {
             Self::Unused => &[],
@@ -95,7 +95,8 @@ pub struct Bindings<'a, 'b> {
 impl<'a> Bindings<'a, '_> {
     /// Returns the values, `R` read and `W` written.
     ///
-    /// Panics if the kernel was given other numbers of values: a mistake in the plan, caught by its tests.
+    /// Panics if the kernel was given other numbers of values: a mistake in the plan, caught by its
+    /// tests.
     pub fn values<const R: usize, const W: usize>(self) -> ([Input<'a>; R], [Output<'a>; W]) {
         assert_eq!((self.reads.len(), self.writes.len()), (R, W), "numbers of values read and written");
         let reads = std::array::from_fn(|i| self.reads[i]);

@@ -93,8 +93,8 @@ impl JobError {
 }
 
 impl JobError {
-    /// Returns after how many steps an observer, a signal or the caller stopped the run; `None` if it
-    /// was not stopped but failed.
+    /// Returns after how many steps an observer, a signal or the caller stopped the run; `None` if
+    /// it was not stopped but failed.
     pub fn stopped_at(&self) -> Option<u64> {
         let error = match self {
             Self::Train(error) => Some(error),

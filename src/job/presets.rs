@@ -61,14 +61,15 @@ impl Request {
         Self { preset, given: BTreeMap::new(), epochs: None, drop_path: None }
     }
 
-    /// Asks for `value` in the field of [`TrainOptions`] that is called `field`, which counts as given
-    /// from now on.
+    /// Asks for `value` in the field of [`TrainOptions`] that is called `field`, which counts as
+    /// given from now on.
     pub fn set(mut self, field: &str, value: impl Serialize) -> Result<Self, OptionError> {
         self.given.extend(toml_lines(&BTreeMap::from([(field, value)]))?);
         Ok(self)
     }
 
-    /// Asks for all fields that the struct `settings` has: those that are `None` or false stay open.
+    /// Asks for all fields that the struct `settings` has: those that are `None` or false stay
+    /// open.
     pub fn set_all(mut self, settings: &impl Serialize) -> Result<Self, OptionError> {
         self.given.extend(toml_lines(settings)?.into_iter().filter(|(_, value)| value != "false"));
         Ok(self)

@@ -117,14 +117,15 @@ pub struct Finished {
 }
 
 impl Job {
-    /// Begins a run under `settings` in the directory `out`, which must not exist; in the first free
-    /// one below `runs/` if it is `None`.
+    /// Begins a run under `settings` in the directory `out`, which must not exist; in the first
+    /// free one below `runs/` if it is `None`.
     pub fn new(settings: TrainOptions, out: Option<PathBuf>, recording: Recording) -> Self {
         Self { settings, begin: Begin::New(out), recording, profile: None }
     }
 
-    /// Goes on with a run that was stopped. Its settings, what it began with, whether it records a trace
-    /// and how many checkpoints it keeps are settled in its directory; the rest of `recording` counts.
+    /// Goes on with a run that was stopped. Its settings, what it began with, whether it records a
+    /// trace and how many checkpoints it keeps are settled in its directory; the rest of
+    /// `recording` counts.
     pub fn resume(stopped: StoppedRun, recording: Recording) -> Self {
         let RunConfig { settings, init_weights, trace, keep_checkpoints, .. } = &stopped.config;
         let (trace, keep_checkpoints) = (*trace, *keep_checkpoints);

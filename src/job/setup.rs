@@ -76,13 +76,14 @@ impl<'a> Setup<'a> {
         Ok(engine)
     }
 
-    /// Trains from the initial weights to the last step, and tests. Tells `observer` of every event.
+    /// Trains from the initial weights to the last step, and tests. Tells `observer` of every
+    /// event.
     ///
     /// If the observer stops the run, this is the error
-    /// [`TrainError::Interrupted`](crate::train::TrainError) with the number of
-    /// steps done, inside [`JobError::Train`]. Nothing is written: keep the weights of
-    /// [`Event::LastWeights`](crate::train::Event) that you need, or do a [`Job`](super::Job), which
-    /// makes checkpoints in a folder and can go on.
+    /// [`TrainError::Interrupted`](crate::train::TrainError) with the number of steps done, inside
+    /// [`JobError::Train`]. Nothing is written: keep the weights of
+    /// [`Event::LastWeights`](crate::train::Event) that you need, or do a [`Job`](super::Job),
+    /// which makes checkpoints in a folder and can go on.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome, JobError> {
         let (options, data, initial) = (self.recipe.options, self.recipe.data, self.initial.clone());
         let mut trainer = Trainer::new(self.engine()?, options, data, Safeguards::default())?;

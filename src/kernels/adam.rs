@@ -32,7 +32,8 @@ params! {
 }
 
 impl Adam {
-    /// On `elements` parameters. In f64 for the sake of the complements: 1 - 0.999 in f32 has four right digits.
+    /// On `elements` parameters. In f64 for the sake of the complements: 1 - 0.999 in f32 has four
+    /// right digits.
     pub fn new(elements: u32, beta1: f64, beta2: f64, epsilon: f64, weight_decay: f64) -> Self {
         Self {
             elements,

@@ -1,8 +1,9 @@
 //! What a GPU or a CPU can be asked to compute: one file per family of kernels.
 //!
-//! A kernel is a parameter struct that implements [`Kernel`](crate::dispatch::Kernel): it names its shader in
-//! `shaders/`, says how large the grid is and what it costs, and holds the same computation in Rust, its
-//! *twin*. A family's shaders begin with the family's name: `pool_max_forward.wgsl` belongs to `pool.rs`.
+//! A kernel is a parameter struct that implements [`Kernel`](crate::dispatch::Kernel): it names its
+//! shader in `shaders/`, says how large the grid is and what it costs, and holds the same
+//! computation in Rust, its *twin*. A family's shaders begin with the family's name:
+//! `pool_max_forward.wgsl` belongs to `pool.rs`.
 //!
 //! Activations are NHWC, flattened to `[pixels, channels]` wherever the image's shape does not matter, with
 //! `pixels = batch * height * width`; convolution weights are `[kernel_height, kernel_width, in_channels,
@@ -32,8 +33,8 @@ mod update;
 pub use shader::{compose, fingerprint};
 pub(crate) use shader::{fnv, params, scalar, shader};
 
-/// Hands the one list of families, each with its shaders, to the macro `$use`: from it follow [`ALL`],
-/// the tables of [`crate::selftest`], and the tests of each family.
+/// Hands the one list of families, each with its shaders, to the macro `$use`: from it follow
+/// [`ALL`], the tables of [`crate::selftest`], and the tests of each family.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! families {

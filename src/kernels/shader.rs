@@ -32,8 +32,8 @@ pub(crate) fn fnv(bytes: impl Iterator<Item = u8>) -> u64 {
 }
 
 /// Returns the complete WGSL text of `shader`: each line `//!import NAME` is replaced by
-/// `shaders/shared/NAME.wgsl`. A line `//!import ONE | OTHER` offers alternatives: the one that is among
-/// `imports`, else the first.
+/// `shaders/shared/NAME.wgsl`. A line `//!import ONE | OTHER` offers alternatives: the one that is
+/// among `imports`, else the first.
 ///
 /// Errors with the name of an import that does not exist; a test composes every shader.
 pub fn compose(shader: &Shader, imports: &[&str]) -> Result<String, String> {
@@ -57,8 +57,8 @@ pub fn compose(shader: &Shader, imports: &[&str]) -> Result<String, String> {
     Ok(text)
 }
 
-/// Declares the parameter struct of a kernel (4-byte scalars only, laid out as in WGSL) and the list of its
-/// fields, which a test compares with the shader's `Params`.
+/// Declares the parameter struct of a kernel (4-byte scalars only, laid out as in WGSL) and the
+/// list of its fields, which a test compares with the shader's `Params`.
 macro_rules! params {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* $field:ident: $scalar:ident,)* }) => {
         $(#[$meta])*
@@ -85,8 +85,9 @@ macro_rules! scalar {
     };
 }
 
-/// Declares the shader of that name in `shaders/`, with its numbers of values and its parameter struct, and ties it to
-/// its kernel: the parameter struct itself, or a `kernel` that wraps one which several share.
+/// Declares the shader of that name in `shaders/`, with its numbers of values and its parameter
+/// struct, and ties it to its kernel: the parameter struct itself, or a `kernel` that wraps one
+/// which several share.
 macro_rules! shader {
     ($shader:ident: $name:literal, family: $family:ident, reads: $reads:literal, writes: $writes:literal,
      params: $params:ident) => {

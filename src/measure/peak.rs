@@ -63,7 +63,8 @@ fn stream(device: &mut dyn Device) -> Result<f64, DeviceError> {
     Ok(bytes as f64 / fastest(device, &kernel, count, 2)?)
 }
 
-/// The shortest time of `kernel`, which reads `reads` values of so many numbers and writes one, in seconds.
+/// The shortest time of `kernel`, which reads `reads` values of so many numbers and writes one, in
+/// seconds.
 fn fastest(device: &mut dyn Device, kernel: &SharedKernel, count: usize, reads: usize) -> Result<f64, DeviceError> {
     let storage = Storage::separate(vec![(Element::F32, count); reads + 1]);
     let probe = Dispatch {

@@ -40,8 +40,8 @@ impl Plan {
         most.max().unwrap_or(0)
     }
 
-    /// Returns the bytes that are live at each time of a training step with all gates on: of values that any step may
-    /// write, and of those that only a block writes, if it survives.
+    /// Returns the bytes that are live at each time of a training step with all gates on: of values
+    /// that any step may write, and of those that only a block writes, if it survives.
     fn live_bytes(&self) -> (Vec<u64>, Vec<Vec<u64>>) {
         let segments = self.segments.iter();
         let times = segments.map(|segment| segment.forward.len() + segment.backward.len()).sum::<usize>();

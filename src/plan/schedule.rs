@@ -12,8 +12,8 @@ struct Trunk {
 }
 
 impl Plan {
-    /// Returns the forward and backward pass of one training step, in order; only what survives under
-    /// `gates`. The update is in [`Self::schedule_update`]. A plan for inference has neither.
+    /// Returns the forward and backward pass of one training step, in order; only what survives
+    /// under `gates`. The update is in [`Self::schedule_update`]. A plan for inference has neither.
     ///
     /// # Panics
     ///

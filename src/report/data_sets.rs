@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::data::DataSet;
 use crate::run_dir::RunConfig;
 
-/// Data sets by the names that settings have for them and by their checksums; or why one could not be
-/// loaded.
+/// Data sets by the names that settings have for them and by their checksums; or why one could not
+/// be loaded.
 #[derive(Clone, Debug, Default)]
 pub struct DataSets(BTreeMap<(String, String), Result<DataSet, String>>);
 
@@ -16,8 +16,8 @@ impl DataSets {
         Self(known.map(|data| ((data.name.clone(), data.sha256()), Ok(data.clone()))).into_iter().collect())
     }
 
-    /// Loads the data set of the run of `config`; `None` if it is not there, or no longer what the run
-    /// saw.
+    /// Loads the data set of the run of `config`; `None` if it is not there, or no longer what the
+    /// run saw.
     pub fn load(&mut self, config: &RunConfig) -> Option<&DataSet> {
         self.0.entry(key(config)).or_insert_with(|| load(config)).as_ref().ok()
     }

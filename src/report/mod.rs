@@ -1,10 +1,10 @@
 //! The report: what runs say together, as a page and as figures.
 //!
-//! `run_paths` and `run` find and read run directories, `study` sorts the runs into `nets` and these
-//! into pairs, `figures` draws them, and `page` puts all on one page. What is said of differences rests
-//! on [`statistics`]: [`variance`] is about the variance of the accuracy, `comparison` about all else. A
-//! report is a pure function of the directories' files and of the data sets that they name, and it
-//! knows nothing of how a run is made.
+//! `run_paths` and `run` find and read run directories, `study` sorts the runs into `nets` and
+//! these into pairs, `figures` draws them, and `page` puts all on one page. What is said of
+//! differences rests on [`statistics`]: [`variance`] is about the variance of the accuracy,
+//! `comparison` about all else. A report is a pure function of the directories' files and of the
+//! data sets that they name, and it knows nothing of how a run is made.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

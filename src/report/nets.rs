@@ -19,8 +19,8 @@ pub struct NetRuns {
     pub settings: Settings,
 }
 
-/// Names in `config.toml` of what doesn't make another net: what a run records, how it is guarded, and what its results
-/// don't depend on.
+/// Names in `config.toml` of what doesn't make another net: what a run records, how it is guarded,
+/// and what its results don't depend on.
 const APART: [&str; 10] = [
     "seed",
     "command",
@@ -81,8 +81,9 @@ fn rest(settings: &Settings) -> Settings {
     rest.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// The settings of each of `runs` that make it a run of its net. Seeds may come from several devices; where one seed of
-/// a net does, devices are what is compared, and the net's counterparts keep theirs as well.
+/// The settings of each of `runs` that make it a run of its net. Seeds may come from several
+/// devices; where one seed of a net does, devices are what is compared, and the net's counterparts
+/// keep theirs as well.
 pub fn settings_of_all(runs: &[Run]) -> Vec<Settings> {
     let whole: Vec<Settings> = runs.iter().map(settings_of).collect();
     let anywhere = |settings: &Settings| {
@@ -117,8 +118,8 @@ fn settings_of(run: &Run) -> Settings {
     settings
 }
 
-/// Puts `config`, whose names are below `prefix`, into `settings` with full names; those of the table `settings` stay
-/// as they are on the command line.
+/// Puts `config`, whose names are below `prefix`, into `settings` with full names; those of the
+/// table `settings` stay as they are on the command line.
 fn flatten(prefix: &str, config: Table, settings: &mut Settings) {
     for (name, value) in config {
         match value {
@@ -157,11 +158,12 @@ pub fn differing(nets: &[&NetRuns]) -> Vec<String> {
 /// The longest name, in letters, that a legend has room for on a phone.
 const LONGEST_NAME: usize = 44;
 
-/// Names each net by what tells it from the others; by a number where that is too much for a name, and the table of
-/// settings says it.
+/// Names each net by what tells it from the others; by a number where that is too much for a name,
+/// and the table of settings says it.
 pub fn name(nets: &mut [NetRuns]) {
     let all = differing(&nets.iter().collect::<Vec<_>>());
-    // What all nets with stochastic depth share does not tell them apart, though the plain net has none of it.
+    // What all nets with stochastic depth share does not tell them apart, though the plain net has
+    // none of it.
     let stochastic = differing(&nets.iter().filter(|net| !net.is_plain()).collect::<Vec<_>>());
     for (number, net) in (1..).zip(nets) {
         let arch = all.iter().any(|name| name == "arch").then(|| net.first().config.settings.arch.clone());

@@ -205,8 +205,8 @@ fn draw(html: &mut String, study: &Study, figure: &Figure, number: usize) {
 /// Commands that are named at most.
 const COMMANDS: usize = 3;
 
-/// Returns the commands that are named, one for each of the first nets, and the number of the others: a
-/// net's runs differ in seed and folder, and so do their commands.
+/// Returns the commands that are named, one for each of the first nets, and the number of the
+/// others: a net's runs differ in seed and folder, and so do their commands.
 fn distinct_commands(study: &Study) -> (Vec<&str>, usize) {
     let mut named = Vec::new();
     for command in study.nets.iter().filter_map(|net| net.runs.iter().find_map(Run::command)) {

@@ -75,7 +75,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads the run in `path`, and its data set into `data`; errors if a file is not what sdgpu writes.
+    /// Reads the run in `path`, and its data set into `data`; errors if a file is not what sdgpu
+    /// writes.
     pub fn read(path: &Path, data: &mut DataSets) -> Result<Self, ReportError> {
         let config = RunConfig::read(path)?;
         let mut run = Self {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::error::ReportError;
 use crate::run_dir::{RunConfig, RunError};
 
-/// Returns the run directories that `paths` name: each is one, or holds some. In a folder, they are in the order of their
-/// names, numbers by their size; no directory comes twice.
+/// Returns the run directories that `paths` name: each is one, or holds some. In a folder, they are
+/// in the order of their names, numbers by their size; no directory comes twice.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReportError> {
     let mut found = Vec::new();
     let mut known = HashSet::new();

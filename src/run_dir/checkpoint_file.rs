@@ -36,7 +36,8 @@ pub fn decode(bytes: &[u8], net: &ResNet, settings: &TrainOptions) -> Result<(Ch
     let (tensors, note) = weights_file::decode(bytes)?;
     let (found, progress) =
         note.and_then(|note| Some((note.settings, note.progress?))).ok_or(FileError::NoCheckpoint)?;
-    // Older versions noted elsewhere whether gradients are recorded, which changes nothing that is computed.
+    // Older versions noted elsewhere whether gradients are recorded, which changes nothing that is
+    // computed.
     let found = TrainOptions { record_gradients: settings.record_gradients, ..found };
     if found != *settings {
         return Err(FileError::OtherSettings);

@@ -1,5 +1,5 @@
-//! `config.toml`: every setting of a run as it was resolved, what it began with and records, the version, the device,
-//! and facts that follow from all of these.
+//! `config.toml`: every setting of a run as it was resolved, what it began with and records, the
+//! version, the device, and facts that follow from all of these.
 
 use std::path::Path;
 
@@ -59,7 +59,8 @@ pub struct RunConfig {
     /// Variants of shaders that were measured to be the fastest; results do not depend on them.
     #[serde(default, skip_serializing_if = "Tuning::is_empty")]
     pub tuning: Tuning,
-    /// What else the run knew of itself; `None` of a run of an older sdgpu. See [`Self::facts_with`].
+    /// What else the run knew of itself; `None` of a run of an older sdgpu. See
+    /// [`Self::facts_with`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<RunFacts>,
 }

@@ -214,7 +214,8 @@ const LAST: &str = "weights/last.safetensors";
 const BEST: &str = "weights/best.safetensors";
 
 impl Observer for RunDir {
-    /// Writes what is to stay. Hands a checkpoint over to be written, and errors if an earlier one could not be.
+    /// Writes what is to stay. Hands a checkpoint over to be written, and errors if an earlier one
+    /// could not be.
     fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
         match event {
             Event::Step(_) | Event::Eval(_) => self.lines.metrics.write(event)?,

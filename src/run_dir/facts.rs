@@ -19,8 +19,8 @@ pub struct RunFacts {
 }
 
 impl RunConfig {
-    /// Returns the facts that the run wrote; for a run of an older sdgpu, which wrote none, as many as
-    /// its settings and its data set `data` still tell.
+    /// Returns the facts that the run wrote; for a run of an older sdgpu, which wrote none, as many
+    /// as its settings and its data set `data` still tell.
     pub fn facts_with(&self, data: Option<&DataSet>) -> RunFacts {
         self.facts.clone().unwrap_or_else(|| older::facts(self, data))
     }

@@ -1,4 +1,5 @@
-//! Events and other records as lines of JSON. Numbers are always valid JSON: what is not finite is `null`.
+//! Events and other records as lines of JSON. Numbers are always valid JSON: what is not finite is
+//! `null`.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;

@@ -13,13 +13,15 @@ use crate::train::{EvalRecord, EvalSplit, Event, StepRecord, TimingRecord, Trace
 
 const METRICS: &str = "metrics.jsonl";
 
-/// Reads the metrics of the run in `folder` in the order in which they came: [`Event::Step`] and [`Event::Eval`]. A last
-/// line without an end is left out: its run is being written, or was killed.
+/// Reads the metrics of the run in `folder` in the order in which they came: [`Event::Step`] and
+/// [`Event::Eval`]. A last line without an end is left out: its run is being written, or was
+/// killed.
 pub fn read_metrics(folder: &Path) -> Result<Vec<Event<'static>>, RunError> {
     read_lines(&folder.join(METRICS))
 }
 
-/// Hands the same to `take`, one by one. What `take` has against an event becomes the error of its line.
+/// Hands the same to `take`, one by one. What `take` has against an event becomes the error of its
+/// line.
 pub fn stream_metrics(folder: &Path, take: impl FnMut(Event<'static>) -> Result<(), String>) -> Result<(), RunError> {
     stream_lines(&folder.join(METRICS), take)
 }

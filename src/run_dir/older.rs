@@ -1,4 +1,5 @@
-//! Facts about the runs of older versions of sdgpu, which did not write them: what such a run did then.
+//! Facts about the runs of older versions of sdgpu, which did not write them: what such a run did
+//! then.
 
 use super::config::RunConfig;
 use super::facts::RunFacts;
@@ -31,7 +32,8 @@ pub(super) fn upgrade(text: &str) -> (String, bool) {
     (upgraded, records_gradients)
 }
 
-/// Returns the facts that the settings and the command in `config` and the run's data set `data` tell.
+/// Returns the facts that the settings and the command in `config` and the run's data set `data`
+/// tell.
 pub(super) fn facts(config: &RunConfig, data: Option<&DataSet>) -> RunFacts {
     let jobs = config.command.as_deref().and_then(jobs).unwrap_or(1);
     RunFacts { jobs, flop: data.and_then(|data| flop(&config.settings, data)) }
@@ -43,8 +45,8 @@ fn jobs(command: &str) -> Option<usize> {
     words.next()?.parse().ok()
 }
 
-/// Returns the FLOP of a step by the plan that the run was made with; `None` if its settings do not fit
-/// `data`.
+/// Returns the FLOP of a step by the plan that the run was made with; `None` if its settings do not
+/// fit `data`.
 fn flop(settings: &TrainOptions, data: &DataSet) -> Option<StepFlop> {
     let net = settings.net(data.train.channels, data.classes).ok()?;
     let sizes = DataSizes {

@@ -195,7 +195,8 @@ impl Row {
         }
     }
 
-    /// Leaves the next value written unused: what a shader is given in its place must stay as it is.
+    /// Leaves the next value written unused: what a shader is given in its place must stay as it
+    /// is.
     pub fn unused_write(self) -> Self {
         self.write(Vec::<Word>::new())
     }

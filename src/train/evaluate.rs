@@ -17,7 +17,8 @@ fn record(split: EvalSplit, step: u64, weights: WhichWeights, score: Score) -> E
 }
 
 impl Trainer<'_> {
-    /// Evaluates after `step` (from 1), on the images that the settings choose and on all test images.
+    /// Evaluates after `step` (from 1), on the images that the settings choose and on all test
+    /// images.
     pub(super) fn evaluate(
         &mut self,
         step: u64,

@@ -5,8 +5,9 @@ use super::options::{LearningRateSchedule, TrainOptions};
 impl TrainOptions {
     /// Returns the learning rate of `step` (from 0).
     ///
-    /// Over the first `warmup_steps` it rises in equal parts to `lr`, `lr / warmup_steps` at the first. A cosine runs
-    /// over the rest; the steps of [`Step`](LearningRateSchedule::Step) are at 1/2 and 3/4 of the whole run.
+    /// Over the first `warmup_steps` it rises in equal parts to `lr`, `lr / warmup_steps` at the
+    /// first. A cosine runs over the rest; the steps of [`Step`](LearningRateSchedule::Step) are at
+    /// 1/2 and 3/4 of the whole run.
     pub fn learning_rate(&self, step: u64) -> f64 {
         let &Self { lr, warmup_steps: warmup, steps, .. } = self;
         if step < warmup {

@@ -78,7 +78,8 @@ pub enum EvaluateOn {
 
 /// Every setting of a training run: what decides what it computes, and what `config.toml` records.
 ///
-/// Begin with [`Self::quick`] or [`Self::notebook`] and change fields. Whatever trains checks them first.
+/// Begin with [`Self::quick`] or [`Self::notebook`] and change fields. Whatever trains checks them
+/// first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -192,8 +193,8 @@ pub fn check_field(field: &'static str, value: impl Display, holds: bool, range:
     if holds { Ok(()) } else { Err(out_of_range()) }
 }
 
-/// Returns each field of the struct or map `settings` as TOML, by its name with hyphens; what is `None`
-/// is left out. As text, since a table of TOML's values would hold no number above 2^63.
+/// Returns each field of the struct or map `settings` as TOML, by its name with hyphens; what is
+/// `None` is left out. As text, since a table of TOML's values would hold no number above 2^63.
 pub(crate) fn toml_lines(settings: &impl Serialize) -> Result<BTreeMap<String, String>, OptionError> {
     let unreadable = |message: String| OptionError::Unreadable(message.trim().replace('\n', " "));
     let text = toml::to_string(settings).map_err(|error| unreadable(error.to_string()))?;
@@ -216,8 +217,8 @@ impl TrainOptions {
     /// Passes over the training images in [`Self::quick`].
     pub(crate) const QUICK_EPOCHS: u64 = 2;
 
-    /// Returns the settings of a quick run: ResNet-20 with stochastic depth to 99 % on MNIST, in some minutes on two
-    /// cores.
+    /// Returns the settings of a quick run: ResNet-20 with stochastic depth to 99 % on MNIST, in
+    /// some minutes on two cores.
     pub fn quick() -> Self {
         Self {
             model: Model::Stochastic,
@@ -227,7 +228,8 @@ impl TrainOptions {
             batch_size: 64,
             steps: Self::QUICK_EPOCHS * (55_000 / 64),
             eval_every: 287,
-            // Few enough for small GPUs, enough to keep large ones busy and to make little of what each dispatch costs.
+            // Few enough for small GPUs, enough to keep large ones busy and to make little of what
+            // each dispatch costs.
             eval_batch: 250,
             evaluate_on: EvaluateOn::Validation,
             test_every: 0,
@@ -257,8 +259,8 @@ impl TrainOptions {
         }
     }
 
-    /// Returns the settings of the notebook's run: ResNet-50 with stochastic depth, batch 400, 1,000 steps, evaluated
-    /// on a random test batch after each.
+    /// Returns the settings of the notebook's run: ResNet-50 with stochastic depth, batch 400,
+    /// 1,000 steps, evaluated on a random test batch after each.
     pub fn notebook() -> Self {
         Self {
             arch: "resnet50".into(),

@@ -45,7 +45,8 @@ impl Recovery {
         self.left_out_in_a_row = 0;
     }
 
-    /// Counts a loss of the device after `trained` steps; returns whether the run may still get any further.
+    /// Counts a loss of the device after `trained` steps; returns whether the run may still get any
+    /// further.
     fn device_is_lost(&mut self, trained: u64) -> bool {
         if trained > self.trained_at_loss {
             self.losses = 0;
@@ -82,8 +83,9 @@ impl Trainer<'_> {
         self.engine.load_moments(&saved.moments)
     }
 
-    /// Ends the run at `step` (from 0), whose update the device left out, as it did those of the steps behind it; or has
-    /// the run go on with the next step. There were `updates` updates of each group before `step`.
+    /// Ends the run at `step` (from 0), whose update the device left out, as it did those of the
+    /// steps behind it; or has the run go on with the next step. There were `updates` updates of
+    /// each group before `step`.
     pub(super) fn leave_out(
         &mut self,
         step: u64,
@@ -134,7 +136,8 @@ impl Trainer<'_> {
         Ok(first.unwrap_or_else(|| "a replay of the step found none".into()))
     }
 
-    /// Replaces the device, if it is its loss that `error` reports and there is hope; returns `error` if not.
+    /// Replaces the device, if it is its loss that `error` reports and there is hope; returns
+    /// `error` if not.
     pub(super) fn replace_device(&mut self, error: TrainError, events: &mut Dedup<'_>) -> Result<(), TrainError> {
         let TrainError::Device(lost @ DeviceError::Lost { .. }) = &error else { return Err(error) };
         let is_hopeful = self.recovery.device_is_lost(events.trained());

@@ -66,8 +66,8 @@ pub(super) struct InFlight {
     updates: Vec<u64>,
 }
 
-/// Trains a net: what it trains with, how far it is, and the way back after a fault. What it does between two steps is
-/// decided in one place, `decision.rs`.
+/// Trains a net: what it trains with, how far it is, and the way back after a fault. What it does
+/// between two steps is decided in one place, `decision.rs`.
 pub struct Trainer<'a> {
     // What it trains with.
     pub(super) engine: Engine,
@@ -114,8 +114,8 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Has each of `steps` (from 1) run alone on the device and timed dispatch by dispatch, for [`Event::Profile`];
-    /// what the run computes stays the same.
+    /// Has each of `steps` (from 1) run alone on the device and timed dispatch by dispatch, for
+    /// [`Event::Profile`]; what the run computes stays the same.
     pub fn profile(&mut self, steps: RangeInclusive<u64>) {
         self.profiled = Some(steps);
     }
@@ -245,7 +245,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Whether the oldest step in flight has reported, or so many are in flight that it must be waited for.
+    /// Whether the oldest step in flight has reported, or so many are in flight that it must be
+    /// waited for.
     fn oldest_is_due(&mut self) -> Result<bool, TrainError> {
         match self.in_flight.front() {
             None => Ok(false),

@@ -18,8 +18,8 @@ pub fn open_with(request: &GpuRequest) -> GpuDevice {
     static ANNOUNCED: Once = Once::new();
     let device = GpuDevice::open(request).unwrap_or_else(|error| {
         panic!(
-            "{error}\nThe shader tests need an adapter, and never pass without one. scripts/test.sh installs a software \
-             Vulkan driver; SDGPU_TEST_ADAPTER=NAME picks an adapter by a part of its name"
+            "{error}\nThe shader tests need an adapter, and never pass without one. scripts/test.sh installs \
+             a software Vulkan driver; SDGPU_TEST_ADAPTER=NAME picks an adapter by a part of its name"
         )
     });
     ANNOUNCED.call_once(|| {

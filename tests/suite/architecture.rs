@@ -8,8 +8,8 @@ use std::process::Command;
 const LAYERS: &[&[&str]] = &[
     &["rng", "dispatch", "protocol"],
     &["kernels"],
-    // `plan` and `device` are siblings, and so are `data` and `model`, and `measure` and `selftest`: none names the
-    // other.
+    // `plan` and `device` are siblings, and so are `data` and `model`, and `measure` and
+    // `selftest`: none names the other.
     &["data"],
     &["model"],
     &["device"],
@@ -117,7 +117,8 @@ fn only_the_command_line_prints() {
     }
 }
 
-/// Others call the rooms below the command line, too, and have no flags: messages there name fields.
+/// Others call the rooms below the command line, too, and have no flags: messages there name
+/// fields.
 #[test]
 fn only_the_command_line_names_flags() {
     // It reads the command that an older version of sdgpu recorded.
@@ -127,7 +128,8 @@ fn only_the_command_line_names_flags() {
             continue;
         }
         let flag = code.match_indices("--").find(|(at, _)| {
-            // A page's style sheet has variables, `--paper`, that are declared and used in no other way.
+            // A page's style sheet has variables, `--paper`, that are declared and used in no other
+            // way.
             let before = code[..*at].chars().next_back();
             if code[..*at].ends_with(['{', ';']) || code[..*at].ends_with("var(") {
                 return false;

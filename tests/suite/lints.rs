@@ -389,8 +389,8 @@ fn variants() -> BTreeMap<String, (&'static Shader, Variant)> {
     written.chain(tables).map(|(shader, variant)| (name(shader, &variant), (shader, variant))).collect()
 }
 
-/// Also writes the texts that other compilers check (`scripts/check-shaders.sh`) into the folder that
-/// `SDGPU_SHADER_TEXTS` names, if it does.
+/// Also writes the texts that other compilers check (`scripts/check-shaders.sh`) into the folder
+/// that `SDGPU_SHADER_TEXTS` names, if it does.
 #[test]
 fn every_variant_of_every_shader_keeps_every_rule() {
     let mut texts = std::env::var_os("SDGPU_SHADER_TEXTS").map(|folder| translations::Texts::new(folder.into()));

@@ -133,7 +133,8 @@ fn dispatch_lists_are_the_recorded_ones() {
     expect_file!["../golden/bottleneck_drop_0_1_2.txt"].assert_eq(&listing(&bottleneck, &dropped));
 }
 
-/// A dispatch binds what its kernel's mode uses, and nothing else: so lists, lives and bytes are true.
+/// A dispatch binds what its kernel's mode uses, and nothing else: so lists, lives and bytes are
+/// true.
 #[test]
 fn dispatches_bind_what_their_kernels_use() {
     for (name, size) in [("resnet8", 28), ("resnet18", 32), ("resnet50", 32)] {
@@ -449,7 +450,8 @@ impl<'a> Memory<'a> {
     fn run(&mut self, list: &[Dispatch]) -> Result<(), String> {
         for dispatch in list {
             let name = |value: ValueId| &self.plan.values[value.index()].name;
-            // A binding that a kernel's mode does not use is unused, not filled with a value at hand.
+            // A binding that a kernel's mode does not use is unused, not filled with a value at
+            // hand.
             let mut named = HashSet::new();
             if let Some(value) = dispatch.values().find(|&value| !named.insert(value)) {
                 return Err(format!("{} names {} twice", dispatch.label, name(value)));

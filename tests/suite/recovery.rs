@@ -288,8 +288,8 @@ fn a_run_goes_on_from_any_checkpoint_as_if_it_had_never_stopped() {
     }
 }
 
-/// Runs until an observer, which is a closure, breaks at an event that `stops`, and returns the steps done then with
-/// what was told.
+/// Runs until an observer, which is a closure, breaks at an event that `stops`, and returns the
+/// steps done then with what was told.
 fn stopped<D: Device + AsGpu + 'static>(open: impl Fn() -> D, stops: impl Fn(&Event<'_>) -> bool) -> (u64, Log) {
     let mut log = Log::default();
     let mut observer = |event: &Event<'_>| {

@@ -1,6 +1,8 @@
-//! What is made for a plan and lives as long: kernels with their parameters, buffers, and bind groups.
+//! What is made for a plan and lives as long: kernels with their parameters, buffers, and bind
+//! groups.
 //!
-//! Kernels and buffers are made before the first step, a bind group when a kernel first meets its values.
+//! Kernels and buffers are made before the first step, a bind group when a kernel first meets its
+//! values.
 
 use std::collections::HashMap;
 
@@ -45,8 +47,8 @@ struct BindKey {
     values: BoundValues,
 }
 
-/// Numbers of the values that a dispatch binds, in the order of the shader's bindings; [`Self::NONE`] for those that
-/// are not used, and behind the last.
+/// Numbers of the values that a dispatch binds, in the order of the shader's bindings;
+/// [`Self::NONE`] for those that are not used, and behind the last.
 #[derive(PartialEq, Eq, Hash)]
 struct BoundValues([u32; STORAGE_BUFFERS as usize]);
 
@@ -72,9 +74,9 @@ struct Bound {
     seconds: f64,
 }
 
-/// What unused bindings are given, as every binding needs a buffer: one for those read, and one for each that could be
-/// written, as no buffer may be bound twice where it is written. The first holds NaNs, so that a shader that computes
-/// with it is found out.
+/// What unused bindings are given, as every binding needs a buffer: one for those read, and one for
+/// each that could be written, as no buffer may be bound twice where it is written. The first holds
+/// NaNs, so that a shader that computes with it is found out.
 struct UnusedBuffers {
     read: Buffer,
     writes: Vec<Buffer>,
@@ -136,8 +138,8 @@ impl Prepared {
         pass.dispatch_workgroups(*x, *y, *z);
     }
 
-    /// Returns the index of what is bound for `dispatch`; binds it now if it has not been met before. `None` if its
-    /// kernel was not prepared.
+    /// Returns the index of what is bound for `dispatch`; binds it now if it has not been met
+    /// before. `None` if its kernel was not prepared.
     fn index(&mut self, device: &wgpu::Device, dispatch: &Dispatch) -> Option<usize> {
         let key = BindKey { kernel: dispatch.kernel.id(), values: BoundValues::new(dispatch) };
         if let Some(&index) = self.indices.get(&key) {

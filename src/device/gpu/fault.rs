@@ -77,8 +77,8 @@ impl Faults {
 
 /// Faults at will, for tests of what happens then.
 impl GpuDevice {
-    /// Has the allocation of the buffer `number` fail in the next [`prepare`](crate::device::Device::prepare), as the
-    /// driver would refuse it.
+    /// Has the allocation of the buffer `number` fail in the next
+    /// [`prepare`](crate::device::Device::prepare), as the driver would refuse it.
     pub fn fail_allocation(&mut self, number: usize) {
         self.faults.failing_allocation = Some(number);
     }

@@ -31,8 +31,8 @@ pub fn chunks(pixels: u32) -> u32 {
 }
 
 params! {
-    /// `dy, mask, x, norm -> partials`: chunk sums of the gradients of beta and gamma, where `mask` is the output of
-    /// the ReLU behind.
+    /// `dy, mask, x, norm -> partials`: chunk sums of the gradients of beta and gamma, where `mask`
+    /// is the output of the ReLU behind.
     pub struct BackwardReduce {
         /// batch x height x width
         pixels: u32,
@@ -112,7 +112,8 @@ pub(in crate::kernels) fn gradient_sums(g: &[f32], x: &[f32], norm: &Norm, sums:
 }
 
 params! {
-    /// `partials -> dgamma, dbeta`: sums the chunks of [`BackwardReduce`], or of a convolution's input gradient.
+    /// `partials -> dgamma, dbeta`: sums the chunks of [`BackwardReduce`], or of a convolution's
+    /// input gradient.
     pub struct BackwardFinish {
         /// Number of chunks.
         chunks: u32,
@@ -150,7 +151,8 @@ params! {
         channels: u32,
         /// Factor of the branch in the forward pass.
         scale: f32,
-        /// 1: a ReLU with output `mask` lies behind; 0: none, or `dy` came through it. The mask is not read.
+        /// 1: a ReLU with output `mask` lies behind; 0: none, or `dy` came through it. The mask is
+        /// not read.
         masked: u32,
     }
 }

@@ -7,8 +7,8 @@ use crate::protocol::{GRANULE, REPORT_NOT_FINITE, UPDATE_GRADIENT};
 shader! { COMMIT: "batch_norm_commit", family: batch_norm, reads: 4, writes: 1, params: Commit }
 
 params! {
-    /// `batch, group_of, control, report -> running`: moves the running statistics of every batch norm whose block
-    /// ran towards the batch's.
+    /// `batch, group_of, control, report -> running`: moves the running statistics of every batch
+    /// norm whose block ran towards the batch's.
     pub struct Commit {
         /// Elements of the statistics.
         elements: u32,

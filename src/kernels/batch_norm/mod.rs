@@ -1,12 +1,13 @@
 //! Batch normalisation over NHWC activations: training and inference, forward and backward.
 //!
-//! Ioffe and Szegedy 2015, with PyTorch's conventions: the batch is normalised with its biased variance, the
-//! running variance is unbiased, and `momentum` is the weight of the new batch.
+//! Ioffe and Szegedy 2015, with PyTorch's conventions: the batch is normalised with its biased
+//! variance, the running variance is unbiased, and `momentum` is the weight of the new batch.
 //!
-//! The statistics of a batch come from the convolution that makes it: (mean, sum of squared deviations) of fixed chunks
-//! of pixels, merged here by Chan's formula. The chunks depend on the tensor's shape alone, so results do too. What a
-//! norm does to its input is one value, the *norm*: `[4, channels]`, mean, 1 / deviation, gamma and beta. Convolutions
-//! that follow apply it as they load, with a ReLU; where the result is needed itself, `Apply` and `Residual` write it.
+//! The statistics of a batch come from the convolution that makes it: (mean, sum of squared
+//! deviations) of fixed chunks of pixels, merged here by Chan's formula. The chunks depend on the
+//! tensor's shape alone, so results do too. What a norm does to its input is one value, the *norm*:
+//! `[4, channels]`, mean, 1 / deviation, gamma and beta. Convolutions that follow apply it as they
+//! load, with a ReLU; where the result is needed itself, `Apply` and `Residual` write it.
 
 mod backward;
 mod commit;

@@ -29,8 +29,8 @@ pub(in crate::kernels) fn chunk_moments(x: &[f32], mean: &mut [f32], m2: &mut [f
     lanes::sum(&sums, m2);
 }
 
-/// Merges the moments of `count` numbers a channel into `moments`, those of `total` numbers: `[2, channels]`, mean and
-/// squared deviations (Chan, Golub and LeVeque 1979).
+/// Merges the moments of `count` numbers a channel into `moments`, those of `total` numbers: `[2,
+/// channels]`, mean and squared deviations (Chan, Golub and LeVeque 1979).
 #[multiversion(targets("x86_64+avx2+fma"))]
 pub(in crate::kernels) fn merge_moments(moments: &mut [f32], total: f32, other: &[f32], count: f32) {
     let share = count / (total + count);

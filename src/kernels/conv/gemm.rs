@@ -1,4 +1,5 @@
-//! The tiles in which the shaders compute their implicit matrix products, and the variants that follow.
+//! The tiles in which the shaders compute their implicit matrix products, and the variants that
+//! follow.
 
 use super::ConvShape;
 use crate::dispatch::Variant;
@@ -118,8 +119,8 @@ impl GemmBatch {
         self.0.iter().map(|gemm| gemm.tiles(tile)).sum()
     }
 
-    /// Returns the split-K factor: the parts of a workgroup that share the depth of its tile. It depends on the
-    /// products alone, never on the tile, as the sums' bits depend on it.
+    /// Returns the split-K factor: the parts of a workgroup that share the depth of its tile. It
+    /// depends on the products alone, never on the tile, as the sums' bits depend on it.
     pub fn split_k(&self) -> u32 {
         let tile = self.0[0].unshared_tile();
         if self.tiles(tile) * CONV_ROW_THREADS * tile.threads < BUSY_THREADS { SPLIT_K } else { 1 }

@@ -38,8 +38,8 @@ shader! {
     reads: 1, writes: 1, params: WeightGradientSum
 }
 
-/// Returns whether `shader` makes a convolution, forward or backward: all of the family do but the sum of
-/// the weight gradient's splits.
+/// Returns whether `shader` makes a convolution, forward or backward: all of the family do but the
+/// sum of the weight gradient's splits.
 pub fn is_convolution(shader: &Shader) -> bool {
     shader.family == FAMILY && shader.name != WEIGHT_GRADIENT_SUM.name
 }
@@ -197,7 +197,10 @@ macro_rules! shape_params {
             fn shape(&self) -> ConvShape {
                 let &Self { batch, height, width, in_channels, out_channels, .. } = self;
                 let &Self { kernel_height, kernel_width, stride, padding, .. } = self;
-                ConvShape { batch, height, width, in_channels, out_channels, kernel_height, kernel_width, stride, padding }
+                ConvShape {
+                    batch, height, width, in_channels, out_channels,
+                    kernel_height, kernel_width, stride, padding,
+                }
             }
         }
     };
@@ -206,10 +209,10 @@ macro_rules! shape_params {
 shape_params! {
     /// `x, w, norm, shortcut -> y, partials`: the convolution.
     ///
-    /// In training `norm`, `[4, in_channels]`, is the norm before a convolution, and the statistics of its output are
-    /// made: mean and squared deviations of each chunk of pixels, `partials`, `[chunks, 2, out_channels]`. In inference
-    /// `norm`, `[4, out_channels]`, is the one behind it. What [`Load`] or [`ForwardEpilogue`] does not call for
-    /// is neither read nor written.
+    /// In training `norm`, `[4, in_channels]`, is the norm before a convolution, and the statistics
+    /// of its output are made: mean and squared deviations of each chunk of pixels, `partials`,
+    /// `[chunks, 2, out_channels]`. In inference `norm`, `[4, out_channels]`, is the one behind it.
+    /// What [`Load`] or [`ForwardEpilogue`] does not call for is neither read nor written.
     pub struct Forward {
         /// Number of the [`Load`].
         load: u32,
@@ -308,8 +311,8 @@ impl InputGradient {
         InputGradientEpilogue::decode(self.epilogue)
     }
 
-    /// The matrix products of the phases, of which there are stride²; [`ConvShape::flop`] counts no more multiplications than
-    /// they have. Phases are padded to the size of the largest.
+    /// The matrix products of the phases, of which there are stride²; [`ConvShape::flop`] counts no
+    /// more multiplications than they have. Phases are padded to the size of the largest.
     fn gemms(&self) -> GemmBatch {
         let Self { stride, padding, in_channels, .. } = *self;
         let rows = self.shape().phase_pixels();

@@ -20,7 +20,8 @@ pub enum GateSampling {
     /// Each by itself (the paper).
     #[default]
     Independent,
-    /// Together, so that hardly any chance is left in how many survive: see [`Systematic`](Systematic).
+    /// Together, so that hardly any chance is left in how many survive: see
+    /// [`Systematic`](Systematic).
     Systematic,
 }
 

@@ -129,8 +129,8 @@ impl Builder<'_> {
         Ok(ConvNorm { conv, prefix: prefix.to_string(), shape, input, output, norm, height, width, pixels })
     }
 
-    /// Convolution behind its norm, by the running statistics, and what `epilogue` adds: the end of a residual block adds
-    /// `shortcut`. The output is called `name`.
+    /// Convolution behind its norm, by the running statistics, and what `epilogue` adds: the end of
+    /// a residual block adds `shortcut`. The output is called `name`.
     pub(super) fn inference_conv(
         &mut self,
         list: &mut Vec<Template>,

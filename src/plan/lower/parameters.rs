@@ -21,7 +21,8 @@ struct Flat {
     moments: Vec<ValueId>,
 }
 
-/// Cuts `parameters` into runs of at most `limit` elements; a parameter that is larger has a run of its own.
+/// Cuts `parameters` into runs of at most `limit` elements; a parameter that is larger has a run of
+/// its own.
 fn chunks<'p>(parameters: &[&'p Parameter], limit: usize) -> Vec<Vec<&'p Parameter>> {
     let mut chunks: Vec<Vec<&Parameter>> = Vec::new();
     let mut filled = 0;

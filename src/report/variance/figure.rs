@@ -1,4 +1,5 @@
-//! The figure: the variance of the accuracy over the run, and what it says of the notebook's two claims.
+//! The figure: the variance of the accuracy over the run, and what it says of the notebook's two
+//! claims.
 
 use std::fmt::Write;
 

@@ -1,9 +1,10 @@
-//! What tests show of the variance of two nets' accuracies: is the candidate's (in the notebook, that of the net with
-//! stochastic depth) larger, and does it shrink as training goes on?
+//! What tests show of the variance of two nets' accuracies: is the candidate's (in the notebook,
+//! that of the net with stochastic depth) larger, and does it shrink as training goes on?
 //!
-//! Within a run, intervals come from its tests: a moving-block bootstrap of both nets together, and the windows' line.
-//! They say how sure the figure is for *these* two runs, not what another seed would give. Claims about the nets take
-//! pairs of runs as the unit, at least [`RUNS_FOR_A_CLAIM`] of them.
+//! Within a run, intervals come from its tests: a moving-block bootstrap of both nets together, and
+//! the windows' line. They say how sure the figure is for *these* two runs, not what another seed
+//! would give. Claims about the nets take pairs of runs as the unit, at least [`RUNS_FOR_A_CLAIM`]
+//! of them.
 
 use thiserror::Error;
 
@@ -12,8 +13,8 @@ use crate::report::statistics::bootstrap::{MovingBlocks, block_length};
 use crate::report::statistics::estimate::{Estimate, LEVEL};
 use crate::report::statistics::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
 
-/// What is asked of a pair of nets: is its ratio of variances 1, is the baseline's trend in all 0, is the candidate's,
-/// and where images are drawn, is the variances' difference beyond sampling 0?
+/// What is asked of a pair of nets: is its ratio of variances 1, is the baseline's trend in all 0,
+/// is the candidate's, and where images are drawn, is the variances' difference beyond sampling 0?
 const QUESTIONS: usize = 4;
 
 /// The tests of the baseline and of the candidate with one seed.
@@ -21,7 +22,8 @@ const QUESTIONS: usize = 4;
 pub struct PairedTests {
     /// Of both runs.
     pub seed: u64,
-    /// Steps, which ascend, and the accuracies of the baseline and the candidate on the same images.
+    /// Steps, which ascend, and the accuracies of the baseline and the candidate on the same
+    /// images.
     pub tests: Vec<(u64, [f64; 2])>,
 }
 
@@ -78,7 +80,8 @@ pub struct Trend {
     pub ends: [f64; 2],
 }
 
-/// How the variance of the candidate's accuracy stands to the baseline's. Pairs of figures: baseline, candidate.
+/// How the variance of the candidate's accuracy stands to the baseline's. Pairs of figures:
+/// baseline, candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Findings {
     /// What they rest on.
@@ -227,8 +230,8 @@ fn log_ratio([baseline, candidate]: [Variance; 2]) -> f64 {
     if baseline.in_all == candidate.in_all { 0.0 } else { (candidate.in_all / baseline.in_all).ln() }
 }
 
-/// Over pairs of runs: paired t of the ratios' logarithms and of the differences, and Student's interval around the
-/// mean of each net's trends.
+/// Over pairs of runs: paired t of the ratios' logarithms and of the differences, and Student's
+/// interval around the mean of each net's trends.
 fn over_runs(pairs: &[SeedFindings]) -> Option<Findings> {
     if pairs.len() < RUNS_FOR_A_CLAIM {
         return None;
@@ -266,7 +269,8 @@ pub struct NetPairFindings {
 }
 
 impl NetPairFindings {
-    /// Judges the `accuracy` in `pairs` of runs of the `nets` (baseline, candidate), the tests drawn as `sample` says.
+    /// Judges the `accuracy` in `pairs` of runs of the `nets` (baseline, candidate), the tests
+    /// drawn as `sample` says.
     pub fn of(accuracy: &str, nets: [&str; 2], pairs: &[PairedTests], sample: Sample) -> Result<Self, Unjudged> {
         let nets = nets.map(String::from);
         if pairs.is_empty() {

@@ -1,4 +1,5 @@
-//! Pairs of nets, judged by the tests that their runs have: which tests those are, and on how many images.
+//! Pairs of nets, judged by the tests that their runs have: which tests those are, and on how many
+//! images.
 
 use super::findings::{NetPairFindings, PairedTests};
 use super::windows::Sample;

@@ -1,4 +1,5 @@
-//! Findings about the variance in sentences: two questions, each with its figures, intervals and verdict.
+//! Findings about the variance in sentences: two questions, each with its figures, intervals and
+//! verdict.
 
 use super::findings::{Basis, Findings, NetPairFindings, Trend, Verdict};
 use crate::report::statistics::estimate::Estimate;

@@ -7,9 +7,9 @@ use crate::rng::{Stream, uniform};
 
 const SAMPLE: Sample = Sample { images: 400, population: 10_000 };
 
-/// Two nets that classify each of 10,000 images rightly or not: a share of mistakes that falls along the run to
-/// `least`, and on top of it, `swing` times a number between -1 and 1 that is new in each step. Tested on as many
-/// images as `sample` says after each of 1,000 steps.
+/// Two nets that classify each of 10,000 images rightly or not: a share of mistakes that falls
+/// along the run to `least`, and on top of it, `swing` times a number between -1 and 1 that is new
+/// in each step. Tested on as many images as `sample` says after each of 1,000 steps.
 fn pair_tested_on(sample: Sample, seed: u64, least: [f64; 2], swing: impl Fn(usize, u64) -> f64) -> PairedTests {
     // Which images are hard is the same for all steps and both nets.
     let ease: Vec<f64> = (0..10_000).map(|image| uniform(seed, Stream::Init, 0, image).into()).collect();

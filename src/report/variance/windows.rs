@@ -1,6 +1,7 @@
 //! How much a net's accuracy varies from test to test, and how much of that is the tests' own doing.
 //!
-//! Accuracies are shares in [0, 1], and so variances are shares squared; only sentences speak of points (hundredths).
+//! Accuracies are shares in [0, 1], and so variances are shares squared; only sentences speak of
+//! points (hundredths).
 
 use crate::report::statistics::estimate::Estimate;
 use crate::report::statistics::line::{Line, slope};

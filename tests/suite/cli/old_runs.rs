@@ -56,7 +56,8 @@ fn old_runs_are_reported() {
     let workspace = with_old_runs();
     workspace.sdgpu("report runs --out page");
     let page = workspace.text("page/report.html");
-    // The test loss of the one that ended, and what the one that stopped did before there was the setting.
+    // The test loss of the one that ended, and what the one that stopped did before there was the
+    // setting.
     for expected in ["2 runs of 2 nets, 12 and 120 steps each", ">0.8889<", ">systematic<", ">independent<"] {
         assert!(page.contains(expected), "expected: {expected}\n{page}");
     }

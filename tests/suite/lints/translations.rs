@@ -1,6 +1,7 @@
 //! What drivers get: every module as SPIR-V, Metal and HLSL, with naga's options set as wgpu 30 sets them.
 //!
-//! naga writes them; whether another compiler takes them is for `scripts/check-shaders.sh`, which asks for [`Texts`].
+//! naga writes them; whether another compiler takes them is for `scripts/check-shaders.sh`, which
+//! asks for [`Texts`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

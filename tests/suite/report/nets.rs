@@ -80,7 +80,8 @@ fn no_net_is_lost_without_a_word() {
     );
 }
 
-/// Of two nets of one kind, the second is held against the first; the variance is that of what they were tested on.
+/// Of two nets of one kind, the second is held against the first; the variance is that of what they
+/// were tested on.
 #[test]
 fn two_nets_of_one_kind_are_compared() {
     let of = |survival_last| {
@@ -131,7 +132,8 @@ fn two_nets_of_one_kind_are_compared() {
     );
 }
 
-/// What can be said of a variance is said by those tests that are there, and what can't be is named.
+/// What can be said of a variance is said by those tests that are there, and what can't be is
+/// named.
 #[test]
 fn variances_are_judged_by_what_there_is() {
     let replace = |folder: &TempDir, from: &str, to: &str| {
@@ -184,7 +186,8 @@ fn data_may_lie_anywhere_and_strangers_are_named() {
     shows(&report(&[folder.path()]).unwrap().0, &["stochastic and plain are not compared, as no seed is the same."]);
 }
 
-/// Seeds from several devices are seeds of one net; the same seed from two is a comparison of these.
+/// Seeds from several devices are seeds of one net; the same seed from two is a comparison of
+/// these.
 #[test]
 fn runs_of_several_devices() {
     let folder = folder(&[0, 1].map(|seed| MadeUp::new("stochastic", seed, 4)));

@@ -101,7 +101,8 @@ fn commands_are_named_once() {
     shows(&page, &[&format!("Made by {named}")]);
 }
 
-/// What a run wrote of itself is reported as it stands; what an older one did not write is told by its command.
+/// What a run wrote of itself is reported as it stands; what an older one did not write is told by
+/// its command.
 #[test]
 fn facts_are_reported_as_they_were_written() {
     let folder = folder(&[MadeUp::new("stochastic", 0, 4)]);

@@ -1,5 +1,5 @@
-//! The tables as files, for implementations of WebGPU that are not in Rust; `scripts/check-shaders.sh` has Dawn
-//! run them.
+//! The tables as files, for implementations of WebGPU that are not in Rust;
+//! `scripts/check-shaders.sh` has Dawn run them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -91,7 +91,8 @@ impl Export {
     }
 
     /// Adds `row`, to be run with each of `shaders`, which are names and what gives the text: as
-    /// [`check`](sdgpu::internals::selftest::check) does, in the kernel's first variant on all grids, in the others on the last.
+    /// [`check`](sdgpu::internals::selftest::check) does, in the kernel's first variant on all
+    /// grids, in the others on the last.
     fn add<W>(&mut self, row: &Row, shaders: impl IntoIterator<Item = (String, W)>)
     where
         W: Fn(&Shader, &[&str]) -> Result<String, String>,

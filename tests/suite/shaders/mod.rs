@@ -1,5 +1,6 @@
-//! The tables of `sdgpu::internals::selftest`, in every mode that the tests have: each kernel's shader and its CPU twin against
-//! plain f64 loops. `docs/shader-tests.md` says how to add a kernel, a row or a mutant.
+//! The tables of `sdgpu::internals::selftest`, in every mode that the tests have: each kernel's
+//! shader and its CPU twin against plain f64 loops. `docs/shader-tests.md` says how to add a
+//! kernel, a row or a mutant.
 
 mod export;
 #[cfg(target_arch = "x86_64")]
@@ -32,7 +33,8 @@ macro_rules! tests {
 
 sdgpu::families!(tests);
 
-/// What a row leaves unused, so that a shader is given NaNs there, is what its kernel's mode does not use.
+/// What a row leaves unused, so that a shader is given NaNs there, is what its kernel's mode does
+/// not use.
 #[test]
 fn rows_leave_unused_what_their_kernels_do_not_use() {
     for row in tables::rows() {

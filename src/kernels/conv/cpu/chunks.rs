@@ -1,8 +1,8 @@
 //! What the convolution twins do besides, while the pixels are in the cache: sums over chunks of pixels.
 //!
-//! A chunk is [`CONV_CHUNK_PIXELS`] rows of a shader's tiles, whatever images they belong to; a task of the twins has whole
-//! images. So chunks are cut at the borders of images, each task sums its *pieces*, and the pieces are merged in order:
-//! the result does not depend on the tasks.
+//! A chunk is [`CONV_CHUNK_PIXELS`] rows of a shader's tiles, whatever images they belong to; a
+//! task of the twins has whole images. So chunks are cut at the borders of images, each task sums
+//! its *pieces*, and the pieces are merged in order: the result does not depend on the tasks.
 
 use std::ops::Range;
 

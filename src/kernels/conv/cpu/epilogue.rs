@@ -7,8 +7,8 @@ use crate::kernels::batch_norm::Norm;
 use crate::kernels::relu::{relu, where_positive};
 
 /// A [`ForwardEpilogue`](super::super::ForwardEpilogue) or an
-/// [`InputGradientEpilogue`](super::super::InputGradientEpilogue) with the slices that it reads. It is
-/// applied to sums `[pixels, channels]`, by their index there.
+/// [`InputGradientEpilogue`](super::super::InputGradientEpilogue) with the slices that it reads. It
+/// is applied to sums `[pixels, channels]`, by their index there.
 #[derive(Clone, Copy)]
 pub(in crate::kernels::conv) enum Epilogue<'a> {
     /// Nothing.
