@@ -43,7 +43,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<Word>;
 @group(0) @binding(6) var<storage, read_write> partials: array<f32>;
 
-// What becomes of y before it is stored.
+// Work on y before it is stored.
 const FORWARD_STATISTICS = 0u;
 const FORWARD_NORMALIZE = 1u;
 const FORWARD_NORMALIZE_RECTIFY = 2u;

@@ -42,7 +42,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> grad_x: array<Word>;
 @group(0) @binding(8) var<storage, read_write> partials: array<f32>;
 
-// What becomes of grad_x before it is stored.
+// Work on grad_x before it is stored.
 const INPUT_GRADIENT_PLAIN = 0u;
 const INPUT_GRADIENT_ADD = 1u;
 const INPUT_GRADIENT_ADD_MASKED = 2u;

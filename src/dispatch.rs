@@ -138,7 +138,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What every device has that WebGPU runs on, by its default limits.
+    /// WebGPU's default limits, which every device has that it runs on.
     pub const WEBGPU: Self = Self { binding_bytes: 128 << 20, buffer_bytes: 256 << 20, total_bytes: u64::MAX };
 }
 
@@ -255,7 +255,7 @@ pub struct SharedKernel {
     kernel: Arc<dyn Kernel>,
 }
 
-/// What tells a [`SharedKernel`] from all others of the process; its clones have the same.
+/// Identity of a [`SharedKernel`] among all of the process; its clones have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KernelId(u64);
 

@@ -81,7 +81,7 @@ pub use plan::{Gates, ImageFile, Plan};
 pub use run_dir::{read_weights, save_weights};
 pub use train::{Engine, EvalRecord, Event, Observer, Outcome, Prediction, Score, StepRecord, TrainOptions};
 
-/// What the fields of [`TrainOptions`] and of [`DeviceRequest`] can be.
+/// Values for the fields of [`TrainOptions`] and of [`DeviceRequest`].
 pub mod options {
     pub use crate::device::gpu::Backend;
     pub use crate::device::open::DeviceChoice;
@@ -91,13 +91,13 @@ pub mod options {
     pub use crate::train::{DroppedUpdate, EvaluateOn, LearningRateSchedule, Model, OnNan, OptimizerKind};
 }
 
-/// What a [`ResNet`] is made of.
+/// The parts of a [`ResNet`].
 pub mod net {
     pub use crate::model::parameters::Parameter;
     pub use crate::model::resnet::{Block, Conv, NormSettings, Shortcut};
 }
 
-/// What an [`Error`] can hold, for those who tell errors apart.
+/// The errors that an [`Error`] can hold, for those who tell them apart.
 pub mod errors {
     pub use crate::data::DataError;
     pub use crate::device::DeviceError;
@@ -108,7 +108,7 @@ pub mod errors {
     pub use crate::train::{OptionError, TrainError};
 }
 
-/// What else [`Event`]s hold.
+/// The records that [`Event`]s hold, apart from those of steps and evaluations.
 pub mod events {
     pub use crate::train::{
         Best, Checkpoint, Counters, EvalSplit, NotFiniteRecord, ProfileRecord, TimingRecord, TraceRecord, WhichWeights,
@@ -123,7 +123,8 @@ pub mod runs {
     pub use crate::train::CheckpointEvery;
 }
 
-/// What a kernel of one's own is made of, and what tests it: `examples/kernel.rs` writes one.
+/// The parts of a kernel of one's own, and the harness that tests it: `examples/kernel.rs` writes
+/// one.
 pub mod kernel {
     pub use crate::device::cpu::CpuDevice;
     pub use crate::device::gpu::{GpuDevice, GpuRequest};

@@ -1,4 +1,4 @@
-//! What the host and the shaders agree on by number.
+//! Numbers that the host and the shaders agree on.
 //!
 //! Each constant between `shared! {` and `}` stands in WGSL under the same name; a lint of the
 //! tests parses every shader and compares the two.

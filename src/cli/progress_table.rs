@@ -1,5 +1,5 @@
-//! What is seen of a queue of runs while it goes on: the runs at work with their accuracy, and the
-//! time that is left.
+//! A queue of runs as the user sees it: the runs at work with their accuracy, and the time that is
+//! left.
 
 use std::collections::HashSet;
 use std::io;

@@ -1,5 +1,4 @@
-//! What the jobs of one command have in common: how it was typed, its signals, its data and its
-//! device.
+//! One command and its jobs: how it was typed, the signals that stop it, its data and its device.
 
 use std::io;
 

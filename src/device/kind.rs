@@ -1,4 +1,4 @@
-//! What kind of device runs a list.
+//! Kinds of devices, and their names in run directories.
 
 use std::fmt;
 

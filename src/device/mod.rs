@@ -89,7 +89,7 @@ impl DeviceError {
 /// Who a device is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// What runs its lists.
+    /// GPU, CPU, or both at once.
     pub kind: DeviceKind,
     /// Name of the adapter or the processor.
     pub name: String,

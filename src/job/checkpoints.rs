@@ -23,7 +23,7 @@ pub fn checkpoint_every(
         return Ok(every);
     }
     match every {
-        // What the run computes depends on it.
+        // The run goes back to checkpoints, so that what it computes depends on when they are made.
         CheckpointEvery::Steps(_) if before.is_some_and(|before| before != every) => {
             Err(JobError::OtherInterval { every })
         }

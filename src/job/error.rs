@@ -42,7 +42,7 @@ pub enum JobError {
     /// The system refuses something.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// What is asked for makes no sense for the CPU device.
+    /// The CPU device has no use for this field.
     #[error("`{field}` has no effect with `device` cpu; leave it out")]
     NoEffectOnCpu {
         /// The field.
@@ -54,10 +54,10 @@ pub enum JobError {
         /// Where they were loaded from.
         data: String,
     },
-    /// What a run computes depends on this interval, which can't change on its way.
+    /// The interval of checkpoints can't change on the way of a run that goes back to them.
     #[error("`checkpoint_every` {every} would change what a run with `on_nan` rewind computes")]
     OtherInterval {
-        /// What was asked for.
+        /// The interval asked for.
         every: CheckpointEvery,
     },
     /// A run that goes back to checkpoints can't make them by the clock.
@@ -66,8 +66,8 @@ pub enum JobError {
 }
 
 impl JobError {
-    /// Whether the caller can mend it before anything starts: settings, files, a device that is not
-    /// there.
+    /// Returns whether the caller can mend it before anything starts: settings, files, a device
+    /// that is not there.
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Device(error) => error.is_bad_request(),
@@ -77,12 +77,12 @@ impl JobError {
         }
     }
 
-    /// Whether memory was lacking, so that it may do once another run has ended.
+    /// Returns whether memory was lacking, so that it may do once another run has ended.
     pub(super) fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Device(DeviceError::OutOfMemory { .. }) | Self::Plan(PlanError::OutOfMemory { .. }))
     }
 
-    /// Whether a run met a NaN or an infinity.
+    /// Returns whether a run met a NaN or an infinity.
     pub(super) fn is_not_finite(&self) -> bool {
         let error = match self {
             Self::Halted(halted) => &halted.error,
@@ -137,7 +137,7 @@ pub struct Halted {
     pub error: Option<TrainError>,
     /// The signal that ended it: its number and its name.
     pub signal: Option<(i32, &'static str)>,
-    /// What to do to go on, if it can.
+    /// How to go on, if it can.
     pub go_on: Option<String>,
 }
 

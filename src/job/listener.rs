@@ -18,7 +18,7 @@ pub struct Start<'a> {
     pub settings: &'a TrainOptions,
     /// The images.
     pub data: &'a DataSet,
-    /// What is computed.
+    /// The plan of its net.
     pub plan: &'a Plan,
     /// By what.
     pub device: &'a dyn Device,
@@ -26,7 +26,7 @@ pub struct Start<'a> {
     pub device_note: Option<&'a str>,
     /// Steps that are done.
     pub from_step: u64,
-    /// What there is to tell of how the run goes on.
+    /// Notes for the user on how a stopped run goes on.
     pub notes: &'a [String],
 }
 
@@ -65,7 +65,8 @@ impl Observer for Fanout<'_> {
     fn observe(&mut self, event: &Event<'_>) -> io::Result<ControlFlow<()>> {
         let mut warning = warning(event);
         let mut flow = ControlFlow::Continue(());
-        // What a listener hears of is on its way to the disk.
+        // The run's folder comes first: a listener hears of nothing that is not on its way to the
+        // disk.
         let [run_dir, listener]: [&mut dyn Observer; 2] = [self.run_dir, self.listener];
         let profile = self.profile.as_mut().map(|profile| profile as &mut dyn Observer);
         for observer in [run_dir, listener].into_iter().chain(profile) {
@@ -84,7 +85,7 @@ impl Observer for Fanout<'_> {
     }
 }
 
-/// What is to be said of `event` if it is of a fault that the training survives.
+/// Returns the warning for an `event` that is a fault which the training survives.
 fn warning(event: &Event<'_>) -> Option<String> {
     match event {
         Event::NotFinite(NotFiniteRecord { step, first, goes_on_from }) => {

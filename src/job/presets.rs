@@ -44,7 +44,7 @@ impl Preset {
     }
 }
 
-/// What is asked for of a run. What is left open comes from the preset, and what that leaves open
+/// Wishes for a run. Fields that are left open come from the preset, and those that it leaves open
 /// from the data.
 #[derive(Clone, Debug)]
 pub struct Request {

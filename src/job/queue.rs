@@ -34,7 +34,7 @@ pub struct QueuedRun {
 pub struct QueueOptions {
     /// The folder that has a folder for each run.
     pub out: PathBuf,
-    /// What each run leaves.
+    /// Files that each run leaves, and its checkpoints.
     pub recording: Recording,
     /// Runs at once, at most.
     pub jobs: usize,
@@ -65,7 +65,7 @@ pub struct Queue<'a> {
     jobs: usize,
 }
 
-/// What the workers of a queue share.
+/// State that the workers of a queue share.
 struct Work {
     /// Indices of the runs that are left.
     left: Mutex<VecDeque<usize>>,
@@ -74,7 +74,7 @@ struct Work {
     stop: AtomicBool,
     /// Runs that ended well, and their folders.
     done: Mutex<Vec<(usize, PathBuf)>>,
-    /// What became of the first run that was not finite.
+    /// The message of the first run that was not finite.
     not_finite: Mutex<Option<String>>,
     first_error: Mutex<Option<JobError>>,
 }

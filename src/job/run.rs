@@ -21,7 +21,7 @@ use crate::run_dir::{
 };
 use crate::train::{Checkpoint, CheckpointEvery, Outcome, Safeguards, TrainError, TrainOptions, Trainer};
 
-/// What the runs of one caller have in common.
+/// Data, device and caller that several runs have in common.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Context<'a> {
@@ -35,8 +35,7 @@ pub struct Context<'a> {
     pub jobs: usize,
     /// Asked after each step, whether and why the run is to stop.
     pub stop: &'a (dyn Fn() -> Option<StopRequest> + Sync),
-    /// What is to be done to go on with a run, for messages; `RUN` in it stands for the run's
-    /// folder.
+    /// How to go on with a run, for messages; `RUN` in it stands for the run's folder.
     pub go_on: Option<&'a str>,
     /// The command that makes the runs, for `config.toml`.
     pub command: Option<&'a str>,
@@ -50,7 +49,8 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a run begins with, leaves behind and is guarded by, whatever it computes.
+/// Options of a run that change nothing in what its steps compute: the weights that it begins with,
+/// its checkpoints, and the files that it leaves.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Recording {
@@ -108,7 +108,7 @@ pub struct Profiled {
 
 /// A run that ended well.
 pub struct Finished {
-    /// What came of it.
+    /// Tests, times and predictions.
     pub outcome: Outcome,
     /// Its directory.
     pub run: PathBuf,
@@ -272,7 +272,7 @@ fn halted(error: TrainError, run: &Path, context: &Context<'_>) -> Halted {
         }
         _ => None,
     };
-    // What is not finite would not be so the second time either.
+    // A run that is not finite would not be so the second time either.
     let go_on = context.go_on.filter(|_| !matches!(error, TrainError::NotFinite { .. }));
     let go_on = go_on.map(|command| command.replace("RUN", &run.display().to_string()));
     Halted { error: Some(error), signal, go_on }

@@ -18,7 +18,7 @@ pub struct Setup<'a> {
     pub net: ResNet,
     /// How it is computed.
     pub plan: Plan,
-    /// What computes it. Nothing is allocated yet.
+    /// The device, with nothing allocated yet.
     pub device: Box<dyn Device>,
     /// Why it is this device, where that needs saying.
     pub note: Option<String>,
@@ -29,7 +29,7 @@ pub struct Setup<'a> {
     recipe: SetupBuilder<'a>,
 }
 
-/// What a [`Setup`] is made from.
+/// The parts of a [`Setup`] before a device is open.
 #[derive(Clone)]
 pub struct SetupBuilder<'a> {
     options: &'a TrainOptions,

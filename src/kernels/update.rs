@@ -1,4 +1,4 @@
-//! What the twins of updates ask of `control` for each granule.
+//! The part of `control` that the twins of updates read for each granule.
 
 use crate::protocol::{GRANULE, ROW_MODE, UPDATE_SKIP, UPDATE_ZERO, row_of};
 

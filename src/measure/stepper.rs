@@ -21,7 +21,7 @@ pub struct Stepper {
     sampling: GateSampling,
     seed: u64,
     images: u32,
-    /// Of one batch, which stays the same.
+    /// Gives one batch, which stays the same.
     sampler: Sampler,
     /// The next step, from 0.
     next: u64,

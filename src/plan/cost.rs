@@ -67,7 +67,7 @@ impl DispatchRow {
 pub struct StepFlop {
     /// FLOP of a step in which every block is dropped.
     pub always: u64,
-    /// What each block adds to that where it runs.
+    /// The share of each block, which it adds where it runs.
     pub blocks: Vec<u64>,
 }
 

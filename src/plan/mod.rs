@@ -191,9 +191,9 @@ pub struct Interface {
     pub indices: ValueId,
     /// Indices of an evaluation batch's images.
     pub eval_indices: ValueId,
-    /// What a step needs to know: see `protocol.rs`.
+    /// The step's number, seed and update rows: see `protocol.rs`.
     pub control: ValueId,
-    /// What a step reports: see `protocol.rs`.
+    /// Loss, correct predictions and faults of a step: see `protocol.rs`.
     pub report: ValueId,
     /// Logits of an evaluation batch.
     pub eval_logits: ValueId,

@@ -1,4 +1,4 @@
-//! What can be wrong with the runs of a report, or with where it goes.
+//! Faults of the runs of a report, and of the folder that it goes into.
 
 use std::path::PathBuf;
 

@@ -11,7 +11,7 @@ use crate::run_dir::Model;
 /// Runs that differ in their seed alone.
 #[derive(Clone, Debug)]
 pub struct NetRuns {
-    /// What tells it from the other nets.
+    /// The settings that tell it from the other nets, as a name.
     pub name: String,
     /// In the order of their seeds; there is at least one.
     pub runs: Vec<Run>,
@@ -45,7 +45,7 @@ impl NetRuns {
         &self.runs[0]
     }
 
-    /// Whether no block is ever dropped.
+    /// Returns whether no block is ever dropped.
     pub fn is_plain(&self) -> bool {
         self.first().is_plain()
     }
@@ -134,7 +134,7 @@ fn flatten(prefix: &str, config: Table, settings: &mut Settings) {
 /// Two nets that can be compared.
 #[derive(Clone, Copy, Debug)]
 pub struct NetPair<'a> {
-    /// What the other is held against.
+    /// The net that the other one is held against.
     pub baseline: &'a NetRuns,
     /// The other.
     pub candidate: &'a NetRuns,
@@ -162,8 +162,8 @@ const LONGEST_NAME: usize = 44;
 /// and the table of settings says it.
 pub fn name(nets: &mut [NetRuns]) {
     let all = differing(&nets.iter().collect::<Vec<_>>());
-    // What all nets with stochastic depth share does not tell them apart, though the plain net has
-    // none of it.
+    // Settings that all nets with stochastic depth share do not tell them apart, though the plain
+    // net has none of them.
     let stochastic = differing(&nets.iter().filter(|net| !net.is_plain()).collect::<Vec<_>>());
     for (number, net) in (1..).zip(nets) {
         let arch = all.iter().any(|name| name == "arch").then(|| net.first().config.settings.arch.clone());

@@ -56,7 +56,7 @@ pub struct Run {
     pub path: PathBuf,
     /// Its settings.
     pub config: RunConfig,
-    /// What else it knew of itself, as far as that can be told.
+    /// Facts that the run wrote, or that can still be told.
     pub facts: RunFacts,
     /// What came of it, if it has ended well.
     pub summary: Option<Summary>,

@@ -16,7 +16,7 @@ use crate::train::{CheckpointEvery, OptionError, TrainOptions};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceEntry {
-    /// What ran its lists.
+    /// GPU, CPU, or both at once.
     pub kind: DeviceKind,
     /// Name of the adapter or processor.
     pub name: String,
@@ -59,7 +59,7 @@ pub struct RunConfig {
     /// Variants of shaders that were measured to be the fastest; results do not depend on them.
     #[serde(default, skip_serializing_if = "Tuning::is_empty")]
     pub tuning: Tuning,
-    /// What else the run knew of itself; `None` of a run of an older sdgpu. See
+    /// Facts that the run wrote as it began; `None` of a run of an older sdgpu. See
     /// [`Self::facts_with`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<RunFacts>,

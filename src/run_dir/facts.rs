@@ -1,4 +1,4 @@
-//! What a run knows of itself besides its settings, written as it begins.
+//! Facts that a run knows of itself besides its settings, written as it begins.
 
 use serde::{Deserialize, Serialize};
 

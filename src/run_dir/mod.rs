@@ -34,8 +34,7 @@ pub use series::{Planned, RunProgress, SeriesDir};
 pub use tensorboard::write_tensorboard;
 pub use weights_file::{Lengths, decode_weights, read_weights};
 
-// What the files are made of, for those who read them and have nothing to do with training or
-// plans.
+// The types in the files, for readers that have nothing to do with training or plans.
 pub use crate::plan::{Gates, StepFlop};
 pub use crate::train::{
     EvalRecord, EvalSplit, EvaluateOn, Event, Model, OptionError, Prediction, StepRecord, TrainOptions, WhichWeights,

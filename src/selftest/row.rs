@@ -267,7 +267,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// What the words of a value written must be, by the type of its elements.
+/// Expected words of a value written, by the type of its elements.
 pub trait Expected: Into<Word> {
     /// Type of the elements.
     const ELEMENT: Element;

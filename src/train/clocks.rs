@@ -13,7 +13,7 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// Of a run that has taken `time` before now.
+    /// Starts the clocks of a run that has taken `time` before now.
     pub fn begin(time: Duration) -> Self {
         let now = Instant::now();
         Self { began: now.checked_sub(time).unwrap_or(now), step: now, checkpoint: now }

@@ -1,4 +1,4 @@
-//! What a run does between two steps, decided in one place.
+//! Decisions between two steps, made in one place.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use super::safeguards::CheckpointEvery;
 /// Times in a run at which the weights are handed out and the cost of all blocks is measured.
 const MILESTONES: u64 = 6;
 
-/// What this process alone knows: all else that a decision depends on are the settings.
+/// Circumstances that this process alone knows. All else that a decision depends on are the step
+/// and the settings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances {
     /// Time since the last checkpoint, or since the run went on from one.
@@ -17,7 +18,7 @@ pub(super) struct Circumstances {
     pub stop_requested: bool,
 }
 
-/// What a run does after a step, before the next one. Plain data: where several processes train
+/// Work between a step and the next one. Plain data: where several processes train
 /// together, one decides and the others do the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Decision {
@@ -59,7 +60,7 @@ impl Decision {
         }
     }
 
-    /// Whether the next step can follow at once.
+    /// Returns whether the next step can follow at once.
     pub fn is_nothing(self) -> bool {
         self == Self::default()
     }
@@ -120,7 +121,7 @@ mod tests {
         );
         assert_eq!(Decision::new(3, &run(), None, STOP), Decision { stop: true, ..Decision::default() });
         assert!(Decision::new(3, &run(), hour, NOW).is_nothing());
-        // What is due anyway is done, too.
+        // Work that is due anyway is done, too.
         let due = Decision { evaluate: true, test: true, milestone: true, checkpoint: true, stop: true };
         assert_eq!(Decision::new(10, &run(), hour, STOP), due);
     }

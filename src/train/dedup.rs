@@ -29,7 +29,7 @@ impl<'a> Dedup<'a> {
         self.trained
     }
 
-    /// Whether the observer has asked for the run to stop.
+    /// Returns whether the observer has asked for the run to stop.
     pub fn wants_stop(&self) -> bool {
         self.wants_stop
     }
@@ -63,7 +63,7 @@ impl<'a> Dedup<'a> {
     }
 }
 
-/// Whether `step` is beyond `last`, which becomes `step` then.
+/// Returns whether `step` is beyond `last`, which becomes `step` then.
 fn advance(last: &mut u64, step: u64) -> bool {
     let is_new = step > *last;
     *last = step.max(*last);

@@ -1,4 +1,4 @@
-//! What a run tells while it goes on, who listens, and how it ended.
+//! Events of a run, observers of them, and the outcome.
 
 use std::borrow::Cow;
 use std::io;
@@ -121,7 +121,7 @@ pub struct StepRecord {
     pub first_gradient: Option<f64>,
 }
 
-/// What a step took: a line of `timing.jsonl`.
+/// The time of a step: a line of `timing.jsonl`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimingRecord {
     /// From 1.
@@ -133,14 +133,14 @@ pub struct TimingRecord {
 }
 
 impl TimingRecord {
-    /// Of `step`, from 1, which took `time` for `images` images.
+    /// Returns the record of `step`, from 1, which took `time` for `images` images.
     pub(super) fn new(step: u64, time: Duration, images: u32) -> Self {
         let seconds = time.as_secs_f64();
         Self { step, seconds, images_per_second: f64::from(images) / seconds.max(1e-9) }
     }
 }
 
-/// What is needed, with the initial weights and the settings, to replay a step elsewhere: a line of
+/// Everything needed, with initial weights and settings, to replay a step elsewhere: a line of
 /// `trace/steps.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TraceRecord<'a> {
@@ -236,7 +236,7 @@ fn null_as_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
-/// What the profile of a run gets to know.
+/// A step or an evaluation, timed for the profile of a run.
 #[derive(Clone, Debug)]
 pub enum ProfileRecord<'a> {
     /// A step, dispatch by dispatch.
@@ -282,7 +282,7 @@ impl<F: FnMut(&Event<'_>) -> io::Result<ControlFlow<()>>> Observer for F {
 pub struct Outcome {
     /// The last weights on the test images.
     pub test: EvalRecord,
-    /// What the last weights make of each test image, in the order of the file.
+    /// Predictions of the last weights, one for each test image, in the order of the file.
     pub predictions: Vec<Prediction>,
     /// The best weights on the test images, if any were chosen.
     pub best: Option<EvalRecord>,
@@ -295,9 +295,9 @@ pub struct Outcome {
     pub step_time: Duration,
     /// Share of all blocks in all steps that ran, in [0, 1].
     pub blocks_run: f64,
-    /// What the steps would have taken with all gates on, by measurements along the run of steps
-    /// whose update was not applied, and the number of measurements; `None` if every gate was on
-    /// anyway.
+    /// Time that the steps would have taken with all gates on, by measurements along the run of
+    /// steps whose update was not applied, and the number of measurements; `None` if every gate was
+    /// on anyway.
     pub all_gates_time: Option<(Duration, usize)>,
 }
 
@@ -339,7 +339,7 @@ mod tests {
             // Text, as a NaN is not equal to itself.
             assert_eq!(format!("{read:?}"), format!("{event:?}"));
         }
-        // What is infinite comes back as NaN, or as not recorded.
+        // An infinite number comes back as NaN, or as not recorded.
         let infinite = serde_json::to_string(&step(f64::INFINITY, false, Some(f64::INFINITY))).expect("a line");
         assert_eq!(infinite, train("null", r#","first_gradient":null"#));
         let read: Event<'static> = serde_json::from_str(&infinite).expect("an event");

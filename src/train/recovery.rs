@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// The way back after a fault, and what says whether there is hope.
 pub(super) struct Recovery {
-    /// What the run goes back to.
+    /// The checkpoint that the run goes back to.
     saved: Arc<Checkpoint>,
     /// Steps in a row that were left out.
     left_out_in_a_row: u32,
@@ -35,7 +35,7 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    /// Of a run that goes on from `checkpoint`.
+    /// Prepares for faults of a run that goes on from `checkpoint`.
     pub fn new(checkpoint: Checkpoint) -> Self {
         Self { saved: Arc::new(checkpoint), left_out_in_a_row: 0, losses: 0, trained_at_loss: 0 }
     }

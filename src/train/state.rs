@@ -1,5 +1,4 @@
-//! What a run has come to between two steps: what a checkpoint holds, apart from what lies on the
-//! device.
+//! The state of a run between two steps: the host's part of a checkpoint.
 
 use std::sync::Arc;
 use std::time::Duration;

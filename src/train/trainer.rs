@@ -172,7 +172,7 @@ impl<'a> Trainer<'a> {
             self.carry_out(decision, done, events)?;
             self.clocks.restart_step();
         }
-        // What an observer asked for at the last step: the tests can wait until the run goes on.
+        // An observer asked for it at the last step: the tests can wait until the run goes on.
         if events.wants_stop() { Err(TrainError::Interrupted { step: self.state.next }) } else { Ok(()) }
     }
 
@@ -245,8 +245,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Whether the oldest step in flight has reported, or so many are in flight that it must be
-    /// waited for.
+    /// Returns whether the oldest step in flight has reported, or so many are in flight that it
+    /// must be waited for.
     fn oldest_is_due(&mut self) -> Result<bool, TrainError> {
         match self.in_flight.front() {
             None => Ok(false),

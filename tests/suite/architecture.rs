@@ -142,7 +142,7 @@ fn only_the_command_line_names_flags() {
     }
 }
 
-/// What only a command line needs.
+/// Packages that only a command line needs.
 const OF_THE_COMMAND_LINE: [&str; 6] = ["anyhow", "clap", "indicatif", "signal-hook", "statrs", "terminal_size"];
 
 #[test]

@@ -267,7 +267,7 @@ fn expected_flop_is_the_mean_over_draws() {
     assert!(plan.step_flop(&Gates::all(9)) > plan.expected_flop());
 }
 
-/// What is counted block by block is what the lists hold, whichever blocks are dropped.
+/// FLOP counted block by block are those of the lists, whichever blocks are dropped.
 #[test]
 fn flop_of_blocks_add_up_to_those_of_a_step() {
     for (name, size) in [("resnet20", 28), ("resnet18", 32), ("resnet50", 32)] {

@@ -215,7 +215,7 @@ fn train_with<D: Device + AsGpu + 'static>(
     (result, log)
 }
 
-/// The same, told to `observer`.
+/// Trains likewise, and tells `observer` of it.
 fn train_observed<D: Device + AsGpu + 'static>(
     options: &TrainOptions,
     from: Option<Checkpoint>,
@@ -318,7 +318,7 @@ fn an_observer_stops_a_run_that_then_goes_on_as_if_it_had_never_stopped() {
     }
     assert_eq!(stopped(cpu, |event| matches!(event, Event::Initial(_))).0, 1);
     assert_eq!(stopped(cpu, |event| matches!(event, Event::Checkpoint(_))).0, 5);
-    // What was submitted is done before the run stops.
+    // Steps that were submitted are done before the run stops.
     let (step, log) = stopped(adapter::open, |event| matches!(event, Event::Step(record) if record.step == 2));
     assert!((2..=2 + IN_FLIGHT as u64 + 1).contains(&step), "stopped after step {step}");
     assert_eq!(log.checkpoints.last().expect("a checkpoint").counters.step, step);

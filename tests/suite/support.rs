@@ -1,4 +1,4 @@
-//! What tests of whole nets share.
+//! Options that tests of whole nets share.
 
 use sdgpu::TrainOptions;
 use sdgpu::internals::model::survival::Rule;

@@ -1,5 +1,5 @@
-//! What is made for a plan and lives as long: kernels with their parameters, buffers, and bind
-//! groups.
+//! Everything that is made for one plan and lives as long: kernels with their parameters, buffers,
+//! and bind groups.
 //!
 //! Kernels and buffers are made before the first step, a bind group when a kernel first meets its
 //! values.
@@ -20,7 +20,7 @@ use crate::dispatch::{Dispatch, KernelId, Region, Storage, ValueId, fold};
 /// Bytes between the parameters of two kernels: WebGPU's coarsest alignment of a uniform binding.
 const PARAMS_STRIDE: usize = 256;
 
-/// What was prepared.
+/// Everything that `prepare` made.
 pub(super) struct Prepared {
     pub storage: Storage,
     pub buffers: Vec<Buffer>,
@@ -32,7 +32,7 @@ pub(super) struct Prepared {
     unused: UnusedBuffers,
 }
 
-/// What is made for a kernel.
+/// A kernel's pipeline and parameters.
 struct PreparedKernel {
     pipeline: Pipeline,
     params_offset: u64,
@@ -40,7 +40,7 @@ struct PreparedKernel {
     workgroups: [u32; 3],
 }
 
-/// What a bind group depends on.
+/// The key of a bind group: the kernel and the values bound.
 #[derive(PartialEq, Eq, Hash)]
 struct BindKey {
     kernel: KernelId,

@@ -183,7 +183,7 @@ impl Kernel for BackwardApply {
         let gain = norm.gamma.iter().zip(&norm.rstd).map(|(gamma, rstd)| gamma * rstd).collect();
         let slopes = Slopes { gain, slope: share(dgamma), offset: share(dbeta) };
         let task = lanes::task(self.channels as usize);
-        // What is not masked does not read the mask, which may be another size.
+        // Without a mask, the binding is unused and empty.
         let mask = if self.masked != 0 { mask } else { x };
         dy.par_chunks(task).zip(mask.par_chunks(task)).zip(x.par_chunks(task)).zip(dx.par_chunks_mut(task)).for_each(
             |(((dy, mask), x), dx)| {
@@ -194,7 +194,7 @@ impl Kernel for BackwardApply {
     }
 }
 
-/// Of `dx = gain * (g - offset - xhat * slope)`, over the lanes.
+/// Coefficients of `dx = gain * (g - offset - xhat * slope)`, by lanes.
 struct Slopes {
     gain: Vec<f32>,
     slope: Vec<f32>,

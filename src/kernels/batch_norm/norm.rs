@@ -1,4 +1,5 @@
-//! What a batch norm does to its input, from the statistics of the batch or the running ones.
+//! The norm, a batch norm's effect on its input, from the statistics of the batch or the running
+//! ones.
 
 use super::{merge_moments, partial_elements};
 use crate::dispatch::{Bindings, Cost, Kernel};

@@ -1,4 +1,4 @@
-//! What convolutions do to their input as they load it, and to their output as they store it: the
+//! Loads and epilogues: a convolution's work on its input and on its output, in passing. The
 //! same types for the plan, for the parameters (by the numbers of [`crate::protocol`]) and for the
 //! twins.
 
@@ -19,7 +19,7 @@ pub enum Load {
 }
 
 impl Load {
-    /// Whether the kernel reads the norm before it.
+    /// Returns whether the kernel reads the norm before it.
     pub fn reads_norm(self) -> bool {
         self == Self::Normalized
     }
@@ -40,7 +40,7 @@ impl Load {
     }
 }
 
-/// What becomes of a convolution's output before it is stored.
+/// Work on a convolution's output before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ForwardEpilogue {
     /// Nothing. Its statistics are made: mean and squared deviations of each chunk of pixels.
@@ -57,22 +57,22 @@ pub enum ForwardEpilogue {
 }
 
 impl ForwardEpilogue {
-    /// Whether the kernel reads the norm behind it.
+    /// Returns whether the kernel reads the norm behind it.
     pub fn reads_norm(self) -> bool {
         self != Self::Statistics
     }
 
-    /// Whether the kernel reads a shortcut.
+    /// Returns whether the kernel reads a shortcut.
     pub fn reads_shortcut(self) -> bool {
         matches!(self, Self::Residual { .. })
     }
 
-    /// Whether the kernel writes statistics.
+    /// Returns whether the kernel writes statistics.
     pub fn writes_statistics(self) -> bool {
         self == Self::Statistics
     }
 
-    /// Whether no output is negative.
+    /// Returns whether no output is negative.
     pub fn is_non_negative(self) -> bool {
         matches!(self, Self::NormalizeRectify | Self::Residual { .. })
     }
@@ -121,7 +121,7 @@ impl ForwardEpilogue {
     }
 }
 
-/// What becomes of the gradient of a convolution's input before it is stored.
+/// Work on the gradient of a convolution's input before it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InputGradientEpilogue {
     /// Nothing.
@@ -138,22 +138,22 @@ pub enum InputGradientEpilogue {
 }
 
 impl InputGradientEpilogue {
-    /// Whether the kernel reads an addend.
+    /// Returns whether the kernel reads an addend.
     pub fn reads_addend(self) -> bool {
         matches!(self, Self::Add | Self::AddMasked)
     }
 
-    /// Whether the kernel reads a mask.
+    /// Returns whether the kernel reads a mask.
     pub fn reads_mask(self) -> bool {
         self == Self::AddMasked
     }
 
-    /// Whether the kernel reads the forward input `x` and its norm.
+    /// Returns whether the kernel reads the forward input `x` and its norm.
     pub fn reads_norm(self) -> bool {
         self == Self::Rectify
     }
 
-    /// Whether the kernel writes sums over chunks of pixels.
+    /// Returns whether the kernel writes sums over chunks of pixels.
     pub fn writes_sums(self) -> bool {
         self == Self::Rectify
     }

@@ -212,7 +212,7 @@ shape_params! {
     /// In training `norm`, `[4, in_channels]`, is the norm before a convolution, and the statistics
     /// of its output are made: mean and squared deviations of each chunk of pixels, `partials`,
     /// `[chunks, 2, out_channels]`. In inference `norm`, `[4, out_channels]`, is the one behind it.
-    /// What [`Load`] or [`ForwardEpilogue`] does not call for is neither read nor written.
+    /// Bindings that [`Load`] and [`ForwardEpilogue`] do not call for are neither read nor written.
     pub struct Forward {
         /// Number of the [`Load`].
         load: u32,

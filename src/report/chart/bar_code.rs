@@ -8,9 +8,9 @@ use super::{MUTED, series_class};
 pub struct BarCode {
     /// Above it.
     pub title: String,
-    /// What the columns are.
+    /// Label of the columns.
     pub columns: String,
-    /// What the rows are.
+    /// Label of the rows.
     pub rows: String,
     /// In which colour.
     pub series: usize,

@@ -33,7 +33,7 @@ pub struct Mark {
 pub struct DotPlot {
     /// Above them; may be empty.
     pub title: String,
-    /// Of all rows.
+    /// The axis that all rows share.
     pub x: Axis,
     /// Name and marks of each.
     pub rows: Vec<(String, Vec<Mark>)>,

@@ -1,5 +1,5 @@
-//! What tests show of the variance of two nets' accuracies: is the candidate's (in the notebook,
-//! that of the net with stochastic depth) larger, and does it shrink as training goes on?
+//! Findings on the variance of two nets' accuracies from test to test: is the candidate's (in the
+//! notebook, that of the net with stochastic depth) larger, and does it shrink as training goes on?
 //!
 //! Within a run, intervals come from its tests: a moving-block bootstrap of both nets together, and
 //! the windows' line. They say how sure the figure is for *these* two runs, not what another seed
@@ -13,14 +13,15 @@ use crate::report::statistics::bootstrap::{MovingBlocks, block_length};
 use crate::report::statistics::estimate::{Estimate, LEVEL};
 use crate::report::statistics::paired::{RUNS_FOR_A_CLAIM, holm, mean, mean_difference};
 
-/// What is asked of a pair of nets: is its ratio of variances 1, is the baseline's trend in all 0,
-/// is the candidate's, and where images are drawn, is the variances' difference beyond sampling 0?
+/// Questions asked of a pair of nets: is its ratio of variances 1, is the baseline's trend in all
+/// 0, is the candidate's, and where images are drawn, is the variances' difference beyond sampling
+/// 0?
 const QUESTIONS: usize = 4;
 
 /// The tests of the baseline and of the candidate with one seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairedTests {
-    /// Of both runs.
+    /// Seed of both runs.
     pub seed: u64,
     /// Steps, which ascend, and the accuracies of the baseline and the candidate on the same
     /// images.
@@ -36,45 +37,45 @@ pub enum Unjudged {
     /// Too few tests for windows.
     #[error("seed {seed}: both nets were tested at {tests} steps; at least {needed} are needed to say something")]
     TooFew {
-        /// Of the pair.
+        /// Seed of the pair.
         seed: u64,
-        /// That both nets have.
+        /// Tests that both nets have.
         tests: usize,
-        /// That would do.
+        /// Tests that would do.
         needed: usize,
     },
     /// A net's accuracy lies on its windows' lines.
     #[error("seed {seed}: the accuracy of {net} does not vary, so there is no ratio of variances")]
     Constant {
-        /// Of the pair.
+        /// Seed of the pair.
         seed: u64,
         /// Its name.
         net: String,
     },
 }
 
-/// What findings rest on.
+/// Runs that findings rest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
     /// The tests of one pair of runs.
     Tests {
-        /// Of the pair.
+        /// Seed of the pair.
         seed: u64,
         /// Tests in a block of the bootstrap.
         block: usize,
         /// Windows.
         windows: usize,
     },
-    /// That many pairs of runs.
+    /// So many pairs of runs, taken together.
     Runs(usize),
 }
 
 /// Change of a net's variance, in shares squared per step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trend {
-    /// Of the variance in all.
+    /// Ratio of the variances in all.
     pub in_all: Estimate,
-    /// Of the variance beyond sampling.
+    /// Ratio of the variances beyond sampling.
     pub beyond_sampling: Estimate,
     /// The variance in all in the first window and in the last, in shares squared.
     pub ends: [f64; 2],
@@ -84,7 +85,7 @@ pub struct Trend {
 /// baseline, candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Findings {
-    /// What they rest on.
+    /// Runs that they rest on.
     pub basis: Basis,
     /// Over all windows.
     pub variance: [Variance; 2],
@@ -92,9 +93,9 @@ pub struct Findings {
     pub ratio: Estimate,
     /// Candidate's variance in all - baseline's; told where nothing is beyond sampling.
     pub difference: Estimate,
-    /// The same of the variance beyond sampling.
+    /// Difference of the variances beyond sampling.
     pub difference_beyond_sampling: Estimate,
-    /// Of each net.
+    /// Trend of each net's variance.
     pub trends: [Trend; 2],
     /// p values of the [`QUESTIONS`] after Holm's correction; 1 of what is not asked.
     pub corrected: [f64; QUESTIONS],
@@ -102,7 +103,7 @@ pub struct Findings {
     pub comparisons: usize,
 }
 
-/// What a figure shows, after the correction.
+/// Answer that a figure gives, after the correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A larger variance, or one that grows.
@@ -127,29 +128,30 @@ impl Findings {
         findings
     }
 
-    /// Whether the images of a test were drawn, so that a part of the variance is the draw's.
+    /// Returns whether the images of a test were drawn, so that a part of the variance is the
+    /// draw's.
     pub fn is_of_draws(&self) -> bool {
         self.variance.iter().any(|variance| variance.sampling != 0.0)
     }
 
-    /// Of the questions that are asked, before any correction.
+    /// Returns the p values of the questions that are asked, before any correction.
     fn p_values(&self) -> Vec<f64> {
         let [baseline, candidate] = self.trends.map(|trend| trend.in_all.p_value);
         let beyond = self.is_of_draws().then_some(self.difference_beyond_sampling.p_value);
         [self.ratio.p_value, baseline, candidate].into_iter().chain(beyond).collect()
     }
 
-    /// Whether the candidate's variance is larger.
+    /// Answers whether the candidate's variance is larger.
     pub fn larger(&self) -> Verdict {
         verdict(self.ratio.value > 1.0, self.corrected[0])
     }
 
-    /// Whether its part beyond sampling is.
+    /// Answers whether its part beyond sampling is larger.
     pub fn larger_beyond_sampling(&self) -> Verdict {
         verdict(self.difference_beyond_sampling.value > 0.0, self.corrected[3])
     }
 
-    /// Whether the variance of `net` (0: baseline, 1: candidate) shrinks.
+    /// Answers whether the variance of `net` (0: baseline, 1: candidate) shrinks.
     pub fn trend(&self, net: usize) -> Verdict {
         verdict(self.trends[net].in_all.value > 0.0, self.corrected[1 + net])
     }
@@ -182,7 +184,7 @@ fn verdict(more: bool, p_value: f64) -> Verdict {
 pub struct SeedFindings {
     /// From its tests.
     pub findings: Findings,
-    /// Of the baseline and the candidate.
+    /// Windows of the baseline and of the candidate.
     pub windows: [Vec<Window>; 2],
 }
 
@@ -255,7 +257,7 @@ fn over_runs(pairs: &[SeedFindings]) -> Option<Findings> {
     Some(Findings::new(Basis::Runs(pairs.len()), variance, estimates, [trend(0)?, trend(1)?]))
 }
 
-/// What pairs of runs show of a pair of nets.
+/// Findings from the pairs of runs of a pair of nets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetPairFindings {
     /// Which accuracy it is: `test accuracy` or `validation accuracy`.

@@ -33,7 +33,7 @@ impl<'a> JudgedPair<'a> {
     }
 }
 
-/// What the runs' accuracy was tested on.
+/// Images that the runs' accuracy was tested on.
 #[derive(Clone, Copy, PartialEq)]
 enum TestedOn {
     TestBatches,

@@ -26,7 +26,8 @@ impl NetPairFindings {
         [larger, Answer { question, sentences: self.sentences(on_trends) }]
     }
 
-    /// Of all runs together if there are enough, else of each pair, with the reason.
+    /// Returns the sentences on all runs together if there are enough, else on each pair, with the
+    /// reason.
     fn sentences(&self, of: impl Fn(&Findings) -> Vec<String>) -> Vec<String> {
         if let Some(over_runs) = &self.over_runs {
             return of(over_runs);

@@ -1,4 +1,4 @@
-//! What the host and the shaders agree on by number: every constant of a shader that
+//! Numbers that the host and the shaders agree on: every constant of a shader that
 //! `src/protocol.rs` knows has its value there, and no shader writes such a number out.
 
 use std::collections::BTreeSet;
@@ -35,13 +35,13 @@ fn constants(module: &Module) -> Vec<(&str, Option<u32>)> {
     named.collect()
 }
 
-/// Whether a name begins as one of the protocol's does, up to the first `_`.
+/// Returns whether a name begins as one of the protocol's does, up to the first `_`.
 fn is_like_shared(name: &str) -> bool {
     let kind = |name: &str| name.split_once('_').map(|(kind, _)| kind.to_string());
     kind(name).is_some() && SHARED.iter().any(|(shared, _)| kind(shared) == kind(name))
 }
 
-/// What is wrong with a line that has a number where a name of the protocol should be.
+/// Returns the fault of a line that has a number where a name of the protocol should be.
 fn written_out(line: &str) -> Option<String> {
     let code = line.split("//").next().unwrap_or_default().trim();
     if code.starts_with("const ") || code.starts_with("override ") {

@@ -83,7 +83,7 @@ fn a_sweep_has_a_heat_map_and_a_table_of_differences() {
     );
 }
 
-/// Of the commands of a net, which differ in seed and folder, one is named.
+/// One command of each net is named: the others of the net differ in seed and folder alone.
 #[test]
 fn commands_are_named_once() {
     let run = |(seed, survival_last)| MadeUp { survival_last, ..MadeUp::new("stochastic", seed, 4) };
@@ -101,8 +101,8 @@ fn commands_are_named_once() {
     shows(&page, &[&format!("Made by {named}")]);
 }
 
-/// What a run wrote of itself is reported as it stands; what an older one did not write is told by
-/// its command.
+/// Facts that a run wrote are reported as they stand; those of an older run are told by its
+/// command.
 #[test]
 fn facts_are_reported_as_they_were_written() {
     let folder = folder(&[MadeUp::new("stochastic", 0, 4)]);

@@ -33,8 +33,8 @@ macro_rules! tests {
 
 sdgpu::families!(tests);
 
-/// What a row leaves unused, so that a shader is given NaNs there, is what its kernel's mode does
-/// not use.
+/// Rows leave unused, so that a shader is given NaNs there, exactly the bindings that their
+/// kernel's mode does not use.
 #[test]
 fn rows_leave_unused_what_their_kernels_do_not_use() {
     for row in tables::rows() {
