@@ -128,15 +128,13 @@ fn only_the_command_line_names_flags() {
             continue;
         }
         let flag = code.match_indices("--").find(|(at, _)| {
-            // A page's style sheet has variables, `--paper`, that are declared and used in no other
-            // way.
-            let before = code[..*at].chars().next_back();
-            if code[..*at].ends_with(['{', ';']) || code[..*at].ends_with("var(") {
-                return false;
-            }
-            let behind = code[at + 2..].chars().next();
-            before.is_none_or(|letter| !letter.is_alphanumeric())
-                && behind.is_some_and(|letter| letter.is_ascii_lowercase())
+            let (before, behind) = (&code[..*at], &code[at + 2..]);
+            let name = behind.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(behind.len());
+            // A page's style sheet has variables, which look alike: `--paper:#fff` and `var(--paper)`.
+            let is_variable = before.ends_with("var(") || behind[name..].starts_with(':');
+            let begins =
+                !before.ends_with(char::is_alphanumeric) && behind.starts_with(|c: char| c.is_ascii_lowercase());
+            begins && !is_variable
         });
         assert!(flag.is_none(), "{} names a flag: {}", path.display(), &code[flag.map_or(0, |(at, _)| at)..][..20]);
     }
