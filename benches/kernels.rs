@@ -13,10 +13,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
+use sdgpu::internals::data::DataSet;
 use sdgpu::internals::device::Device;
 use sdgpu::internals::device::open::{self, DeviceChoice};
 use sdgpu::internals::dispatch::ValueId;
-use sdgpu::internals::plan::{DataSizes, Gates, Plan};
+use sdgpu::internals::job::Setup;
+use sdgpu::internals::plan::{Gates, Plan};
 use sdgpu::internals::rng::{self, Stream};
 use sdgpu::internals::train::{Model, TrainOptions};
 
@@ -34,10 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut options = TrainOptions::quick();
     (options.model, options.arch) = (Model::Resnet, arch.into());
     (options.batch_size, options.eval_batch, options.label_smoothing) = (batch, 1, 0.0);
-    let net = options.net(1, 10)?;
-    let blocks = net.blocks.len();
-    let sizes = DataSizes { height: 28, width: 28, train: batch as usize, test: 1 };
-    let plan = Plan::new(&net, &options.plan(&net, sizes, device.limits())?)?;
+    let data = DataSet::load(DataSet::EMBEDDED)?;
+    let plan = Setup::builder(&options, &data)?.plan(device.limits())?;
+    let blocks = plan.blocks.len();
     let list = [plan.schedule(&Gates::all(blocks)), plan.schedule_update()].concat();
     device.prepare(&plan.storage, &list.iter().collect::<Vec<_>>())?;
     fill(device.as_mut(), &plan)?;

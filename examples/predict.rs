@@ -21,13 +21,12 @@ fn main() -> Result<(), Error> {
         },
         None => trained(&data)?,
     };
-    let builder = Setup::builder(&options, &data)?.inference_only();
-    // In the order of the net's parameters; errors if a tensor is missing or has another shape.
-    let weights = weights.fit(builder.as_net()).expect("weights of this net");
-    let mut engine = builder.weights(weights).open(&DeviceRequest::from("auto"), &mut |_| {})?.engine()?;
+    let builder = Setup::builder(&options, &data)?.inference_only()?;
+    // Errors if a tensor is missing or has another shape.
+    let mut engine = builder.weights(weights)?.open(&DeviceRequest::from("auto"), &mut |_| {})?.engine()?;
 
     let images: Vec<u32> = (0..IMAGES).collect();
-    let (score, predictions) = engine.predict(ImageFile::Test, &images, &data.test.labels)?;
+    let (score, predictions) = engine.predict(ImageFile::Test, &images)?;
     for prediction in predictions {
         let sure = 100.0 * prediction.probability;
         println!("image {}: a {} ({sure:.0} %), labelled {}", prediction.image, prediction.predicted, prediction.label);

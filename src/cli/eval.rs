@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde::Serialize;
+
 use super::args::EvalArgs;
 use super::console::Console;
 use super::{BadInput, request, show_device};
@@ -12,8 +14,8 @@ use crate::job::Setup;
 use crate::model::resnet::ResNet;
 use crate::model::weights::Weights;
 use crate::plan::ImageFile;
-use crate::run_dir::{JsonLines, RunConfig, RunError, TestLine, read_weights};
-use crate::train::{Model, Score, TrainOptions, check_field};
+use crate::run_dir::{JsonLines, RunConfig, RunError, read_weights};
+use crate::train::{Model, Score, TrainOptions};
 
 /// Tests weights on the test images.
 pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
@@ -42,9 +44,7 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
     let test_images = data.test.len();
     let usual = TrainOptions::default().eval_batch;
     options.eval_batch = args.eval_batch.unwrap_or(usual.min(test_images as u32));
-    let holds = (1..=test_images).contains(&(options.eval_batch as usize));
-    check_field("eval_batch", options.eval_batch, holds, &format!("from 1 to the {test_images} test images"))?;
-    let builder = Setup::builder(&options, &data)?.inference_only();
+    let builder = Setup::builder(&options, &data)?.inference_only()?;
     let candidates: Vec<Candidate> =
         candidates.into_iter().map(|file| file.fit(builder.as_net())).collect::<Result<_, _>>()?;
 
@@ -72,6 +72,24 @@ pub fn run(args: &EvalArgs) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The test of a file of weights, as a line of JSON.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename = "eval")]
+struct TestLine {
+    /// `test`.
+    split: &'static str,
+    /// The file.
+    weights: String,
+    /// Mean loss.
+    loss: f64,
+    /// Share of correct predictions.
+    accuracy: f64,
+    /// Number of images.
+    images: usize,
+    /// Wall time of the evaluation, with the data and the weights on the device before it.
+    seconds: f64,
 }
 
 /// Weights to be tested.

@@ -120,7 +120,9 @@ fn worded(error: &anyhow::Error) -> String {
     };
     let of_job = |error: &JobError| match error {
         JobError::RunDir(error) => of_run_dir(error),
-        JobError::Data(_) | JobError::Config(_) | JobError::Train(_) | JobError::Halted(_) | JobError::Io(_) => false,
+        JobError::Data(_) | JobError::Config(_) | JobError::Train(_) | JobError::Halted(_) | JobError::Weights(_) => {
+            false
+        }
         _ => true,
     };
     let names_settings = error.downcast_ref().is_some_and(of_job)

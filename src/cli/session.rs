@@ -20,16 +20,12 @@ impl Session {
         Ok(Self { command: request::command(), stop: Box::new(move || signals.stop()) })
     }
 
-    /// Returns the context of jobs on `data`, whose checksum is `data_sha256`. `go_on` is what is
-    /// to be typed to go on with one.
-    pub fn context<'a>(
-        &'a self,
-        data: &'a DataSet,
-        data_sha256: String,
-        device: DeviceRequest,
-        go_on: &'a str,
-    ) -> Context<'a> {
-        let stop = self.stop.as_ref();
-        Context { data, data_sha256, device, jobs: 1, stop, go_on: Some(go_on), command: Some(&self.command) }
+    /// Returns the context of jobs on `data` and `device`. `go_on` is what is to be typed to go on with
+    /// one.
+    pub fn context<'a>(&'a self, data: &'a DataSet, device: DeviceRequest, go_on: &'a str) -> Context<'a> {
+        let mut context = Context::new(data, device);
+        context.stop = self.stop.as_ref();
+        (context.go_on, context.command) = (Some(go_on), Some(self.command.as_str()));
+        context
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::JobError;
-use crate::train::{CheckpointEvery, OnNan};
+use crate::train::{CheckpointEvery, OnNan, check_field};
 
 /// How often a checkpoint is made, unless somebody says otherwise.
 const CHECKPOINT_EVERY: CheckpointEvery = CheckpointEvery::Time(Duration::from_secs(300));
@@ -19,6 +19,12 @@ pub fn checkpoint_every(
     on_nan: OnNan,
 ) -> Result<CheckpointEvery, JobError> {
     let every = given.or(before).unwrap_or(CHECKPOINT_EVERY);
+    // Folders tell intervals as whole numbers.
+    let holds = match every {
+        CheckpointEvery::Steps(steps) => steps > 0,
+        CheckpointEvery::Time(time) => time > Duration::ZERO && time.subsec_nanos() == 0,
+    };
+    check_field("checkpoint_every", every, holds, "a number of steps, or whole seconds")?;
     if on_nan != OnNan::Rewind {
         return Ok(every);
     }

@@ -1,12 +1,12 @@
 //! Why a job can't be done, or ended before it was done.
 
 use std::fmt;
-use std::io;
 
 use thiserror::Error;
 
 use crate::data::DataError;
 use crate::device::DeviceError;
+use crate::model::weights::WeightsError;
 use crate::plan::PlanError;
 use crate::run_dir::{ConfigError, RunError};
 use crate::train::{CheckpointEvery, OptionError, TrainError};
@@ -39,9 +39,12 @@ pub enum JobError {
     /// A run ended before it was done.
     #[error(transparent)]
     Halted(Box<Halted>),
-    /// The system refuses something.
+    /// The weights do not fit the net.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Weights(#[from] WeightsError),
+    /// A net that was set up for inference can't be trained.
+    #[error("the net was set up for inference alone, and can't be trained")]
+    InferenceOnly,
     /// The CPU device has no use for this field.
     #[error("`{field}` has no effect with `device` cpu; leave it out")]
     NoEffectOnCpu {
@@ -72,7 +75,7 @@ impl JobError {
         match self {
             Self::Device(error) => error.is_bad_request(),
             Self::Train(TrainError::Data(_)) => true,
-            Self::Train(_) | Self::Halted(_) | Self::Io(_) => false,
+            Self::Train(_) | Self::Halted(_) => false,
             _ => true,
         }
     }
@@ -90,9 +93,7 @@ impl JobError {
         };
         matches!(error, Some(TrainError::NotFinite { .. }))
     }
-}
 
-impl JobError {
     /// Returns after how many steps an observer, a signal or the caller stopped the run; `None` if
     /// it was not stopped but failed.
     pub fn stopped_at(&self) -> Option<u64> {

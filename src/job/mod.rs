@@ -22,6 +22,5 @@ pub use error::{Halted, JobError, StopRequest};
 pub use listener::{Listener, Start};
 pub use presets::{Preset, Request};
 pub use queue::{Queue, QueueOptions, QueueView, QueuedRun};
-pub use resume::check_resumable;
 pub use run::{Context, Finished, Job, Profiled, Recording, export};
 pub use setup::{Setup, SetupBuilder};

@@ -197,7 +197,7 @@ impl Request {
 }
 
 /// Returns `source` as it is found from any folder: a run may be evaluated from another one.
-fn location(source: &str) -> String {
+pub(super) fn location(source: &str) -> String {
     if source == DataSet::EMBEDDED { source.into() } else { crate::run_dir::absolute(source.as_ref()) }
 }
 

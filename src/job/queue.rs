@@ -132,6 +132,7 @@ impl<'a> Queue<'a> {
     /// Passes over runs whose values are not finite, and returns what became of the first of them.
     /// Another error stops all runs.
     pub fn train(&mut self, view: &dyn QueueView) -> Result<Option<String>, JobError> {
+        stop_between_runs(&self.context)?;
         let series_dir = SeriesDir::open(self.out())?;
         for (QueuedRun { name, .. }, _) in self.results().filter(|(_, summary)| summary.is_some()) {
             export(&self.out().join(name), &self.options.recording, |message| view.warn(message));
@@ -211,11 +212,7 @@ impl<'a> Queue<'a> {
         if let Some(error) = into_inner(work.first_error) {
             return Err(error);
         }
-        if let Some(StopRequest::Signal { number, name }) = (self.context.stop)() {
-            // It came between two runs.
-            let go_on = self.context.go_on.map(String::from);
-            return Err(Halted { error: None, signal: Some((number, name)), go_on }.into());
-        }
+        stop_between_runs(&self.context)?;
         for (index, run) in into_inner(work.done) {
             if let Some(summary) = Summary::read(&run)? {
                 self.progress[index] = RunProgress::Finished(summary);
@@ -225,6 +222,13 @@ impl<'a> Queue<'a> {
     }
 }
 
+/// Errors if a signal has come while no run was at work.
+fn stop_between_runs(context: &Context<'_>) -> Result<(), JobError> {
+    let Some(StopRequest::Signal { number, name }) = (context.stop)() else { return Ok(()) };
+    let go_on = context.go_on.map(String::from);
+    Err(Halted { error: None, signal: Some((number, name)), go_on }.into())
+}
+
 /// Returns how many of `runs` are made at once, at most `jobs`, and the threads of each on the CPU
 /// device; 0 for all.
 fn shares(runs: &[QueuedRun], jobs: usize, context: &Context<'_>) -> Result<(usize, usize), JobError> {
@@ -232,6 +236,7 @@ fn shares(runs: &[QueuedRun], jobs: usize, context: &Context<'_>) -> Result<(usi
     let (limits, kind) = (device.limits(), device.info().kind);
     let mut bytes = 0;
     for QueuedRun { settings, .. } in runs {
+        stop_between_runs(context)?;
         let builder = Setup::builder(settings, context.data)?;
         let on_device = builder.plan(limits)?.storage.bytes();
         // On the host: weights and moments, as they are handed out and as they are written, twice

@@ -11,7 +11,7 @@ use crate::run_dir::{DeviceEntry, Resumed, RunConfig, RunDir, RunError, StoppedR
 use crate::train::Checkpoint;
 
 /// Errors if the data are not those that the run of `config` began with.
-pub fn check_resumable(config: &RunConfig, data: &DataSet, data_sha256: &str) -> Result<(), JobError> {
+pub(super) fn check_resumable(config: &RunConfig, data: &DataSet, data_sha256: &str) -> Result<(), JobError> {
     let RunConfig { settings, data_sha256: before, .. } = config;
     if data_sha256 != before {
         return Err(JobError::OtherData { data: settings.data.clone() });

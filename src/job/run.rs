@@ -8,13 +8,13 @@ use super::checkpoints::{KEEP_CHECKPOINTS, checkpoint_every};
 use super::device::DeviceRequest;
 use super::error::{Halted, JobError, StopRequest};
 use super::listener::{Fanout, Listener, Start};
+use super::presets::location;
 use super::resume::{check_resumable, resume};
 use super::setup::Setup;
 use crate::data::DataSet;
 use crate::device::open::{self, Chosen};
 use crate::device::{DeviceInfo, Tuning};
-use crate::model::resnet::ResNet;
-use crate::model::weights::Weights;
+use crate::model::weights::WeightsError;
 use crate::run_dir::{
     ChromeTrace, DeviceEntry, RunConfig, RunDir, RunError, RunFacts, StoppedRun, absolute, read_weights,
     write_metrics_csv, write_tensorboard,
@@ -49,8 +49,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Options of a run that change nothing in what its steps compute: the weights that it begins with,
-/// its checkpoints, and the files that it leaves.
+/// The weights that a run begins with, its checkpoints, and the files that it leaves.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Recording {
@@ -145,7 +144,10 @@ impl Job {
 
     /// Does the job and tells `listener` of it. Nothing is left behind if the run does not start.
     pub fn run(self, context: &Context<'_>, listener: &mut dyn Listener) -> Result<Finished, JobError> {
-        let Self { settings, begin, recording, profile } = self;
+        let Self { mut settings, begin, recording, profile } = self;
+        if let Begin::New(_) = begin {
+            settings.data = location(&context.data.name);
+        }
         let stopped = match &begin {
             Begin::Stopped(stopped) => Some(&stopped.config),
             Begin::New(_) => None,
@@ -227,8 +229,9 @@ fn set_up<'a>(
 ) -> Result<Setup<'a>, JobError> {
     let mut builder = Setup::builder(settings, context.data)?;
     if let Some(path) = recording.init.as_deref() {
-        let weights = initial_weights(path, builder.as_net())?;
-        builder = builder.weights(weights);
+        let (weights, _) = read_weights(path)?;
+        let misfit = |error: WeightsError| RunError::File { path: path.into(), error: error.into() };
+        builder = builder.weights(weights).map_err(misfit)?;
     }
     let Chosen { device, note } = context.device.open()?;
     let mut setup = builder.on(device)?;
@@ -239,12 +242,6 @@ fn set_up<'a>(
         None => setup.tune(context.device.tune, &mut |text| listener.say(text))?,
     }
     Ok(setup)
-}
-
-/// Reads the weights in the file `path` in the order of the parameters of `net`.
-fn initial_weights(path: &Path, net: &ResNet) -> Result<Weights, RunError> {
-    let (weights, _) = read_weights(path)?;
-    weights.fit(net).map_err(|error| RunError::File { path: path.into(), error: error.into() })
 }
 
 fn safeguards<'a>(

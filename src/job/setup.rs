@@ -7,9 +7,11 @@ use crate::device::open::Chosen;
 use crate::device::{Device, DeviceError, Tuning};
 use crate::dispatch::Limits;
 use crate::model::resnet::ResNet;
-use crate::model::weights::Weights;
-use crate::plan::{DataSizes, Plan, PlanOptions};
-use crate::train::{Checkpoint, Engine, Observer, Outcome, Safeguards, TrainOptions, Trainer};
+use crate::model::weights::{Weights, WeightsError};
+use crate::plan::{DataSizes, Plan};
+use crate::train::{
+    Checkpoint, Engine, Observer, OptionError, Outcome, Safeguards, TrainOptions, Trainer, check_field,
+};
 
 /// A net, its plan, the opened and tuned device that the plan was made for, and the weights that it
 /// begins with.
@@ -85,6 +87,9 @@ impl<'a> Setup<'a> {
     /// [`Event::LastWeights`](crate::train::Event) that you need, or do a [`Job`](super::Job),
     /// which makes checkpoints in a folder and can go on.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome, JobError> {
+        if self.recipe.inference_only {
+            return Err(JobError::InferenceOnly);
+        }
         let (options, data, initial) = (self.recipe.options, self.recipe.data, self.initial.clone());
         let mut trainer = Trainer::new(self.engine()?, options, data, Safeguards::default())?;
         Ok(trainer.run(Checkpoint::begin(initial), observer)?)
@@ -98,10 +103,11 @@ impl<'a> SetupBuilder<'a> {
         Ok(Self { options, data, net, survival, weights: None, inference_only: false })
     }
 
-    /// Takes `net` instead of the one that the options name; its blocks survive as the options say.
+    /// Takes `net` instead of the one that the options name; its blocks survive as the options say,
+    /// and its weights are random until others are given.
     pub fn net(mut self, net: ResNet) -> Result<Self, JobError> {
         self.survival = self.options.survival_probabilities(net.blocks.len())?;
-        self.net = net;
+        (self.net, self.weights) = (net, None);
         Ok(self)
     }
 
@@ -115,17 +121,21 @@ impl<'a> SetupBuilder<'a> {
         Ok(self)
     }
 
-    /// Takes `weights`, in the order of the net's parameters, instead of random ones.
-    pub fn weights(mut self, weights: Weights) -> Self {
-        self.weights = Some(weights);
-        self
+    /// Takes `weights` instead of random ones. Errors if they do not fit the net, which must be
+    /// settled.
+    pub fn weights(mut self, weights: Weights) -> Result<Self, WeightsError> {
+        self.weights = Some(weights.fit(&self.net)?);
+        Ok(self)
     }
 
     /// Leaves everything out that only training needs: less memory, and no training images on the
-    /// device.
-    pub fn inference_only(mut self) -> Self {
+    /// device. Errors if no such evaluation batch can be made of the test images.
+    pub fn inference_only(mut self) -> Result<Self, OptionError> {
+        let (eval_batch, test) = (self.options.eval_batch, self.data.test.len());
+        let holds = (1..=test).contains(&(eval_batch as usize));
+        check_field("eval_batch", eval_batch, holds, &format!("from 1 to the {test} test images"))?;
         self.inference_only = true;
-        self
+        Ok(self)
     }
 
     /// Returns the net.
@@ -141,9 +151,10 @@ impl<'a> SetupBuilder<'a> {
         }
         let train = if self.inference_only { 0 } else { data.train.len() };
         let sizes = DataSizes { height: data.test.height, width: data.test.width, train, test: data.test.len() };
-        let planned = options.plan(&self.net, sizes, limits)?;
-        let training = planned.training.filter(|_| !self.inference_only);
-        let planned = PlanOptions { survival: self.survival.clone(), training, ..planned };
+        let mut planned = options.plan_options(self.survival.clone(), sizes, limits);
+        if self.inference_only {
+            planned.training = None;
+        }
         Ok(Plan::new(&self.net, &planned)?)
     }
 

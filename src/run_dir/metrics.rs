@@ -8,24 +8,6 @@ use serde::Serialize;
 
 use crate::train::{Event, Observer};
 
-/// The test of a file of weights, as a line of JSON.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename = "eval")]
-pub struct TestLine {
-    /// `test`.
-    pub split: &'static str,
-    /// The file.
-    pub weights: String,
-    /// Mean loss.
-    pub loss: f64,
-    /// Share of correct predictions.
-    pub accuracy: f64,
-    /// Number of images.
-    pub images: usize,
-    /// Wall time of the evaluation, with the data and the weights on the device before it.
-    pub seconds: f64,
-}
-
 /// Writes lines to a file or a pipe.
 pub struct JsonLines<W> {
     writer: W,

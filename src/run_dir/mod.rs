@@ -26,7 +26,7 @@ pub use directory::{Resumed, RunDir, StoppedRun, save_weights};
 pub use durable::{absolute, write as write_durably};
 pub use error::{ConfigError, FileError, RunError};
 pub use facts::RunFacts;
-pub use metrics::{JsonLines, TestLine};
+pub use metrics::JsonLines;
 pub use metrics_file::{parse_metrics, read_metrics, read_timing, read_trace, stream_metrics, write_metrics_csv};
 pub use outcome::{PREDICTIONS, Summary, Test, read_predictions};
 pub use profile::ChromeTrace;

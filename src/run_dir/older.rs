@@ -55,7 +55,8 @@ fn flop(settings: &TrainOptions, data: &DataSet) -> Option<StepFlop> {
         train: data.train.len(),
         test: data.test.len(),
     };
-    let options = settings.plan(&net, sizes, ROOMY).ok()?;
+    let survival = settings.survival_probabilities(net.blocks.len()).ok()?;
+    let options = settings.plan_options(survival, sizes, ROOMY);
     Some(Plan::new(&net, &options).ok()?.flop())
 }
 

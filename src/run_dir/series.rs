@@ -41,7 +41,7 @@ impl Planned {
     /// How far the run in `folder` is; errors if it is a run of other settings.
     pub fn look(&self, folder: &Path) -> Result<RunProgress, RunError> {
         if !folder.join(RunConfig::FILE).exists() {
-            // What was killed before it had begun is in nobody's way; see `make_room`.
+            // What was killed before it had begun is in nobody's way; see [`SeriesDir::enter`].
             return match folder.symlink_metadata() {
                 Ok(_) if !is_unbegun(folder).map_err(read_error(folder))? => {
                     Err(RunError::Exists(folder.to_path_buf()))

@@ -1,6 +1,7 @@
 //! A net on a device with its data: runs steps, loads and hands back weights. `predict.rs` evaluates it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::data::{DataSet, Images, Sampler};
@@ -22,6 +23,8 @@ pub struct Engine {
     update: Vec<Dispatch>,
     /// The files that do not lie on the device.
     streamed: [Option<Images>; 2],
+    /// Labels of both files, as far as the plan knows of them.
+    pub(super) labels: [Arc<[u8]>; 2],
 }
 
 /// Everything that decides what a training step computes, weights apart.
@@ -123,7 +126,8 @@ impl Engine {
         for (table, groups) in &plan.group_tables {
             device.write(*table, groups)?;
         }
-        Ok(Self { device, update: plan.schedule_update(), plan, streamed })
+        let labels = planned.map(|(count, images)| if count > 0 { images.labels.as_slice().into() } else { [].into() });
+        Ok(Self { device, update: plan.schedule_update(), plan, streamed, labels })
     }
 
     /// Images in an evaluation batch.

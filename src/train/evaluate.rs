@@ -65,8 +65,8 @@ impl Trainer<'_> {
     pub(super) fn conclude(&mut self) -> Result<Outcome, TrainError> {
         let (steps, blocks) = (self.options.steps, self.engine.plan.blocks.len() as u64);
         let weights = self.engine.weights()?;
-        let (images, labels) = (self.test_images(), &self.data.test.labels);
-        let (score, predictions) = self.recalibrated(|engine| engine.predict(ImageFile::Test, &images, labels))?;
+        let images = self.test_images();
+        let (score, predictions) = self.recalibrated(|engine| engine.predict(ImageFile::Test, &images))?;
         let last = record(EvalSplit::Test, steps, WhichWeights::Last, score);
         let best = match self.state.best.clone() {
             None => None,

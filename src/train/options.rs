@@ -374,9 +374,10 @@ impl TrainOptions {
         check_field("survival_probabilities", format!("{probabilities:?}"), holds, &range)
     }
 
-    /// Returns what the plan of `net` is made for, on a device of these `limits`.
-    pub fn plan(&self, net: &ResNet, data: DataSizes, limits: Limits) -> Result<PlanOptions, OptionError> {
-        Ok(PlanOptions {
+    /// Returns the options of a plan for training on `data`, on a device of these `limits`, of a net
+    /// whose blocks survive with the probabilities `survival`.
+    pub fn plan_options(&self, survival: Vec<f64>, data: DataSizes, limits: Limits) -> PlanOptions {
+        PlanOptions {
             data,
             training: Some(TrainingOptions {
                 batch: self.batch_size,
@@ -386,10 +387,10 @@ impl TrainOptions {
                 recalibration: self.bn_recalibrate > 0,
             }),
             eval_batch: self.eval_batch,
-            survival: self.survival_probabilities(net.blocks.len())?,
+            survival,
             branch_scale: self.branch_scale,
             limits,
-        })
+        }
     }
 
     /// The optimiser and its constants.

@@ -1,6 +1,7 @@
 //! What a net makes of images: scores, and predictions one by one.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::engine::{Engine, IN_FLIGHT, StepReport};
 use crate::data::{EvaluationBatch, evaluation_batches};
@@ -53,20 +54,20 @@ struct SubmittedBatch {
 }
 
 impl Engine {
-    /// Evaluates the weights on the device on the images `indices` of `file`, each once. The loss is not finite where
-    /// the logits overflow, as they can before running statistics have settled.
+    /// Evaluates the weights on the device on the images `indices` of `file`, each once. The loss is
+    /// not finite where the logits overflow, as they can before running statistics have settled.
+    ///
+    /// # Panics
+    ///
+    /// If `file` has no image of one of the indices, or none at all in a plan for inference.
     pub fn evaluate(&mut self, file: ImageFile, indices: &[u32]) -> Result<Score, DeviceError> {
         self.infer(file, indices, None)
     }
 
-    /// Like [`Self::evaluate`], and hands out what the net makes of each image, in the order of `indices`; `labels` are
-    /// those of all images of the file.
-    pub fn predict(
-        &mut self,
-        file: ImageFile,
-        indices: &[u32],
-        labels: &[u8],
-    ) -> Result<(Score, Vec<Prediction>), DeviceError> {
+    /// Evaluates like [`Self::evaluate`], and returns the prediction for each image, too, in the order
+    /// of `indices`.
+    pub fn predict(&mut self, file: ImageFile, indices: &[u32]) -> Result<(Score, Vec<Prediction>), DeviceError> {
+        let labels = Arc::clone(&self.labels[file as usize]);
         let classes = self.count(self.plan.interface.eval_logits) / self.eval_batch();
         let mut predictions = Vec::with_capacity(indices.len());
         let mut keep = |batch: &EvaluationBatch, logits: &[f32]| {
@@ -79,6 +80,8 @@ impl Engine {
 
     /// Evaluates, and hands the logits of each batch to `keep`.
     fn infer(&mut self, file: ImageFile, indices: &[u32], mut keep: Option<Keep<'_>>) -> Result<Score, DeviceError> {
+        let images = self.labels[file as usize].len();
+        assert!(indices.iter().all(|&index| (index as usize) < images), "the file has {images} images");
         let list = self.plan.schedule_inference(file);
         let groups = self.plan.blocks.len() + 1;
         let interface = self.plan.interface;

@@ -14,7 +14,7 @@ use super::decision::{Circumstances, Decision};
 use super::dedup::Dedup;
 use super::engine::{Engine, IN_FLIGHT, Step};
 use super::events::{Event, Observer, Outcome, ProfileRecord, StepRecord, TimingRecord, TraceRecord};
-use super::options::{Model, TrainOptions};
+use super::options::TrainOptions;
 use super::recovery::Recovery;
 use super::safeguards::Safeguards;
 use super::state::RunState;
@@ -207,11 +207,7 @@ impl<'a> Trainer<'a> {
 
     /// Returns the gates of `step` (from 0), the same on every device.
     fn gates(&self, step: u64) -> Gates {
-        let plan = &self.engine.plan;
-        match self.options.model {
-            Model::Resnet => Gates::all(plan.blocks.len()),
-            Model::Stochastic => plan.draw(self.options.gate_sampling, self.options.seed, step as u32),
-        }
+        self.engine.plan.draw(self.options.gate_sampling, self.options.seed, step as u32)
     }
 
     /// Submits the next step.

@@ -141,13 +141,12 @@ fn check(bytes: &[u8], device: Box<dyn Device>) {
         options.branch_scale = settings.branch_scale;
     });
     let builder = Setup::builder(&options, &data).and_then(|builder| builder.net(net.clone())).expect("a net");
-    let mut setup = builder.weights(golden.weights("initial", &net)).on(device).expect("a plan");
+    let mut setup = builder.weights(golden.weights("initial", &net)).expect("weights").on(device).expect("a plan");
     // With constants of the optimiser that no option sets.
     let (optimizer, learning_rate) = settings.optimizer.build();
     let (sizes, limits) = (setup.plan.data, setup.device.limits());
-    let mut planned = options.plan(&net, sizes, limits).expect("options");
+    let mut planned = options.plan_options(settings.survival.clone(), sizes, limits);
     planned.training.as_mut().expect("training").optimizer = optimizer;
-    planned.survival.clone_from(&settings.survival);
     setup.plan = Plan::new(&net, &planned).expect("a plan");
     let mut engine = setup.engine().expect("a device ready for the plan");
     let normalization: Vec<f32> = settings.mean.iter().chain(&settings.inverse_deviation).copied().collect();

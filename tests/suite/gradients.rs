@@ -215,7 +215,8 @@ fn check(case: &Case, device: Box<dyn Device>) {
         options.record_gradients = true;
     });
     let builder = Setup::builder(&options, &data).and_then(|builder| builder.net(net.clone())).expect("a net");
-    let mut engine = builder.weights(weights.clone()).on(device).expect("a plan").engine().expect("an engine");
+    let mut engine =
+        builder.weights(weights.clone()).expect("weights").on(device).expect("a plan").engine().expect("an engine");
     let gates = Gates(case.gates.clone());
     let rows = vec![0; 4 * (net.blocks.len() + 1)];
     let indices: Vec<u32> = (0..BATCH).collect();

@@ -65,8 +65,8 @@ fn train(limits: &str, data: &DataSet) -> Result<([bool; 2], Outcome), PlanError
     let losses = reports.map(|report| report.loss_sum / f64::from(report.images)).collect();
     let evaluated = scattered(100, 2 * EVAL_BATCH + 1);
     let scores = [ImageFile::Train, ImageFile::Test].map(|file| engine.evaluate(file, &evaluated).expect("a score"));
-    let predictions = [(ImageFile::Train, &data.train), (ImageFile::Test, &data.test)].map(|(file, images)| {
-        let (score, predictions) = engine.predict(file, &evaluated, &images.labels).expect("predictions");
+    let predictions = [ImageFile::Train, ImageFile::Test].map(|file| {
+        let (score, predictions) = engine.predict(file, &evaluated).expect("predictions");
         assert_eq!(score, scores[file as usize]);
         // The last batch is padded; what fills it is not predicted.
         assert_eq!(predictions.iter().map(|prediction| prediction.image).collect::<Vec<_>>(), evaluated);

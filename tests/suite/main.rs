@@ -7,6 +7,7 @@ mod data;
 mod devices;
 mod goldens;
 mod gradients;
+mod library;
 mod limits;
 mod lints;
 mod measure;

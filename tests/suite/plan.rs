@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::support::{self, with};
+use crate::support;
 use expect_test::expect_file;
 use proptest::prelude::*;
 use sdgpu::internals::device::gpu::{LONGEST_DISPATCH, slow_seconds};
@@ -17,8 +17,8 @@ const ROOMY: Limits = Limits { binding_bytes: 4 << 30, buffer_bytes: 4 << 30, to
 
 fn options(net: &ResNet, size: u32, batch: u32, limits: Limits) -> PlanOptions {
     let sizes = DataSizes { height: size, width: size, train: 20, test: 10 };
-    let options = with(support::options(batch, 4, 0.5), |options| options.survival = Rule::Linear);
-    options.plan(net, sizes, limits).expect("options")
+    let survival = probabilities(Rule::Linear, 1.0, 0.5, net.blocks.len()).expect("probabilities");
+    support::options(batch, 4, 0.5).plan_options(survival, sizes, limits)
 }
 
 fn plan(net: &ResNet, size: u32, batch: u32) -> Plan {

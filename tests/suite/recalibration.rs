@@ -6,7 +6,7 @@ use sdgpu::internals::device::cpu::CpuDevice;
 use sdgpu::internals::job::Setup;
 use sdgpu::internals::model::resnet::ResNet;
 use sdgpu::internals::model::weights::{Tensor, Weights};
-use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan, PlanOptions};
+use sdgpu::internals::plan::{BranchScale, DataSizes, Gates, ImageFile, Plan};
 use sdgpu::internals::train::{DroppedUpdate, Engine, Step, UpdateRows};
 
 use crate::adapter;
@@ -40,9 +40,9 @@ fn engine(net: &ResNet, open: Open, survival: f64, branch_scale: BranchScale) ->
     let mut setup = builder.on(open()).expect("a plan");
     // One of the tests has a "probability" of 2, which no setting allows.
     let sizes = DataSizes { height: SIZE, width: SIZE, train: 64, test: 24 };
-    let planned = options.plan(net, sizes, setup.device.limits()).expect("options");
     let survival = vec![survival; net.blocks.len()];
-    setup.plan = Plan::new(net, &PlanOptions { survival, ..planned }).expect("a plan");
+    let planned = options.plan_options(survival, sizes, setup.device.limits());
+    setup.plan = Plan::new(net, &planned).expect("a plan");
     setup.engine().expect("an engine")
 }
 

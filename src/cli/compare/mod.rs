@@ -41,7 +41,7 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<()> {
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/compare-{}", runs[0].settings.arch)));
     let session = Session::begin()?;
     let device = request::device(&args.training, args.run.tune);
-    let context = session.context(&data, data.sha256(), device, "the same command again");
+    let context = session.context(&data, device, "the same command again");
     let recording = request::recording(&args.run);
     // Side by side they would spoil each other's times.
     let options = QueueOptions { out, recording, jobs: 1, varied: &["seed"] };

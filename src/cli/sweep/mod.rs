@@ -32,7 +32,7 @@ pub fn run(args: &SweepArgs) -> anyhow::Result<()> {
     let (jobs, count) = (args.jobs as usize, runs.len());
     let session = Session::begin()?;
     let device = request::device(&args.training, args.run.tune);
-    let context = session.context(&data, data.sha256(), device, "the same command again");
+    let context = session.context(&data, device, "the same command again");
     let recording = request::recording(&args.run);
     let varied = &["seed", "arch", "survival", "survival-last"];
     let mut queue = Queue::new(runs, QueueOptions { out, recording, jobs, varied }, context)?;

@@ -9,7 +9,7 @@ use super::report::write_into;
 use super::request;
 use super::session::Session;
 use crate::data::DataSet;
-use crate::job::{Finished, Job, Profiled, check_resumable};
+use crate::job::{Finished, Job, Profiled};
 use crate::run_dir::{RunDir, StoppedRun};
 use crate::train::{OptionError, check_field};
 
@@ -28,12 +28,8 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
     let stopped = args.resume.as_deref().map(StoppedRun::open).transpose()?;
     let source = stopped.as_ref().map_or(&args.model.training.data, |stopped| &stopped.config.settings.data);
     let data = DataSet::load(source)?;
-    let data_sha256 = data.sha256();
     let settings = match &stopped {
-        Some(stopped) => {
-            check_resumable(&stopped.config, &data, &data_sha256)?;
-            stopped.config.settings.clone()
-        }
+        Some(stopped) => stopped.config.settings.clone(),
         None => request::run_request(&args.model, &args.run)?.resolve(&data)?,
     };
     if stopped.is_some() && args.run.keep_checkpoints.is_some() {
@@ -45,7 +41,7 @@ pub fn run(args: &TrainArgs) -> anyhow::Result<()> {
         Some(stopped) => device.or_that_of(stopped),
         None => device,
     };
-    let context = session.context(&data, data_sha256, device, "sdgpu train --resume RUN");
+    let context = session.context(&data, device, "sdgpu train --resume RUN");
     let recording = request::recording(&args.run);
     let job = match stopped {
         Some(stopped) => Job::resume(stopped, recording),
