@@ -48,6 +48,11 @@ impl Console {
     }
 }
 
+/// Warns in one line on stderr.
+pub fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "sdgpu: {}", text.replace('\n', " "));
+}
+
 /// `seconds` as `1:05` or `2:03:04`.
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;

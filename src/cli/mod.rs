@@ -20,6 +20,7 @@ mod request;
 mod selftest;
 mod session;
 mod signals;
+mod status_area;
 mod sweep;
 mod train;
 mod wording;

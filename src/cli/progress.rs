@@ -1,30 +1,18 @@
 //! How a run is watched: a bar on a terminal, plain lines elsewhere.
 
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::chart;
 use super::console::{Console, duration};
+use super::status_area::{LINE_EVERY, StatusArea, smooth};
 use crate::train::{EvalRecord, Event, StepRecord, TrainOptions, WhichWeights};
 
-/// Weight of the newest step in the smoothed loss and accuracy: a span of 20 steps.
-const SMOOTHING: f64 = 2.0 / 21.0;
-/// Time between plain lines.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Least time between evaluations on the way that are shown.
 const EVALUATION_EVERY: Duration = Duration::from_secs(1);
 
-/// Warns in one line on stderr.
-pub fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "sdgpu: {}", text.replace('\n', " "));
-}
-
 /// Shows a run while it goes on.
 pub struct Progress {
-    console: Console,
-    bar: Option<ProgressBar>,
+    area: StatusArea,
     steps: u64,
     epochs: u64,
     batch_size: u32,
@@ -40,15 +28,9 @@ impl Progress {
     /// For a run under `options`, of whose batches an epoch has `batches`.
     pub fn new(console: Console, options: &TrainOptions, batches: u64) -> Self {
         let (steps, batch_size) = (options.steps, options.batch_size);
-        let bar = console.draws().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
-            let style =
-                ProgressStyle::with_template(if has_bar(chart::columns()) { "{bar:24} {msg}" } else { "{msg}" });
-            style.map(|style| bar.with_style(style)).unwrap_or_else(|_| ProgressBar::hidden())
-        });
+        let template = if has_bar(chart::columns()) { "{bar:24} {msg}" } else { "{msg}" };
         Self {
-            console,
-            bar,
+            area: StatusArea::open(console, Some(steps), template),
             steps,
             epochs: steps.div_ceil(batches),
             batch_size,
@@ -60,26 +42,9 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.console.line(text)),
-            None => self.console.line(text),
-        }
-    }
-
-    /// Warns of what the training survives, also where nothing else is to be printed.
-    pub fn warn(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| warn(text)),
-            None => warn(text),
-        }
+    /// Returns the area in which it is shown.
+    pub fn area(&self) -> &StatusArea {
+        &self.area
     }
 
     /// Takes notice of `event`.
@@ -96,7 +61,7 @@ impl Progress {
         let is_first = self.loss.is_none();
         smooth(&mut self.loss, record.loss);
         smooth(&mut self.accuracy, record.accuracy);
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = self.area.bar() {
             bar.set_position(record.step);
             let columns = chart::columns();
             // The cursor takes the last one.
@@ -104,7 +69,7 @@ impl Progress {
             bar.set_message(self.status(record, room.saturating_sub(1)));
         } else if is_first || self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            self.line(&self.status(record, usize::MAX));
+            self.area.line(&self.status(record, usize::MAX));
         }
     }
 
@@ -115,7 +80,7 @@ impl Progress {
         }
         self.last_evaluation = Some(Instant::now());
         let which = if record.weights == WhichWeights::Best { "best weights, of " } else { "" };
-        self.line(&format!(
+        self.area.line(&format!(
             "{:10} {which}step {}: accuracy {:.2} %, loss {:.4} ({} images)",
             record.split.name(),
             record.step,
@@ -141,11 +106,6 @@ impl Progress {
         ];
         fit(parts, columns)
     }
-}
-
-/// Moves `smoothed` towards `new`, where it begins.
-fn smooth(smoothed: &mut Option<f64>, new: f64) {
-    *smoothed = Some(smoothed.map_or(new, |old| old + SMOOTHING * (new - old)));
 }
 
 /// Whether a line of `columns` has room for a bar beside what matters most.

@@ -8,29 +8,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
 use crate::cli::chart;
 use crate::cli::console::{Console, duration};
-use crate::cli::progress::warn;
 use crate::cli::show_device;
+use crate::cli::status_area::{LINE_EVERY, StatusArea, smooth};
 use crate::job::{Listener, Queue, QueueView, QueuedRun, Start};
 use crate::run_dir::{RunProgress, read_metrics};
 use crate::train::{EvalRecord, EvalSplit, Event, Observer, StepRecord, WhichWeights};
 
-/// Weight of the newest step in the smoothed loss: a span of 20 steps.
-const SMOOTHING: f64 = 2.0 / 21.0;
-/// Time between plain lines.
-const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Time between two pictures on a terminal.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// Shows a queue of runs: a line for each that is at work.
 pub struct ProgressTable {
-    console: Console,
-    /// Of the runs.
+    /// Folder of the runs.
     folder: PathBuf,
-    bar: Option<ProgressBar>,
+    area: StatusArea,
     state: Mutex<State>,
 }
 
@@ -106,7 +99,7 @@ impl Row {
 
     fn step_done(&mut self, record: &StepRecord) {
         self.step = record.step;
-        self.loss = Some(self.loss.map_or(record.loss, |old| old + SMOOTHING * (record.loss - old)));
+        smooth(&mut self.loss, record.loss);
         if let Some((began, from)) = self.began {
             self.seconds_per_step = Some(began.elapsed().as_secs_f64() / (record.step - from).max(1) as f64);
         }
@@ -189,44 +182,32 @@ impl State {
 impl ProgressTable {
     /// Shows the runs of `queue`, those of a group beside each other.
     pub fn new(console: Console, queue: &Queue<'_>, groups: &[Vec<usize>]) -> Self {
-        let bar = console.draws().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{msg}");
-            style.map(|style| bar.with_style(style)).unwrap_or_else(|_| ProgressBar::hidden())
-        });
         let (folder, jobs) = (queue.out(), queue.jobs());
         let rows = queue.progress().map(|(run, progress)| Row::new(folder, run, progress)).collect();
         let (shown, device_is_said, warned) = (None, false, HashSet::new());
         let state = Mutex::new(State { rows, groups: groups.to_vec(), jobs, shown, device_is_said, warned });
-        Self { console, folder: folder.to_path_buf(), bar, state }
+        Self { folder: folder.to_path_buf(), area: StatusArea::open(console, None, "{msg}"), state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.console.line(text)),
-            None => self.console.line(text),
-        }
-    }
-
     /// Draws the picture, or prints it line by line where there is no terminal, if it is time.
     fn show(&self, state: &mut State) {
-        let every = if self.bar.is_some() { DRAW_EVERY } else { LINE_EVERY };
+        let every = if self.area.bar().is_some() { DRAW_EVERY } else { LINE_EVERY };
         if state.shown.is_some_and(|shown| shown.elapsed() < every) {
             return;
         }
         state.shown = Some(Instant::now());
-        match &self.bar {
+        match self.area.bar() {
             Some(bar) => {
                 let width = chart::columns();
                 let cut = |line: String| line.chars().take(width - 1).collect::<String>();
                 bar.set_message(state.lines().into_iter().map(cut).collect::<Vec<_>>().join("\n"));
                 bar.tick();
             }
-            None => state.lines().iter().for_each(|line| self.console.line(line)),
+            None => state.lines().iter().for_each(|line| self.area.line(line)),
         }
     }
 }
@@ -242,14 +223,11 @@ impl QueueView for ProgressTable {
     }
 
     fn warn(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| warn(text)),
-            None => warn(text),
-        }
+        self.area.warn(text);
     }
 
     fn ends(&self) {
-        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+        self.area.close();
     }
 }
 
@@ -267,17 +245,13 @@ impl TableRow<'_> {
 
 impl Listener for TableRow<'_> {
     fn say(&mut self, text: &str) {
-        self.table.say(text);
+        self.table.area.line(text);
     }
 
     fn begins(&mut self, start: &Start<'_>) {
         let mut state = self.table.state();
         if !std::mem::replace(&mut state.device_is_said, true) {
-            let show = || show_device(self.table.console, start.device, start.device_note);
-            match &self.table.bar {
-                Some(bar) => bar.suspend(show),
-                None => show(),
-            }
+            self.table.area.suspend(|console| show_device(console, start.device, start.device_note));
         }
         let row = &mut state.rows[self.index];
         (row.stage, row.step) = (Stage::Running, start.from_step);
@@ -290,14 +264,14 @@ impl Listener for TableRow<'_> {
         let notes: Vec<String> = start.notes.iter().map(|note| format!("{}: {note}", row.name)).collect();
         drop(state);
         // The last note says where it goes on, as the message does.
-        notes.iter().rev().skip(1).rev().for_each(|note| self.table.say(note));
-        self.table.say(&message);
+        notes.iter().rev().skip(1).rev().for_each(|note| self.table.area.line(note));
+        self.table.area.line(&message);
     }
 
     fn warn(&mut self, text: &str) {
         let message = format!("{}: {text}", self.name());
         if self.table.state().warned.insert(message.clone()) {
-            self.table.warn(&message);
+            self.table.area.warn(&message);
         }
     }
 
@@ -308,7 +282,7 @@ impl Listener for TableRow<'_> {
         row.stage = Stage::Done;
         let message = format!("{}: test accuracy {:.2} %", row.name, 100.0 * test);
         drop(state);
-        self.table.say(&message);
+        self.table.area.line(&message);
     }
 }
 

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::BadInput;
 use super::args::ReportArgs;
-use super::console::Console;
-use super::progress::warn;
+use super::console::{Console, warn};
 use crate::data::DataSet;
 use crate::report::{Report, ReportError};
 

@@ -18,17 +18,9 @@ pub enum ReportError {
     /// Runs that have only begun.
     #[error("no run has done a step yet: {0}")]
     NoSteps(String),
-    /// A file of a run is not what sdgpu writes, or can't be read.
+    /// A file of a run is not what sdgpu writes, or can't be read; or the report can't be written.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// The report can't be written.
-    #[error("can't write {path}: {error}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's words.
-        error: std::io::Error,
-    },
 }
 
 impl From<ConfigError> for ReportError {

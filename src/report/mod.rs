@@ -29,7 +29,7 @@ pub mod variance;
 pub use error::ReportError;
 
 use crate::data::DataSet;
-use crate::run_dir::write_durably;
+use crate::run_dir::{RunError, write_durably};
 use data_sets::DataSets;
 use figures::Figure;
 use run::Run;
@@ -70,7 +70,7 @@ impl Report {
     pub fn write(&self, folder: &Path) -> Result<PathBuf, ReportError> {
         let error = |path: &Path| {
             let path = path.to_path_buf();
-            move |error| ReportError::Write { path, error }
+            move |error| ReportError::Run(RunError::Write { path, error })
         };
         let figures = folder.join(FIGURES);
         fs::create_dir_all(&figures).map_err(error(&figures))?;

@@ -14,6 +14,7 @@ use super::error::{RunError, read_error, write_error};
 use super::line_file::LineFile;
 use super::lock::Lock;
 use super::metrics::JsonLines;
+use super::metrics_file::{METRICS, TIMING, TRACE};
 use super::new_folder::{NewFolder, numbered};
 use super::outcome::{Summary, write_predictions};
 use super::weights_file::{self, Lengths, Note};
@@ -33,9 +34,9 @@ impl Lines {
     fn open(folder: &Path, lengths: Lengths, trace: bool) -> Result<Self, RunError> {
         let open = |name: &str, length: u64| LineFile::open(&folder.join(name), length).map(JsonLines::new);
         Ok(Self {
-            metrics: open("metrics.jsonl", lengths.metrics)?,
-            timing: open("timing.jsonl", lengths.timing)?,
-            trace: trace.then(|| open("trace/steps.jsonl", lengths.trace)).transpose()?,
+            metrics: open(METRICS, lengths.metrics)?,
+            timing: open(TIMING, lengths.timing)?,
+            trace: trace.then(|| open(TRACE, lengths.trace)).transpose()?,
         })
     }
 
@@ -103,7 +104,7 @@ impl RunDir {
             Some(out) => NewFolder::create(out)?,
             None => numbered(Path::new("runs"), &format!("{}-{}", settings.arch, settings.model.name()))?,
         };
-        let lock = lock(&folder.path)?;
+        let lock = Lock::take(&folder.path)?;
         for name in ["weights", checkpoint_writer::FOLDER].into_iter().chain(config.trace.then_some("trace")) {
             let path = folder.path.join(name);
             fs::create_dir(&path).map_err(write_error(&path))?;
@@ -153,16 +154,11 @@ impl RunDir {
     }
 }
 
-fn lock(folder: &Path) -> Result<Lock, RunError> {
-    let lock = Lock::take(folder).map_err(write_error(folder))?;
-    lock.ok_or_else(|| RunError::InUse(folder.to_path_buf()))
-}
-
 impl StoppedRun {
     /// Takes hold of the run in `path`, before anything of it is changed.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let config = RunConfig::read(path)?;
-        Ok(Self { config, lock: lock(path)?, path: path.to_path_buf() })
+        Ok(Self { config, lock: Lock::take(path)?, path: path.to_path_buf() })
     }
 
     /// Goes back to the newest checkpoint of `net` that is sound: what was written after it is cut off.

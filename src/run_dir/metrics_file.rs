@@ -11,7 +11,11 @@ use super::durable;
 use super::error::{RunError, read_error, write_error};
 use crate::train::{EvalRecord, EvalSplit, Event, StepRecord, TimingRecord, TraceRecord, WhichWeights};
 
-const METRICS: &str = "metrics.jsonl";
+pub(super) const METRICS: &str = "metrics.jsonl";
+/// Name of the steps' times in a run directory.
+pub(super) const TIMING: &str = "timing.jsonl";
+/// Path of the steps' traces in a run directory.
+pub(super) const TRACE: &str = "trace/steps.jsonl";
 
 /// Reads the metrics of the run in `folder` in the order in which they came: [`Event::Step`] and
 /// [`Event::Eval`]. A last line without an end is left out: its run is being written, or was
@@ -28,12 +32,12 @@ pub fn stream_metrics(folder: &Path, take: impl FnMut(Event<'static>) -> Result<
 
 /// Reads what the steps of the run in `folder` took.
 pub fn read_timing(folder: &Path) -> Result<Vec<TimingRecord>, RunError> {
-    read_lines(&folder.join("timing.jsonl"))
+    read_lines(&folder.join(TIMING))
 }
 
 /// Reads the trace of the run in `folder`, which has recorded one.
 pub fn read_trace(folder: &Path) -> Result<Vec<TraceRecord<'static>>, RunError> {
-    read_lines(&folder.join("trace/steps.jsonl"))
+    read_lines(&folder.join(TRACE))
 }
 
 /// The longest line that is read, in bytes: a file without ends of lines is none of sdgpu's.

@@ -9,6 +9,7 @@ use super::config::RunConfig;
 use super::directory::StoppedRun;
 use super::error::{RunError, read_error, write_error};
 use super::lock::Lock;
+use super::metrics_file::{METRICS, TIMING};
 use super::new_folder::NewFolder;
 use super::outcome::Summary;
 use crate::train::TrainOptions;
@@ -96,8 +97,8 @@ const BEFORE_SETTINGS: [(&str, bool); 7] = [
     ("weights", true),
     ("checkpoints", true),
     ("trace", true),
-    ("metrics.jsonl", false),
-    ("timing.jsonl", false),
+    (METRICS, false),
+    (TIMING, false),
     ("config.partial", false),
 ];
 
@@ -137,9 +138,7 @@ impl SeriesDir {
     /// Takes hold of `path`, and creates it if need be.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let folder = if path.is_dir() { NewFolder::existing(path) } else { NewFolder::create(path)? };
-        let lock = Lock::take(path).map_err(write_error(path))?;
-        let lock = lock.ok_or_else(|| RunError::InUse(path.to_path_buf()))?;
-        Ok(Self { _lock: lock, folder })
+        Ok(Self { _lock: Lock::take(path)?, folder })
     }
 
     /// Errors if a run in `path`, not there or a folder, differs from all of `planned` in more than the settings

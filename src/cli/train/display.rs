@@ -4,8 +4,8 @@ use std::io;
 use std::ops::ControlFlow;
 
 use super::summary::announce;
-use crate::cli::console::Console;
-use crate::cli::progress::{Progress, warn};
+use crate::cli::console::{Console, warn};
+use crate::cli::progress::Progress;
 use crate::job::{Listener, Start};
 use crate::run_dir::JsonLines;
 use crate::train::{Event, Observer};
@@ -39,13 +39,13 @@ impl Listener for TrainDisplay {
 
     fn warn(&mut self, text: &str) {
         match &self.progress {
-            Some(progress) => progress.warn(text),
+            Some(progress) => progress.area().warn(text),
             None => warn(text),
         }
     }
 
     fn ends(&mut self) {
-        self.progress.iter().for_each(Progress::finish);
+        self.progress.iter().for_each(|progress| progress.area().close());
     }
 }
 
