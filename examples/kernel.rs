@@ -8,8 +8,8 @@ use std::mem::offset_of;
 
 use bytemuck::{Pod, Zeroable};
 use sdgpu::kernel::{
-    Bindings, Cost, CpuDevice, Family, Field, GpuDevice, GpuRequest, Implementation, Kernel, Parameters, Row, Scalar,
-    Shader, Sum, WORKGROUP, check,
+    Bindings, Cost, CpuDevice, Family, GpuDevice, GpuRequest, Implementation, Kernel, ParamField, Parameters, Row,
+    Scalar, Shader, Sum, WORKGROUP, check,
 };
 
 /// `x -> y`: x where it is positive, else `slope * x`.
@@ -54,8 +54,8 @@ fn main(
     reads: 1,
     writes: 1,
     params: &[
-        Field { name: "elements", offset: offset_of!(LeakyRelu, elements), scalar: Scalar::U32 },
-        Field { name: "slope", offset: offset_of!(LeakyRelu, slope), scalar: Scalar::F32 },
+        ParamField { name: "elements", offset: offset_of!(LeakyRelu, elements), scalar: Scalar::U32 },
+        ParamField { name: "slope", offset: offset_of!(LeakyRelu, slope), scalar: Scalar::F32 },
     ],
 };
 

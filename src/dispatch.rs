@@ -32,14 +32,14 @@ pub enum Element {
     /// An integer, or four bytes of an image.
     U32,
     /// A field of a record, f32 bits or an integer by its position. Twins see integers.
-    Field(&'static Record),
+    Record(&'static Record),
 }
 
 impl Element {
     /// Returns the bytes that an element takes.
     pub const fn bytes(self) -> u64 {
         match self {
-            Self::F32 | Self::U32 | Self::Field(_) => 4,
+            Self::F32 | Self::U32 | Self::Record(_) => 4,
         }
     }
 
@@ -48,7 +48,7 @@ impl Element {
         match self {
             Self::F32 => Scalar::F32,
             Self::U32 => Scalar::U32,
-            Self::Field(record) => record.scalar(index),
+            Self::Record(record) => record.scalar(index),
         }
     }
 }
@@ -153,7 +153,7 @@ pub enum Scalar {
 
 /// One member of a kernel's parameter struct, as Rust lays it out; a test compares it with the shader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
+pub struct ParamField {
     /// Member name.
     pub name: &'static str,
     /// Byte offset.
@@ -183,7 +183,7 @@ pub struct Shader {
     /// Number of values written.
     pub writes: usize,
     /// Members of `Params`.
-    pub params: &'static [Field],
+    pub params: &'static [ParamField],
 }
 
 /// One way to run a kernel's shader.
@@ -327,7 +327,7 @@ mod tests {
         const RECORD: Record = Record { header: &[Scalar::U32, Scalar::F32], row: &[Scalar::F32, Scalar::U32] };
         let scalars = |element: Element| (0..6).map(|index| element.scalar(index)).collect::<Vec<_>>();
         let (f32, u32) = (Scalar::F32, Scalar::U32);
-        assert_eq!(scalars(Element::Field(&RECORD)), [u32, f32, f32, u32, f32, u32]);
+        assert_eq!(scalars(Element::Record(&RECORD)), [u32, f32, f32, u32, f32, u32]);
         assert_eq!([scalars(Element::F32), scalars(Element::U32)], [[f32; 6], [u32; 6]]);
     }
 

@@ -129,8 +129,8 @@ pub mod kernel {
     pub use crate::device::cpu::CpuDevice;
     pub use crate::device::gpu::{GpuDevice, GpuRequest};
     pub use crate::dispatch::{
-        Bindings, Cost, Dispatch, Element, Family, Field, Input, Kernel, Output, Parameters, Region, Scalar, Shader,
-        SharedKernel, Storage, ValueId, Variant,
+        Bindings, Cost, Dispatch, Element, Family, Input, Kernel, Output, ParamField, Parameters, Record, Region,
+        Scalar, Shader, SharedKernel, Storage, ValueId, Variant,
     };
     pub use crate::protocol::WORKGROUP;
     pub use crate::selftest::{Implementation, Row, Sum, check};

@@ -108,13 +108,25 @@ shared! {
 /// Words of `report`.
 pub const REPORT_WORDS: usize = 5;
 /// Type of the words of `report`.
-pub const REPORT_ELEMENT: Element =
-    Element::Field(&Record { header: &[Scalar::F32, Scalar::U32, Scalar::U32, Scalar::U32, Scalar::F32], row: &[] });
+pub const REPORT_ELEMENT: Element = {
+    const HEADER: [Scalar; REPORT_WORDS] = {
+        let mut header = [Scalar::U32; REPORT_WORDS];
+        header[REPORT_LOSS] = Scalar::F32;
+        header[REPORT_FIRST_GRADIENT] = Scalar::F32;
+        header
+    };
+    Element::Record(&Record { header: &HEADER, row: &[] })
+};
 /// Type of the words of `control`.
-pub const CONTROL_ELEMENT: Element = Element::Field(&Record {
-    header: &[Scalar::U32; CONTROL_HEADER],
-    row: &[Scalar::U32, Scalar::F32, Scalar::F32, Scalar::U32],
-});
+pub const CONTROL_ELEMENT: Element = {
+    const ROW: [Scalar; CONTROL_ROW] = {
+        let mut row = [Scalar::U32; CONTROL_ROW];
+        row[ROW_STEP_SIZE] = Scalar::F32;
+        row[ROW_ROOT_FACTOR] = Scalar::F32;
+        row
+    };
+    Element::Record(&Record { header: &[Scalar::U32; CONTROL_HEADER], row: &ROW })
+};
 
 /// Returns the number of words in the `control` value of a net with `groups` groups.
 pub fn control_words(groups: usize) -> usize {

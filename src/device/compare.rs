@@ -37,17 +37,22 @@ impl ComparedDevices {
             let mut wrong = pairs.filter(|&(index, (&got, &expected))| !agree(index, got, expected));
             if let Some((index, (got, expected))) = wrong.next() {
                 let others = wrong.count();
+                let differ = match element.scalar(index) {
+                    Scalar::U32 => format!("{got} and {expected}"),
+                    Scalar::F32 => {
+                        let [got, expected] = [got, expected].map(|&bits| f32::from_bits(bits));
+                        let bound = tolerance.bound(expected.into());
+                        format!("{got:e} and {expected:e}, where {bound:e} is allowed")
+                    }
+                };
                 return Err(DeviceError::Mismatch(format!(
-                    "{} (shader {}): {} and the CPU differ at word {index} of {} of value {}: {:e} and {:e}, where \
-                     {:e} is allowed; {others} more words differ",
+                    "{} (shader {}): {} and the CPU differ at word {index} of {} of value {}: {differ}; {others} more \
+                     words differ",
                     dispatch.label,
                     dispatch.kernel.shader().name,
                     self.info.name,
                     wanted.len(),
                     value.0,
-                    f32::from_bits(*got),
-                    f32::from_bits(*expected),
-                    tolerance.bound(f64::from(f32::from_bits(*expected))),
                 )));
             }
             self.cpu.write(value, &got)?;
@@ -66,9 +71,9 @@ struct Tolerance {
 impl Tolerance {
     fn new(dispatch: &Dispatch, element: Element, expected: &[u32]) -> Self {
         let numbers = (0..).zip(expected).filter(|&(index, _)| element.scalar(index) == Scalar::F32);
-        let squares =
-            numbers.map(|(_, &bits)| f64::from(f32::from_bits(bits)).powi(2)).filter(|square| square.is_finite());
-        let scale = (squares.sum::<f64>() / expected.len().max(1) as f64).sqrt();
+        let squares: Vec<f64> = numbers.map(|(_, &bits)| f64::from(f32::from_bits(bits)).powi(2)).collect();
+        let sum: f64 = squares.iter().filter(|square| square.is_finite()).sum();
+        let scale = (sum / squares.len().max(1) as f64).sqrt();
         let terms = dispatch.kernel.cost().terms.max(1.0);
         Self { unit: 64.0 * f64::from(f32::EPSILON) / 2.0 * terms.sqrt(), scale }
     }

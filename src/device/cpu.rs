@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use memmap2::MmapMut;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Clock, Device, DeviceError, DeviceInfo, DeviceKind, DispatchTimes, Ticket};
+use super::{Clock, Device, DeviceError, DeviceInfo, DeviceKind, DispatchTimes, Ticket, writable};
 use crate::dispatch::{Bindings, Dispatch, Input, Limits, Output, Region, Storage, ValueId};
 
 /// The CPU device.
@@ -136,6 +136,7 @@ impl Device for CpuDevice {
     fn prepare(&mut self, storage: &Storage, _: &[&Dispatch]) -> Result<(), DeviceError> {
         self.buffers.clear();
         self.read_backs.clear();
+        self.storage = Storage::default();
         for (index, &bytes) in storage.buffers.iter().enumerate() {
             let buffer =
                 Buffer::new(bytes).map_err(|_| DeviceError::out_of_memory(&self.info.name, &storage.buffers, index))?;
@@ -146,7 +147,7 @@ impl Device for CpuDevice {
     }
 
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
-        let region = self.storage.region(value);
+        let region = writable(&self.info, &self.storage, value, words)?;
         let range = self::words(region);
         self.buffers[region.buffer].words_mut()[range][..words.len()].copy_from_slice(words);
         Ok(())

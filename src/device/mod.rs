@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
+use crate::dispatch::{Dispatch, Limits, Region, Storage, ValueId};
 
 pub mod compare;
 pub mod cpu;
@@ -158,6 +158,15 @@ impl DispatchTimes {
     }
 }
 
+/// Returns where `value` lies, if `words` fit there; the one above it would be overwritten otherwise.
+fn writable(info: &DeviceInfo, storage: &Storage, value: ValueId, words: &[u32]) -> Result<Region, DeviceError> {
+    let region = storage.regions.get(value.index()).copied();
+    region.filter(|region| size_of_val(words) as u64 <= region.bytes()).ok_or_else(|| DeviceError::Refused {
+        device: info.name.clone(),
+        message: format!("{} words do not fit value {}", words.len(), value.0),
+    })
+}
+
 /// A machine that runs lists of dispatches on values.
 pub trait Device {
     /// Who it is.
@@ -193,8 +202,13 @@ pub trait Device {
     /// four bytes, whatever the elements are.
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError>;
 
-    /// Takes `list`, to be run in order after everything before. May return before it is done, or even begun: the next
-    /// [`Self::write`] or [`Self::request`] submits what is still waiting.
+    /// Takes `list`, to be run in order after everything before. May return before it is done, or even
+    /// begun: the next [`Self::write`] or [`Self::request`] submits what is still waiting.
+    ///
+    /// # Panics
+    ///
+    /// On the CPU, if a dispatch names values that the storage lacks, or reads and writes one buffer:
+    /// mistakes in a plan, for which its tests look.
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError>;
 
     /// What [`Self::run_timed`] goes by.

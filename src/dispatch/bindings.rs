@@ -19,7 +19,7 @@ impl<'a> Input<'a> {
     pub fn new(element: Element, words: &'a [u32]) -> Self {
         match element {
             Element::F32 => Self::F32(bytemuck::cast_slice(words)),
-            Element::U32 | Element::Field(_) => Self::U32(words),
+            Element::U32 | Element::Record(_) => Self::U32(words),
         }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Output<'a> {
     pub fn new(element: Element, words: &'a mut [u32]) -> Self {
         match element {
             Element::F32 => Self::F32(bytemuck::cast_slice_mut(words)),
-            Element::U32 | Element::Field(_) => Self::U32(words),
+            Element::U32 | Element::Record(_) => Self::U32(words),
         }
     }
 

@@ -228,6 +228,7 @@ fn set_up<'a>(
     listener: &mut dyn Listener,
 ) -> Result<Setup<'a>, JobError> {
     let mut builder = Setup::builder(settings, context.data)?;
+    builder.check()?;
     if let Some(path) = recording.init.as_deref() {
         let (weights, _) = read_weights(path)?;
         let misfit = |error: WeightsError| RunError::File { path: path.into(), error: error.into() };

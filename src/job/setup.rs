@@ -143,12 +143,17 @@ impl<'a> SetupBuilder<'a> {
         &self.net
     }
 
+    /// Errors if an option is out of its range. Inference alone depends on the one that
+    /// [`Self::inference_only`] checks.
+    pub fn check(&self) -> Result<(), OptionError> {
+        let (train, test) = (self.data.train.len(), self.data.test.len());
+        if self.inference_only { Ok(()) } else { self.options.check(train, test) }
+    }
+
     /// Lowers the net for a device of these `limits`. Errors if an option is out of its range.
     pub fn plan(&self, limits: Limits) -> Result<Plan, JobError> {
+        self.check()?;
         let Self { options, data, .. } = self;
-        if !self.inference_only {
-            options.check(data.train.len(), data.test.len())?;
-        }
         let train = if self.inference_only { 0 } else { data.train.len() };
         let sizes = DataSizes { height: data.test.height, width: data.test.width, train, test: data.test.len() };
         let mut planned = options.plan_options(self.survival.clone(), sizes, limits);
@@ -161,6 +166,7 @@ impl<'a> SetupBuilder<'a> {
     /// Sets the net up on the device that `request` asks for, tuned as it says. Tells `say` where
     /// that takes a while.
     pub fn open(self, request: &DeviceRequest, say: &mut dyn FnMut(&str)) -> Result<Setup<'a>, JobError> {
+        self.check()?;
         let Chosen { device, note } = request.open()?;
         let mut setup = self.on(device)?;
         setup.note = note;

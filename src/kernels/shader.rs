@@ -67,7 +67,7 @@ macro_rules! params {
         pub struct $name { $($(#[$field_meta])* pub $field: $scalar,)* }
         impl $name {
             /// Fields in order, as the shader must declare them.
-            pub const FIELDS: &'static [crate::dispatch::Field] = &[$(crate::dispatch::Field {
+            pub const FIELDS: &'static [crate::dispatch::ParamField] = &[$(crate::dispatch::ParamField {
                 name: stringify!($field),
                 offset: std::mem::offset_of!($name, $field),
                 scalar: crate::kernels::scalar!($scalar),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Allocation, Gates, Operand, Plan, Runs, Template, memory};
+use super::{Gates, Plan, Runs, Template};
 use crate::dispatch::{Cost, Dispatch, ValueId};
 use crate::kernels::conv;
 
@@ -124,11 +124,6 @@ impl Plan {
         }
     }
 
-    /// FLOP of the forward and backward pass of a step under `gates`, update included.
-    pub fn step_flop(&self, gates: &Gates) -> f64 {
-        self.schedule(gates).iter().chain(&self.schedule_update()).map(|dispatch| dispatch.kernel.cost().flop).sum()
-    }
-
     /// Returns the FLOP of a training step, update included, block by block.
     pub fn flop(&self) -> StepFlop {
         let flop = |templates: &[Template]| templates.iter().map(|template| template.kernel.cost().flop).sum::<f64>();
@@ -158,33 +153,5 @@ impl Plan {
     /// Number of blocks expected to survive a step.
     pub fn expected_depth(&self) -> f64 {
         self.survival.iter().sum()
-    }
-
-    /// Upper bound of the number of bind groups that a GPU will ever make for this plan.
-    pub fn bind_group_bound(&self) -> usize {
-        let choices = |operands: &[Operand]| -> usize {
-            operands.iter().map(|&operand| self.candidates(operand).len().max(1)).product()
-        };
-        memory::time_line(self).map(|template| choices(&template.reads) * choices(&template.writes)).sum()
-    }
-
-    /// The values and where they lie, as lines of text; pooled ones with their lives on the plan's time line.
-    pub fn memory_lines(&self) -> Vec<String> {
-        let mut lines = Vec::with_capacity(self.values.len());
-        for (index, value) in self.values.iter().enumerate() {
-            let region = self.storage.regions[index];
-            let life = match (value.allocation, self.lifetimes[index]) {
-                (Allocation::Pooled, Some((first, last))) => format!("lives {first}..{last}"),
-                (Allocation::Pooled, None) => continue,
-                _ => "lives throughout".to_string(),
-            };
-            let kibibytes = value.bytes() as f64 / 1024.0;
-            let sign = if value.non_negative { ">=0" } else { "" };
-            lines.push(format!(
-                "buffer {:4} +{:<9} {kibibytes:10.1} KiB  {life:18} {sign:3} {}",
-                region.buffer, region.offset, value.name
-            ));
-        }
-        lines
     }
 }

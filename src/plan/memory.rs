@@ -33,7 +33,7 @@ pub(super) fn assign(plan: &mut Plan) {
     }
     for (index, value) in plan.values.iter().enumerate() {
         if let Allocation::Part { of, offset } = value.allocation {
-            let whole = regions[of.index()].map_or(0, |region| region.buffer);
+            let whole = regions[of.index()].expect("what a value is part of has a buffer of its own").buffer;
             regions[index] = region(value, whole, bytes_of(value.element, offset));
         }
     }
@@ -63,8 +63,38 @@ pub(super) fn assign(plan: &mut Plan) {
     plan.lifetimes = lifetimes;
 }
 
+impl Plan {
+    /// Upper bound of the number of bind groups that a GPU will ever make for this plan.
+    pub fn bind_group_bound(&self) -> usize {
+        let choices = |operands: &[Operand]| -> usize {
+            operands.iter().map(|&operand| self.candidates(operand).len().max(1)).product()
+        };
+        time_line(self).map(|template| choices(&template.reads) * choices(&template.writes)).sum()
+    }
+
+    /// The values and where they lie, as lines of text; pooled ones with their lives on the plan's time line.
+    pub fn memory_lines(&self) -> Vec<String> {
+        let mut lines = Vec::with_capacity(self.values.len());
+        for (index, value) in self.values.iter().enumerate() {
+            let region = self.storage.regions[index];
+            let life = match (value.allocation, self.lifetimes[index]) {
+                (Allocation::Pooled, Some((first, last))) => format!("lives {first}..{last}"),
+                (Allocation::Pooled, None) => continue,
+                _ => "lives throughout".to_string(),
+            };
+            let kibibytes = value.bytes() as f64 / 1024.0;
+            let sign = if value.non_negative { ">=0" } else { "" };
+            lines.push(format!(
+                "buffer {:4} +{:<9} {kibibytes:10.1} KiB  {life:18} {sign:3} {}",
+                region.buffer, region.offset, value.name
+            ));
+        }
+        lines
+    }
+}
+
 /// Everything that can ever be encoded, in order.
-pub(super) fn time_line(plan: &Plan) -> impl Iterator<Item = &Template> {
+fn time_line(plan: &Plan) -> impl Iterator<Item = &Template> {
     let forward = plan.segments.iter().flat_map(|segment| &segment.forward);
     let backward = plan.segments.iter().rev().flat_map(|segment| &segment.backward);
     forward.chain(backward).chain(&plan.update).chain(&plan.recalibration).chain(&plan.inference)

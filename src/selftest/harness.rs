@@ -135,6 +135,12 @@ pub fn guarded(row: &Row) -> Vec<Vec<u32>> {
 /// Runs `row` once, `guards` words behind each value bound with it, and hands back the values written if nothing but
 /// them was touched.
 pub fn run(device: &mut dyn Device, row: &Row, guards: usize) -> Result<Vec<Vec<u32>>, Failure> {
+    if let Some(binding) =
+        row.values().enumerate().position(|(index, value)| row.kernel.uses(index) == value.is_empty())
+    {
+        let what = format!("binding {} has a value that the kernel does not use, or none", binding + 1);
+        return Err(Failure::Wrong(what));
+    }
     let buffers = guarded(row);
     let mut storage = Storage::default();
     let values: Vec<&[u32]> = row.values().collect();

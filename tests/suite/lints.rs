@@ -12,7 +12,7 @@ use std::path::Path;
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
-use sdgpu::internals::dispatch::{Family, Field, Scalar, Shader, Variant};
+use sdgpu::internals::dispatch::{Family, ParamField, Scalar, Shader, Variant};
 use sdgpu::internals::kernels::{ALL, compose};
 use sdgpu::internals::selftest::tables;
 
@@ -418,8 +418,8 @@ fn every_lint_sees_its_faults() {
         reads: 1,
         writes: 1,
         params: &[
-            Field { name: "n", offset: 0, scalar: Scalar::U32 },
-            Field { name: "scale", offset: 4, scalar: Scalar::F32 },
+            ParamField { name: "n", offset: 0, scalar: Scalar::U32 },
+            ParamField { name: "scale", offset: 4, scalar: Scalar::F32 },
         ],
     };
     assert_eq!(violations(&good, &AS_WRITTEN), Vec::<String>::new());

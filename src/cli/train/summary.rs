@@ -7,7 +7,6 @@ use crate::cli::console::{Console, duration, thousands};
 use crate::cli::plan::survivors;
 use crate::cli::show_device;
 use crate::job::Start;
-use crate::plan::Gates;
 use crate::run_dir::read_metrics;
 use crate::train::{EvalRecord, Outcome};
 
@@ -39,7 +38,7 @@ pub fn announce(console: Console, start: &Start<'_>) {
     console.line(format!(
         "step       batch {}, {:.2} GFLOP with all blocks, {:.2} expected; {:.0} MiB planned",
         options.batch_size,
-        plan.step_flop(&Gates::all(blocks)) / 1e9,
+        plan.flop().all_gates() / 1e9,
         plan.expected_flop() / 1e9,
         plan.storage.bytes() as f64 / f64::from(1 << 20),
     ));

@@ -118,6 +118,8 @@ impl Prepared {
         self.bound.clear();
         self.kernels.clear();
         self.buffers.clear();
+        self.storage = Storage::default();
+        self.params = None;
     }
 
     /// Returns the number of bind groups made so far.

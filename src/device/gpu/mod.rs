@@ -13,7 +13,7 @@ use wgpu::{
     PollType, SubmissionIndex,
 };
 
-use super::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket, TuneOptions, Tuning};
+use super::{Clock, Device, DeviceError, DeviceInfo, DispatchTimes, Ticket, TuneOptions, Tuning, writable};
 use crate::dispatch::{Dispatch, Limits, Storage, ValueId};
 use crate::kernels::compose;
 
@@ -257,7 +257,7 @@ impl Device for GpuDevice {
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError> {
         // A queue's writes come before the next submission: what was encoded before goes first.
         self.flush();
-        let region = self.prepared.storage.region(value);
+        let region = writable(&self.info, &self.prepared.storage, value, words)?;
         self.queue.write_buffer(&self.prepared.buffers[region.buffer], region.offset, bytemuck::cast_slice(words));
         self.faults.check()
     }

@@ -25,8 +25,8 @@ shader! {
 /// Pixels in a chunk of [`BackwardReduce`].
 pub const REDUCE_CHUNK_PIXELS: u32 = 512;
 
-/// Chunks that [`BackwardReduce`] makes of `pixels`.
-pub fn chunks(pixels: u32) -> u32 {
+/// Returns the number of chunks that [`BackwardReduce`] makes of `pixels`.
+pub fn reduce_chunks(pixels: u32) -> u32 {
     pixels.div_ceil(REDUCE_CHUNK_PIXELS)
 }
 

@@ -16,7 +16,7 @@ mod moments;
 mod norm;
 
 pub(super) use backward::{BACKWARD_APPLY, BACKWARD_FINISH, BACKWARD_REDUCE, gradient_sums};
-pub use backward::{BackwardApply, BackwardFinish, BackwardReduce, REDUCE_CHUNK_PIXELS, chunks};
+pub use backward::{BackwardApply, BackwardFinish, BackwardReduce, REDUCE_CHUNK_PIXELS, reduce_chunks};
 pub(super) use commit::COMMIT;
 pub use commit::Commit;
 pub(super) use forward::{APPLY, RESIDUAL, apply};

@@ -69,11 +69,12 @@ impl Kernel for Finish {
             total += count;
         }
         let (mean, m2) = moments.split_at(channels);
-        norm[2 * channels..][..channels].copy_from_slice(gamma);
-        norm[3 * channels..].copy_from_slice(beta);
+        let [norm_mean, rstd, norm_gamma, norm_beta] = rows(norm);
+        norm_gamma.copy_from_slice(gamma);
+        norm_beta.copy_from_slice(beta);
         for c in 0..channels {
-            norm[c] = mean[c];
-            norm[channels + c] = 1.0 / (m2[c] / total as f32 + self.epsilon).sqrt();
+            norm_mean[c] = mean[c];
+            rstd[c] = 1.0 / (m2[c] / total as f32 + self.epsilon).sqrt();
             batch_mean[c] = mean[c];
             batch_var[c] = m2[c] / (total as f32 - 1.0);
         }
@@ -110,7 +111,7 @@ impl Kernel for Running {
     }
 }
 
-/// The four rows of a norm.
+/// Returns the four rows of a norm.
 fn rows(norm: &mut [f32]) -> [&mut [f32]; 4] {
     let channels = norm.len() / 4;
     let (mean, rest) = norm.split_at_mut(channels);

@@ -182,7 +182,7 @@ impl Builder<'_> {
         let (output, norm) = (Operand::from(layer.output), Operand::from(layer.norm));
         let (dy, mask, scale, partials, chunks) = match incoming {
             Incoming::BehindRelu { dy, mask, scale } => {
-                let chunks = batch_norm::chunks(pixels);
+                let chunks = batch_norm::reduce_chunks(pixels);
                 let count = batch_norm::partial_elements(chunks, channels);
                 let partials = self.pooled(format!("{norm_label} gradient sums"), count);
                 let reduce = batch_norm::BackwardReduce::new(pixels, channels, scale);

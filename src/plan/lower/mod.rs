@@ -218,7 +218,7 @@ impl<'a> Builder<'a> {
     /// The gradient of a parameter, or the batch's share in a running statistic.
     fn gradient(&self, prefix: &str, name: &str) -> ValueId {
         let parameter = &self.parameters[&format!("{prefix}{name}")];
-        parameter.gradient.unwrap_or(parameter.value)
+        parameter.gradient.expect("a plan for training has a gradient of each parameter")
     }
 
     fn interface(&mut self) -> Interface {
@@ -316,10 +316,18 @@ fn push<R: Into<Operand>, W: Into<Operand>>(
     reads: impl IntoIterator<Item = R>,
     writes: impl IntoIterator<Item = W>,
 ) {
-    list.push(Template {
+    let template = Template {
         label: label.into().into(),
         kernel: SharedKernel::new(kernel),
         reads: reads.into_iter().map(Into::into).collect(),
         writes: writes.into_iter().map(Into::into).collect(),
-    });
+    };
+    let is_used = |operand: &Operand| *operand != Operand::Unused;
+    let used = template.reads.iter().chain(&template.writes).map(is_used);
+    debug_assert!(
+        used.enumerate().all(|(binding, used)| used == template.kernel.uses(binding)),
+        "{} has an operand for each binding that its kernel uses, and for no other",
+        template.label
+    );
+    list.push(template);
 }

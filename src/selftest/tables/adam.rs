@@ -1,6 +1,6 @@
 //! Adam, Kingma and Ba 2015, in PyTorch's form.
 
-use super::inputs::{Draw, SUBNORMAL, control};
+use super::inputs::{Draw, SUBNORMAL, control, report};
 use crate::kernels::adam::Adam;
 use crate::protocol::{UPDATE_GRADIENT, UPDATE_SKIP, UPDATE_ZERO};
 use crate::selftest::row::{Row, Sum};
@@ -67,7 +67,7 @@ pub fn rows() -> Vec<Row> {
             after.iter_mut().zip(moved).for_each(|(after, moved)| after.push(moved));
         }
         let row = Row::new(why, Adam::new(words as u32, BETA1, BETA2, EPSILON, weight_decay));
-        let row = row.read(&gradients).read(&group_of).read(&control(&GROUPS)).read(&vec![0, 0, 0, stop, 0]);
+        let row = row.read(&gradients).read(&group_of).read(&control(&GROUPS)).read(&report(stop));
         rows.push(before.into_iter().zip(after).fold(row, |row, (before, after)| row.update(&before, after)));
     }
     rows

@@ -1,6 +1,6 @@
 //! Batch normalisation: Ioffe and Szegedy 2015, in PyTorch's conventions.
 
-use super::inputs::{Draw, SUBNORMAL, control};
+use super::inputs::{Draw, SUBNORMAL, control, report};
 use crate::kernels::batch_norm::*;
 use crate::protocol::{CONV_CHUNK_PIXELS, UPDATE_GRADIENT, UPDATE_SKIP, UPDATE_ZERO};
 use crate::selftest::row::{Row, Sum, Word};
@@ -298,7 +298,7 @@ fn commit_row(why: &'static str, draw: &mut Draw, words: usize, stop: u32) -> Ro
     });
     let row =
         Row::new(why, Commit { elements: words as u32, momentum: 0.1 }).read(&batch).read(&group_of).read(&control);
-    row.read(&vec![0, 0, 0, stop]).update(&running, expected)
+    row.read(&report(stop)).update(&running, expected)
 }
 
 #[cfg(test)]

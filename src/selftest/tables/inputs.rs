@@ -1,6 +1,6 @@
 //! Inputs of the rows, and the check of a gradient's formula.
 
-use crate::protocol::CONTROL_HEADER;
+use crate::protocol::{self, REPORT_NOT_FINITE, REPORT_WORDS};
 use crate::rng::{Stream, uniform, word};
 use crate::selftest::row::relu;
 
@@ -65,11 +65,17 @@ impl Draw {
 /// Why there are rows with [`Draw::among_subnormals`].
 pub const SUBNORMAL: &str = "numbers below the smallest normal one, which devices may take for 0";
 
-/// A `control` value with a row per group: its mode and its two coefficients.
+/// Returns a `control` value with a row per group: its mode and its two coefficients.
 pub fn control(groups: &[(u32, f32, f32)]) -> Vec<u32> {
-    let mut control = vec![0; CONTROL_HEADER];
-    groups.iter().for_each(|(mode, a, b)| control.extend([*mode, a.to_bits(), b.to_bits(), 0]));
-    control
+    let rows: Vec<u32> = groups.iter().flat_map(|&(mode, a, b)| protocol::control_row(mode, a, b)).collect();
+    protocol::control(0, 0, 0, &rows)
+}
+
+/// Returns a `report` value that stops all updates, if `stop` is not 0.
+pub fn report(stop: u32) -> Vec<u32> {
+    let mut report = vec![0; REPORT_WORDS];
+    report[REPORT_NOT_FINITE] = stop;
+    report
 }
 
 /// Asserts that `gradient` is the gradient of `loss` at `x`, by central differences in f64.

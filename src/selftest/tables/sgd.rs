@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum, in PyTorch's form.
 
-use super::inputs::{Draw, SUBNORMAL, control};
+use super::inputs::{Draw, SUBNORMAL, control, report};
 use crate::kernels::sgd::Sgd;
 use crate::protocol::{UPDATE_GRADIENT, UPDATE_SKIP, UPDATE_ZERO};
 use crate::selftest::row::{Row, Sum};
@@ -51,7 +51,7 @@ pub fn rows() -> Vec<Row> {
             after.iter_mut().zip(moved).for_each(|(after, moved)| after.push(moved));
         }
         let row = Row::new(why, Sgd::new(words as u32, momentum, nesterov, weight_decay));
-        let row = row.read(&gradients).read(&group_of).read(&control(&GROUPS)).read(&vec![0, 0, 0, stop, 0]);
+        let row = row.read(&gradients).read(&group_of).read(&control(&GROUPS)).read(&report(stop));
         rows.push(before.into_iter().zip(after).fold(row, |row, (before, after)| row.update(&before, after)));
     }
     rows

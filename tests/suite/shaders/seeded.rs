@@ -1,6 +1,6 @@
 //! The harness itself: a good kernel passes, and each kind of fault is seen and named.
 
-use sdgpu::internals::dispatch::{Bindings, Cost, Family, Field, Kernel, Parameters, Scalar, Shader};
+use sdgpu::internals::dispatch::{Bindings, Cost, Family, Kernel, ParamField, Parameters, Scalar, Shader};
 use sdgpu::internals::selftest::{Row, Sum, check};
 
 use super::Bench;
@@ -59,7 +59,7 @@ macro_rules! double {
             ),
             reads: 1,
             writes: 1,
-            params: &[Field { name: "elements", offset: 0, scalar: Scalar::U32 }],
+            params: &[ParamField { name: "elements", offset: 0, scalar: Scalar::U32 }],
         }
     };
 }

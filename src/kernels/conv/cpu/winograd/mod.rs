@@ -103,7 +103,7 @@ impl Convolution {
 /// The tiles of a few framed images.
 struct ImageTiles {
     tiles: Vec<ImageTile>,
-    /// ImageTiles of one image.
+    /// Tiles of one image.
     per_image: usize,
     /// Elements of one output image.
     out_elements: usize,
