@@ -13,7 +13,7 @@
 //!     options.arch = "resnet14".into();
 //!     options.survival_last = 0.8;
 //!     let setup = Setup::new(&options, &data, &DeviceRequest::from("auto"))?;
-//!     println!("{} parameters, {:.1} blocks expected", setup.net.parameter_count(), setup.plan.expected_depth());
+//!     println!("{:.1} blocks expected in a step", setup.plan.expected_depth());
 //!     let outcome = setup.train(&mut |event: &Event<'_>| {
 //!         if let Event::Eval(record) = event {
 //!             println!("step {}: {:.2} %", record.step, 100.0 * record.accuracy);

@@ -20,8 +20,8 @@ impl Session {
         Ok(Self { command: request::command(), stop: Box::new(move || signals.stop()) })
     }
 
-    /// Returns the context of jobs on `data` and `device`. `go_on` is what is to be typed to go on with
-    /// one.
+    /// Returns the context of jobs on `data` and `device`. `go_on` is what is to be typed to go on
+    /// with one.
     pub fn context<'a>(&'a self, data: &'a DataSet, device: DeviceRequest, go_on: &'a str) -> Context<'a> {
         let mut context = Context::new(data, device);
         context.stop = self.stop.as_ref();

@@ -24,8 +24,8 @@ pub struct StatusArea {
 }
 
 impl StatusArea {
-    /// Opens the area of `console`, drawn by a `template` of indicatif, for `length` steps if they are
-    /// known.
+    /// Opens the area of `console`, drawn by a `template` of indicatif, for `length` steps if they
+    /// are known.
     pub fn open(console: Console, length: Option<u64>, template: &str) -> Self {
         let bar = console.draws().then(|| {
             let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(10));

@@ -158,7 +158,8 @@ impl DispatchTimes {
     }
 }
 
-/// Returns where `value` lies, if `words` fit there; the one above it would be overwritten otherwise.
+/// Returns where `value` lies, if `words` fit there; the one above it would be overwritten
+/// otherwise.
 fn writable(info: &DeviceInfo, storage: &Storage, value: ValueId, words: &[u32]) -> Result<Region, DeviceError> {
     let region = storage.regions.get(value.index()).copied();
     region.filter(|region| size_of_val(words) as u64 <= region.bytes()).ok_or_else(|| DeviceError::Refused {
@@ -202,13 +203,13 @@ pub trait Device {
     /// four bytes, whatever the elements are.
     fn write(&mut self, value: ValueId, words: &[u32]) -> Result<(), DeviceError>;
 
-    /// Takes `list`, to be run in order after everything before. May return before it is done, or even
-    /// begun: the next [`Self::write`] or [`Self::request`] submits what is still waiting.
+    /// Takes `list`, to be run in order after everything before. May return before it is done, or
+    /// even begun: the next [`Self::write`] or [`Self::request`] submits what is still waiting.
     ///
     /// # Panics
     ///
-    /// On the CPU, if a dispatch names values that the storage lacks, or reads and writes one buffer:
-    /// mistakes in a plan, for which its tests look.
+    /// On the CPU, if a dispatch names values that the storage lacks, or reads and writes one
+    /// buffer: mistakes in a plan, for which its tests look.
     fn run(&mut self, list: &[Dispatch]) -> Result<(), DeviceError>;
 
     /// What [`Self::run_timed`] goes by.

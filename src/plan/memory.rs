@@ -72,7 +72,8 @@ impl Plan {
         time_line(self).map(|template| choices(&template.reads) * choices(&template.writes)).sum()
     }
 
-    /// The values and where they lie, as lines of text; pooled ones with their lives on the plan's time line.
+    /// The values and where they lie, as lines of text; pooled ones with their lives on the plan's
+    /// time line.
     pub fn memory_lines(&self) -> Vec<String> {
         let mut lines = Vec::with_capacity(self.values.len());
         for (index, value) in self.values.iter().enumerate() {

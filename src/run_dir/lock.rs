@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::error::{RunError, write_error};
 
-/// A lock that the system holds for as long as the process lives: one that was killed leaves none behind.
+/// A lock that the system holds for as long as the process lives: one that was killed leaves none
+/// behind.
 pub struct Lock {
     _file: File,
 }

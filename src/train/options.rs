@@ -374,8 +374,8 @@ impl TrainOptions {
         check_field("survival_probabilities", format!("{probabilities:?}"), holds, &range)
     }
 
-    /// Returns the options of a plan for training on `data`, on a device of these `limits`, of a net
-    /// whose blocks survive with the probabilities `survival`.
+    /// Returns the options of a plan for training on `data`, on a device of these `limits`, of a
+    /// net whose blocks survive with the probabilities `survival`.
     pub fn plan_options(&self, survival: Vec<f64>, data: DataSizes, limits: Limits) -> PlanOptions {
         PlanOptions {
             data,

@@ -54,8 +54,8 @@ struct SubmittedBatch {
 }
 
 impl Engine {
-    /// Evaluates the weights on the device on the images `indices` of `file`, each once. The loss is
-    /// not finite where the logits overflow, as they can before running statistics have settled.
+    /// Evaluates the weights on the device on the images `indices` of `file`, each once. The loss
+    /// is not finite where the logits overflow, as they can before running statistics have settled.
     ///
     /// # Panics
     ///
@@ -64,8 +64,8 @@ impl Engine {
         self.infer(file, indices, None)
     }
 
-    /// Evaluates like [`Self::evaluate`], and returns the prediction for each image, too, in the order
-    /// of `indices`.
+    /// Evaluates like [`Self::evaluate`], and returns the prediction for each image, too, in the
+    /// order of `indices`.
     pub fn predict(&mut self, file: ImageFile, indices: &[u32]) -> Result<(Score, Vec<Prediction>), DeviceError> {
         let labels = Arc::clone(&self.labels[file as usize]);
         let classes = self.count(self.plan.interface.eval_logits) / self.eval_batch();

@@ -131,7 +131,8 @@ fn only_the_command_line_names_flags() {
         let flag = code.match_indices("--").find(|(at, _)| {
             let (before, behind) = (&code[..*at], &code[at + 2..]);
             let name = behind.find(|letter: char| !letter.is_alphanumeric()).unwrap_or(behind.len());
-            // A page's style sheet has variables, which look alike: `--paper:#fff` and `var(--paper)`.
+            // A page's style sheet has variables, which look alike: `--paper:#fff` and
+            // `var(--paper)`.
             let is_variable = before.ends_with("var(") || behind[name..].starts_with(':');
             let begins =
                 !before.ends_with(char::is_alphanumeric) && behind.starts_with(|c: char| c.is_ascii_lowercase());

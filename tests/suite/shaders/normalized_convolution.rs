@@ -20,7 +20,8 @@ fn numbers(words: &[u32]) -> Vec<f32> {
     words.iter().map(|&bits| f32::from_bits(bits)).collect()
 }
 
-/// What convolutions do for batch norms is what the batch norms' own kernels would: to the bit, on each device.
+/// What convolutions do for batch norms is what the batch norms' own kernels would: to the bit, on
+/// each device.
 #[test]
 fn fused_and_unfused_give_the_same_bits() {
     let mut draw = Draw::new(3);
